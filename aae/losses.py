@@ -1,0 +1,28 @@
+"""The losses as pure functions of tensors. Each says its sign, its reduction and its unit."""
+
+# B batch, L labelled batch, X pixels, K classes
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def reconstruction(pixels_BX: Tensor, x_BX: Tensor) -> Tensor:
+    """Half the squared Euclidean distance, *summed* over pixels, mean over B (Makhzani et al. 2015).
+
+    Averaged over pixels instead, it would be 784 times weaker against the adversarial terms: a bug of several ports."""
+    return (pixels_BX.float() - x_BX).square().sum() * (0.5 / len(x_BX))
+
+
+def discriminator(real_B: Tensor, fake_B: Tensor) -> Tensor:
+    """Discriminator side, of logits: mean over B of -log D(prior sample) - log(1 - D(code)), in nats. 2 ln 2 = it cannot tell."""
+    return F.softplus(-real_B.float()).mean() + F.softplus(fake_B.float()).mean()
+
+
+def generator(fake_B: Tensor) -> Tensor:
+    """Generator side, non-saturating: mean over B of -log D(code), in nats. Lower = codes look more like the prior."""
+    return F.softplus(-fake_B.float()).mean()
+
+
+def classification(logits_LK: Tensor, label_L: Tensor) -> Tensor:
+    """Cross-entropy of logits (no softmax before it), mean over L, in nats."""
+    return F.cross_entropy(logits_LK.float(), label_L)

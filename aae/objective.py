@@ -1,0 +1,156 @@
+"""The place where a mode is composed: four phases, each a tuple of weighted terms and the parameters that it may move.
+
+A term exists when its block in `objective:` does. Adding one is a function here and a block in `config.ObjectiveConfig`.
+"""
+
+# B batch, L labelled batch, X pixels, Z style dim, K classes
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aae import losses
+from aae.config import TrialConfig
+from aae.model import AAE
+from aae.priors import SAMPLE_PRIOR, sample_categorical
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data. The noise is drawn once a step, so every phase sees the same noisy images; clean ones are the target."""
+
+    x_BX: Tensor
+    noisy_BX: Tensor
+    noisy_LX: Tensor  # labelled images, from a stream of their own: read by classification alone
+    label_L: Tensor
+
+
+class Codes:
+    """What the encoder makes of a batch, computed at the first reading: a phase pays only for what it reads."""
+
+    def __init__(self, model: AAE, batch: Batch, with_graph: bool = True):
+        self._model, self._batch, self._with_graph = model, batch, with_graph
+
+    @cached_property
+    def _unlabelled(self) -> tuple[Tensor, Tensor]:
+        with torch.set_grad_enabled(self._with_graph):
+            logits_BK, z_BZ = self._model.encoder(self._batch.noisy_BX)
+            return logits_BK.softmax(dim=-1), z_BZ
+
+    @property
+    def y_BK(self) -> Tensor:
+        return self._unlabelled[0]
+
+    @property
+    def z_BZ(self) -> Tensor:
+        return self._unlabelled[1]
+
+    @cached_property
+    def logits_LK(self) -> Tensor:
+        with torch.set_grad_enabled(self._with_graph):
+            return self._model.encoder(self._batch.noisy_LX)[0]
+
+    def detached(self) -> Codes:
+        """The same unlabelled codes without their graph, for the discriminators."""
+        codes = Codes(self._model, self._batch, with_graph=False)
+        codes.__dict__["_unlabelled"] = tuple(code.detach() for code in self._unlabelled)
+        return codes
+
+
+Loss = Callable[[AAE, Batch, Codes, torch.Generator], Tensor]  # -> scalar, mean over the batch
+
+
+@dataclass(frozen=True)
+class Term:
+    name: str
+    weight: float
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class Phase:
+    name: str
+    parameters: tuple[nn.Parameter, ...]  # the only weights this phase may move
+    terms: tuple[Term, ...]
+
+    def losses(self, model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> PhaseLosses:
+        values = tuple(term.loss(model, batch, codes, generator) for term in self.terms)
+        total = sum(term.weight * value for term, value in zip(self.terms, values, strict=True))
+        assert isinstance(total, Tensor)
+        return PhaseLosses(self, values, total)
+
+
+@dataclass(frozen=True)
+class PhaseLosses:
+    """A phase's terms at one step, unweighted, and their weighted sum."""
+
+    phase: Phase
+    values: tuple[Tensor, ...]
+    total: Tensor
+
+    def backward(self, retain_graph: bool = False) -> tuple[Tensor, ...]:
+        """Gradients of the phase's own parameters and of no others; a parameter that its terms do not reach is an error."""
+        return torch.autograd.grad(self.total, self.phase.parameters, retain_graph=retain_graph)
+
+
+def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
+    """The phases that have terms, in the order of a step."""
+    objective, z_dim, num_classes = config.objective, config.model.z_dim, config.model.num_classes
+    prior = objective.adversarial_z.prior
+
+    def reconstruction(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ), batch.x_BX)
+
+    def discriminator_z(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        real_BZ = SAMPLE_PRIOR[prior.kind](len(batch.x_BX), z_dim, prior.std, generator)
+        return discriminate(model.disc_z, real_BZ, codes.z_BZ)
+
+    def discriminator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        assert model.disc_y is not None
+        return discriminate(model.disc_y, sample_categorical(len(batch.x_BX), num_classes, generator), codes.y_BK)
+
+    def discriminate(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        both = discriminator(torch.cat([real, fake]))  # one pass over both halves: no layer mixes rows
+        return losses.discriminator(both[: len(real)], both[len(real) :])
+
+    def generator_z(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        return losses.generator(model.disc_z(codes.z_BZ))
+
+    def generator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        assert model.disc_y is not None
+        return losses.generator(model.disc_y(codes.y_BK))
+
+    def classification(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        return losses.classification(codes.logits_LK, batch.label_L)
+
+    def term(name: str, block: Any, loss: Loss, weight: float | None = None) -> tuple[Term, ...]:
+        """No term where the block is off."""
+        return () if block is None else (Term(name, block.weight if weight is None else weight, loss),)
+
+    adversarial_z, adversarial_y = objective.adversarial_z, objective.adversarial_y
+    encoder, decoder = tuple(model.encoder.parameters()), tuple(model.decoder.parameters())
+    discriminators = tuple(model.disc_z.parameters())
+    if adversarial_y is not None and model.disc_y is not None:
+        discriminators += tuple(model.disc_y.parameters())
+    phases = [
+        Phase("reconstruction", encoder + decoder, term("reconstruction", objective.reconstruction, reconstruction)),
+        # The discriminators' speed is their rate: the weights are the generator's alone.
+        Phase(
+            "discriminator",
+            discriminators,
+            term("adversarial_z", adversarial_z, discriminator_z, 1.0) + term("adversarial_y", adversarial_y, discriminator_y, 1.0),
+        ),
+        Phase(
+            "generator",
+            encoder,
+            term("adversarial_z", adversarial_z, generator_z) + term("adversarial_y", adversarial_y, generator_y),
+        ),
+        Phase("classification", encoder, term("classification", objective.classification, classification)),
+    ]
+    return [phase for phase in phases if phase.terms]

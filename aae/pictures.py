@@ -1,0 +1,48 @@
+"""Arrays -> PNG, for training and analysis alike. matplotlib is imported when a picture is drawn, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def image_grid(path: Path, pixels_NX: np.ndarray, image_shape: tuple[int, int, int], columns: int) -> Path:
+    """Images row by row, `columns` in a row, one white pixel between them. Pixels in [0, 1], flat in (C, H, W) order."""
+    from matplotlib.image import imsave
+
+    channels, height, width = image_shape
+    rows = -(-len(pixels_NX) // columns)
+    grid = np.ones((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), dtype=np.float32)
+    for index, pixels in enumerate(pixels_NX):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        grid[top : top + height, left : left + width] = pixels.reshape(image_shape).transpose(1, 2, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, np.clip(np.repeat(grid, 3, axis=2) if channels == 1 else grid, 0, 1).repeat(2, axis=0).repeat(2, axis=1))
+    return path
+
+
+def latent_scatter(path: Path, points_N2: np.ndarray, label_N: np.ndarray, title: str, axes: Sequence[str] = ("", "")) -> Path:
+    """Codes coloured by class, with a legend; equal axes, so that a round prior looks round."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axis = figure.add_subplot()
+    for k in np.unique(label_N):
+        axis.scatter(*points_N2[label_N == k].T, s=4, alpha=0.6, linewidths=0, color=f"C{k % 10}", label=str(k))
+    axis.set(title=title, xlabel=axes[0], ylabel=axes[1], aspect="equal")
+    axis.legend(title="class", markerscale=4, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def principal_plane(z_NZ: np.ndarray) -> np.ndarray:
+    """The codes in their two directions of largest variance (N, 2); codes of one dimension get a zero beside it."""
+    centred = z_NZ - z_NZ.mean(axis=0)
+    if centred.shape[1] < 2:
+        return np.pad(centred, ((0, 0), (0, 1)))
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])  # the same way round every time
+    return centred @ (directions * signs[:, None])[:2].T

@@ -1,0 +1,133 @@
+"""A trial's folder on disk: its paths, its rows, its attempts. The one reader and writer, for training, sweep and analysis.
+
+    FOLDER/config.yaml  labels.json  result.json
+          /attempt-K/metrics.jsonl  checkpoint.pt  predictions.npy  samples/
+
+An attempt is one hand-out of the trial to a worker. Readers use the highest K only: a worker that was believed dead and is
+not may go on writing into its own attempt and harms nobody. `metrics.jsonl` holds one object an epoch, from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+UNCOMPARED = ("time/", "retold")  # keys of a row that say nothing about the training itself
+
+
+def trial_folder(run: str | Path, number: int) -> TrialFolder:
+    return TrialFolder(Path(run) / "trials" / f"{number:04d}")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Whole or not at all: a reader never sees half a file, whenever the writer is killed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """The content, or `default` where there is no such file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return default
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The whole rows of a metrics.jsonl; a torn last line (a kill during an append) is none."""
+    if not path.exists():
+        return []
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    return [json.loads(line) for line in whole.splitlines() if line]
+
+
+def same_row(a: Row, b: Row) -> bool:
+    """Equal to the bit, but for the clock."""
+
+    def compared(row: Row) -> Row:
+        return {key: value for key, value in row.items() if not key.startswith(UNCOMPARED)}
+
+    return compared(a) == compared(b)
+
+
+class Attempt:
+    """One hand-out's own folder: rows are appended, and an epoch is never written twice."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.metrics_path = path / "metrics.jsonl"
+        self.checkpoint_path = path / "checkpoint.pt"
+        self.samples_path = path / "samples"
+
+    def rows(self) -> list[Row]:
+        return read_rows(self.metrics_path)
+
+    def write_row(self, row: Row) -> Row:
+        """Appends an epoch's row and returns it. An epoch that was recorded before and trained again keeps its first row,
+        marked `"retold": true` where this machine computed it differently."""
+        rows = self.rows()
+        if row["epoch"] > len(rows):
+            assert row["epoch"] == len(rows) + 1, f"epoch {row['epoch']} after {len(rows)} rows"
+            with open(self.metrics_path, "ab") as file:
+                file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+            return row
+        first = rows[row["epoch"] - 1]
+        if not same_row(first, row):
+            first["retold"] = True
+            write_rows(self.metrics_path, rows)
+        return first
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    write_atomically(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+class TrialFolder:
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_path = self.path / "config.yaml"
+        self.result_path = self.path / "result.json"
+        self.labels_path = self.path / "labels.json"
+
+    def last_attempt(self) -> Attempt | None:
+        numbers = [int(path.name.split("-")[1]) for path in self.path.glob("attempt-*") if path.name.split("-")[1].isdigit()]
+        return Attempt(self.path / f"attempt-{max(numbers)}") if numbers else None
+
+    def next_attempt(self) -> Attempt:
+        """Makes attempt K+1 from attempt K: its checkpoint is linked first and its rows copied after, so that the rows reach at
+        least as far as the checkpoint even while a lost worker still writes. It appears whole, by one rename."""
+        previous = self.last_attempt()
+        number = 0 if previous is None else int(previous.path.name.split("-")[1]) + 1
+        target = self.path / f"attempt-{number}"
+        making = self.path / f".attempt-{number}"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        if previous is not None:
+            if previous.checkpoint_path.exists():
+                os.link(previous.checkpoint_path, making / "checkpoint.pt")
+            write_rows(making / "metrics.jsonl", previous.rows())
+            if previous.samples_path.exists():
+                shutil.copytree(previous.samples_path, making / "samples")
+        os.rename(making, target)
+        return Attempt(target)
+
+    def rows(self) -> list[Row]:
+        """Those of the highest attempt."""
+        attempt = self.last_attempt()
+        return [] if attempt is None else attempt.rows()

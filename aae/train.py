@@ -1,0 +1,378 @@
+"""One training, from a configuration to its metrics. `python -m aae.train SWEEP` runs it without a sweep around it.
+
+The loop reads top to bottom; the outside world is the function `report`: Ray's in a sweep, a progress bar on a laptop,
+`list.append` in a test.
+"""
+
+# B batch, L labelled batch, X pixels, Z style dim, K classes
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+from torch import Tensor
+
+from aae import checkpoint, manifest, metrics, samples
+from aae.config import ConfigError, TrialConfig, flatten, parse_overrides, read_sweep, require, trial_from_sweep
+from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
+from aae.model import AAE, Autoencoder
+from aae.objective import Batch, Codes, Phase, build_phases
+from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
+from aae.schedules import rate_multiplier
+
+SHOWN = {"error": "val/error", "plain": "val/error_plain"}
+STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior")  # each its own random stream
+
+
+class Diverged(Exception):
+    """A loss is no longer finite. The epoch has no row."""
+
+
+def choose_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve(config: TrialConfig, device: torch.device) -> TrialConfig:
+    """The configuration with nothing left to the machine: `precision: auto` becomes what this device multiplies natively."""
+    if config.train.precision != "auto":
+        return config
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return replace(config, train=replace(config.train, precision="bfloat16" if native else "float32"))
+
+
+def repeatable(device: torch.device, num_threads: int) -> None:
+    """The same configuration on the same machine gives the same bits."""
+    torch.set_num_threads(num_threads)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+class State:
+    """What a training carries from step to step, and what its checkpoint holds."""
+
+    def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
+        self.config, self.x_dim, self.epoch = config, x_dim, 0
+        seeds = np.random.SeedSequence(config.train.seed).generate_state(len(STREAMS), np.uint64)
+        # Orders are drawn on the CPU, the same for every device; noise and prior samples where they are used.
+        self.generators = {
+            name: torch.Generator(device if "noise" in name or name == "prior" else "cpu").manual_seed(int(seed >> np.uint64(1)))
+            for name, seed in zip(STREAMS, seeds, strict=True)
+        }
+        model, num_classes = config.model, config.model.num_heads
+        self.model = AAE(
+            x_dim, model.z_dim, num_classes, model.hidden_dims, model.init_std, model.leaky_slope, self.generators["init"]
+        ).to(device)
+        self.averaged = Autoencoder(x_dim, model.z_dim, num_classes, model.hidden_dims).to(device)
+        self.averaged.encoder, self.averaged.decoder = self.model.encoder, self.model.decoder
+        if config.train.ema_decay is not None:
+            self.averaged = copy.deepcopy(self.averaged).requires_grad_(False)
+        self.averaged_parameters = list(self.averaged.parameters())
+        self.plain_parameters = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
+        self.phases = build_phases(config, self.model)
+        self.optimizers = {phase.name: make_optimizer(config, phase) for phase in self.phases}
+        self.steps = 0
+
+    def average(self) -> None:
+        """averaged += (plain - averaged) * (1 - decay), the decay growing to `ema_decay` as 1 - 1/(t+1)."""
+        if self.config.train.ema_decay is not None:
+            decay = min(self.config.train.ema_decay, 1 - 1 / (self.steps + 1))
+            torch._foreach_lerp_(self.averaged_parameters, self.plain_parameters, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "config": OmegaConf.to_container(OmegaConf.structured(self.config)),
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "x_dim": self.x_dim,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.steps = state["epoch"], state["steps"]
+        self.model.load_state_dict(state["model"])
+        if self.config.train.ema_decay is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name].cpu())
+
+
+def make_optimizer(config: TrialConfig, phase: Phase) -> torch.optim.Optimizer:
+    rates = getattr(config.optim, phase.name)
+    if config.optim.kind == "sgd":
+        return torch.optim.SGD(phase.parameters, lr=rates.rate, momentum=rates.momentum, fused=True)
+    return torch.optim.Adam(phase.parameters, lr=rates.rate, betas=(rates.momentum, 0.999), fused=True)
+
+
+def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...]) -> None:
+    for parameter, gradient in zip(phase.parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    for parameter in phase.parameters:
+        parameter.grad = None
+
+
+Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def alternating_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
+    """The paper's: codes are computed anew before each phase. Returns every term, unweighted."""
+    values: list[Tensor] = []
+    for phase in state.phases:
+        with autocast():  # left before any weight changes: it caches the cast weights
+            codes = Codes(state.model, batch, with_graph=phase.name != "discriminator")
+            losses = phase.losses(state.model, batch, codes, state.generators["prior"])
+        apply(state.optimizers[phase.name], phase, losses.backward())
+        values += losses.values
+    return values
+
+
+def joint_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
+    """Codes once a step. The discriminators step first; then every other phase takes its gradient at the same weights of
+    encoder and decoder, and all of them step. Returns every term, unweighted."""
+    prior = state.generators["prior"]
+    codes = Codes(state.model, batch)
+    discriminators = [phase for phase in state.phases if phase.name == "discriminator"]
+    others = [phase for phase in state.phases if phase.name != "discriminator"]
+    with autocast():
+        losses = [phase.losses(state.model, batch, codes.detached(), prior) for phase in discriminators]
+    for loss in losses:
+        apply(state.optimizers[loss.phase.name], loss.phase, loss.backward())
+    with autocast():
+        losses += [phase.losses(state.model, batch, codes, prior) for phase in others]
+    gradients = [loss.backward(retain_graph=loss.phase is not others[-1]) for loss in losses[len(discriminators) :]]
+    for phase, gradient in zip(others, gradients, strict=True):
+        apply(state.optimizers[phase.name], phase, gradient)
+    order = {phase.name: index for index, phase in enumerate(state.phases)}
+    return [value for loss in sorted(losses, key=lambda loss: order[loss.phase.name]) for value in loss.values]
+
+
+UPDATE = {"alternating": alternating_step, "joint": joint_step}
+
+
+def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
+    """One pass over the unlabelled images. Returns the mean of every term over its steps. Raises Diverged."""
+    config, generators = state.config.train, state.generators
+    device = train.images_NX.device
+    order_SB = epoch_indices(len(train.images_NX), config.batch_size, generators["unlabelled"])[:steps].to(device)
+    order_SL = None
+    if len(labelled.images_NX) and state.config.objective.classification is not None:
+        order_SL = labelled_indices(len(labelled.label_N), config.labelled_batch_size, steps, generators["labelled"]).to(device)
+    everything = order_SL is not None and config.labelled_batch_size == len(labelled.label_N)
+    labelled_NX = metrics.to_pixels(labelled.images_NX)
+
+    def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
+        if not config.input_noise_std:
+            return x
+        return torch.randn(x.shape, generator=generator, device=device).mul_(config.input_noise_std).add_(x)
+
+    names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
+    sums: list[Tensor] = []
+    for index in range(steps):
+        x_BX = metrics.to_pixels(train.images_NX[order_SB[index]])
+        x_LX, label_L = labelled_NX[:0], labelled.label_N[:0]
+        if order_SL is not None:
+            x_LX, label_L = labelled_NX, labelled.label_N
+            if not everything:
+                x_LX, label_L = labelled_NX[order_SL[index]], labelled.label_N[order_SL[index]]
+        noisy_BX = noisy(x_BX, generators["noise"])
+        noisy_LX = noisy(x_LX, generators["labelled_noise"]) if order_SL is not None else x_LX
+        multiplier = rate(state.steps)
+        for name, optimizer in state.optimizers.items():
+            optimizer.param_groups[0]["lr"] = getattr(state.config.optim, name).rate * multiplier
+        values = [value.detach() for value in UPDATE[config.update](state, Batch(x_BX, noisy_BX, noisy_LX, label_L), autocast)]
+        if sums:
+            torch._foreach_add_(sums, values)
+        else:
+            sums = [value.clone() for value in values]
+        state.average()
+        state.steps += 1
+    means = (torch.stack(sums) / steps).tolist()  # the only wait for the device in an epoch
+    if not all(math.isfinite(mean) for mean in means):
+        raise Diverged("; ".join(f"{name} is {mean}" for name, mean in zip(names, means, strict=True) if not math.isfinite(mean)))
+    return dict(zip(names, means, strict=True))
+
+
+def train(
+    config: TrialConfig,
+    report: Callable[[Row], None],
+    folder: TrialFolder | None = None,
+    attempt: Attempt | None = None,
+    dataset: Dataset | None = None,
+    device: torch.device | None = None,
+) -> Row:
+    """Trains to `train.epochs`, or on from the attempt's checkpoint, and returns the last row.
+
+    An epoch ends with its row, its checkpoint and its report, in this order. Without a folder nothing is written.
+    Raises Diverged, and DataError or ConfigError for wrong input."""
+    device = device or choose_device()
+    config = resolve(config, device)
+    repeatable(device, config.train.num_threads)
+    dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    train_split, labelled, validation = (part.to(device) for part in split_labels(config, dataset, folder))
+    state = State(config, train_split.images_NX.shape[1], device)
+    if attempt is not None and attempt.checkpoint_path.exists():
+        state.load_state_dict(checkpoint.read(attempt.checkpoint_path, device))
+    steps = len(train_split.images_NX) // config.train.batch_size
+    rate = rate_multiplier(config.optim.schedule, config.train.epochs, steps)
+
+    def autocast() -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
+
+    row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
+    saved_at = time.monotonic()
+    for epoch in range(state.epoch + 1, config.train.epochs + 1):
+        started = time.monotonic()
+        means = train_epoch(state, train_split, labelled, steps, autocast, rate)
+        trained = time.monotonic()
+        state.epoch = epoch
+        row, prediction_N = metrics.evaluate(state.averaged, validation, config.objective.adversarial_z.prior.std)
+        if not all(math.isfinite(value) for value in row.values()):
+            raise Diverged(f"a validation metric is not finite: {row}")
+        if "val/error" in row:
+            row["val/error_plain"] = metrics.error(metrics.class_logits(state.model.encoder, validation), validation.label_N)
+        row = {"epoch": epoch} | row | means
+        row["train/rate_multiplier"] = rate(state.steps - 1)
+        row["time/epoch_s"] = round(trained - started, 3)
+        row["time/evaluation_s"] = round(time.monotonic() - trained, 3)
+        row["time/images_per_s"] = round(steps * config.train.batch_size / (trained - started), 1)
+        last = epoch == config.train.epochs
+        if attempt is not None:
+            every = config.train.sample_every
+            if every and (epoch % every == 0 or last):
+                samples.draw(attempt.samples_path, epoch, state.averaged, validation, config, dataset.image_shape)
+            if last:
+                np.save(attempt.path / "predictions.npy", prediction_N.cpu().numpy().astype(np.uint8))
+            row = attempt.write_row(row)
+            if last or checkpoint_due(config.train.checkpoint_every, epoch, time.monotonic() - saved_at):
+                checkpoint.save(attempt.checkpoint_path, state.state_dict())
+                saved_at = time.monotonic()
+        report(row)
+    return row
+
+
+def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
+    return seconds >= int(every[:-1]) if every.endswith("s") else epoch % int(every) == 0
+
+
+def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> tuple[Split, Split, Split]:
+    """(training images, the labelled ones among them, validation). The labels drawn are recorded in the folder; a record that
+    is there already is what counts."""
+    data, train_split = config.data, dataset.train
+    recorded = read_json(folder.labels_path) if folder is not None else None
+    indices = np.array(recorded) if recorded else draw_labels(train_split.label_N, data.num_labels, data.label_seed, dataset.num_classes)
+    if folder is not None and recorded is None and data.num_labels > 0:
+        write_json(folder.labels_path, indices.tolist())
+    chosen = torch.as_tensor(indices, dtype=torch.long)
+    return train_split, train_split.rows(chosen), dataset.validation
+
+
+
+# ---- the command line -------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m aae.train",
+        description="Train one adversarial autoencoder, without a sweep around it.",
+        epilog="example: python -m aae.train sweeps/semi.yaml --baseline paper train.epochs=50",
+    )
+    parser.add_argument("sweep", help="a sweep file; its trial: block and, with --baseline, one of its baselines")
+    parser.add_argument("overrides", nargs="*", metavar="path=value", help="set any path of the configuration, e.g. model.z_dim=8")
+    parser.add_argument("--baseline", metavar="NAME", help="train this baseline of the sweep file")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to (default: runs/train-SWEEP[-BASELINE])")
+    options = parser.parse_intermixed_args(arguments)
+    name = "-".join(["train", Path(options.sweep).stem, *filter(None, [options.baseline])])
+    folder = TrialFolder(options.output or Path("runs") / name)
+    try:
+        overrides = parse_overrides(options.overrides)
+        for path in overrides:
+            require(not path.startswith("study."), path, "a path of the study", "aae.train trains alone; launch.py runs the study")
+        config = resolve(trial_from_sweep(read_sweep(options.sweep), options.baseline, overrides), choose_device())
+        dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+        draw_labels(dataset.train.label_N, config.data.num_labels, config.data.label_seed, dataset.num_classes)
+        claim(folder, config)
+    except (ConfigError, DataError) as error:
+        print(f"aae.train: {error}", file=sys.stderr)
+        return 2
+    write_json(folder.path / "manifest.json", manifest.describe(manifest.own_command(), dataset.hashes))
+    return train_alone(config, folder, dataset)
+
+
+def claim(folder: TrialFolder, config: TrialConfig) -> None:
+    """Makes the folder, or finds in it the same configuration to go on with. Raises ConfigError."""
+    if folder.config_path.exists():
+        recorded = flatten(checkpoint.read_config(folder.path))
+        differs = [f"{path}={recorded[path]}" for path, value in flatten(config).items() if recorded.get(path) != value]
+        if differs:
+            raise ConfigError(f"{folder.path}: holds a training with {', '.join(differs)}; name another folder with --output")
+        return
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if any(folder.path.iterdir()):
+            raise ConfigError(f"{folder.path}: not empty and no training; name another folder with --output")
+        write_atomically(folder.config_path, OmegaConf.to_yaml(OmegaConf.structured(config)))
+    except OSError as error:
+        raise ConfigError(f"{folder.path}: cannot be written ({error.strerror}); name another folder with --output") from None
+
+
+def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> int:
+    """Trains with a progress bar, or a line an epoch where there is no terminal. Returns the exit code."""
+    attempt, started = folder.next_attempt(), time.monotonic()
+    done = len(attempt.rows())
+    console = Console()
+    print(f"{folder.path}: {config.train.epochs} epochs on {manifest.device_name()}" + (f", going on after {done}" if done else ""))
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    state, reason = "COMPLETE", None
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("epoch", total=config.train.epochs, completed=done)
+
+        def report(row: Row) -> None:
+            text = ", ".join(f"{name} {100 * row[key]:.2f} %" for name, key in SHOWN.items() if key in row)
+            progress.update(task, completed=row["epoch"], description=f"epoch {row['epoch']}: {text}")
+            if not console.is_terminal:
+                print(f"epoch {row['epoch']}: {text}, reconstruction {row['val/reconstruction']:.2f}, {row['time/epoch_s']} s", flush=True)
+
+        try:
+            train(config, report, folder, attempt, dataset)
+        except Diverged as error:
+            state, reason = "FAIL", f"diverged: {error}"
+        except KeyboardInterrupt:
+            progress.stop()
+            print(f"interrupted after epoch {len(attempt.rows())}; the same command goes on from there", file=sys.stderr)
+            return 130
+    rows = attempt.rows()
+    result = {"state": state, "epochs": len(rows), "seconds": round(time.monotonic() - started, 1), "reason": reason}
+    write_json(folder.result_path, result | {"metrics": rows[-1] if rows else {}})
+    for warning in metrics.collapse_warnings(rows, config.model.num_classes):
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{state}{f' ({reason})' if reason else ''}: {folder.path}")
+    return 0 if state == "COMPLETE" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
