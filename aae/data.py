@@ -8,6 +8,9 @@ npz                    a user's own file, see `load_npz`
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +48,7 @@ class Dataset:
 def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000) -> Dataset:
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
     if name == "npz":
-        images, labels, test_images, test_labels, shape, hashes = load_npz(Path(folder or ""))
+        images, labels, test_images, test_labels, shape, hashes = load_npz(Path(folder or "").expanduser())
     elif name in IDX_FILES:
         arrays, hashes = fetch_idx(name, folder)
         images, labels, test_images, test_labels = arrays
@@ -73,35 +76,45 @@ def to_rows(images: np.ndarray) -> Tensor:
 def load_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[int, int, int], dict[str, str]]:
     """A user's own data: one .npz with
 
-        x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X)
-        y_train, y_test   whole numbers 0 .. K-1, (N,)
+        x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X); (N, X) is taken as one row of X pixels
+        y_train, y_test   whole numbers 0 .. K-1, (N,); every class occurs in y_train
 
     Validation images are the last `data.num_validation` of x_train: shuffle before you save. Raises DataError."""
-    import hashlib
-
+    keys = ("x_train", "y_train", "x_test", "y_test")
     try:
-        content = np.load(path, allow_pickle=False)
-        arrays = {key: content[key] for key in ("x_train", "y_train", "x_test", "y_test")}
-    except KeyError as error:
-        raise DataError(f"{path}: no array {error.args[0].split()[0]}; an npz needs x_train, y_train, x_test and y_test") from None
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read as .npz ({str(error).splitlines()[0]}); save it with numpy.savez_compressed") from None
+        if not zipfile.is_zipfile(path):  # also a lone .npy, which np.load would return as an array
+            raise OSError("no such file" if not path.exists() else "not a zip of arrays")
+        with np.load(path, allow_pickle=False) as content:
+            missing = [key for key in keys if key not in content]
+            if missing:
+                raise DataError(f"{path}: no array {missing[0]}; an npz needs {', '.join(keys)}")
+            arrays = {key: content[key] for key in keys}
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez_compressed") from None
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.ndim not in (2, 3, 4):
-            raise DataError(f"{path}: x_{part} is {x.dtype} of {x.ndim} dimensions; give uint8 images (N, H, W), (N, H, W, C) or (N, X)")
+        if x.dtype != np.uint8 or x.ndim not in (2, 3, 4) or 0 in x.shape[1:]:
+            raise DataError(f"{path}: x_{part} is {x.dtype} of shape {x.shape}; give uint8 images (N, H, W), (N, H, W, C) or (N, X)")
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0 or y.min() < 0:
             raise DataError(f"{path}: y_{part} is {y.dtype} {y.shape}; give {len(x)} whole numbers from 0 on, one an image")
     x_train, x_test = arrays["x_train"], arrays["x_test"]
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(f"{path}: images of {x_train.shape[1:]} in x_train and {x_test.shape[1:]} in x_test; give one shape")
-    if arrays["y_test"].max() > arrays["y_train"].max():
-        raise DataError(f"{path}: y_test holds class {arrays['y_test'].max()}, y_train none above {arrays['y_train'].max()}")
+    classes = np.unique(arrays["y_train"])
+    if len(classes) < 2 or classes[-1] != len(classes) - 1:
+        raise DataError(f"{path}: y_train holds {len(classes)} classes, the highest {classes[-1]}; number them 0 .. K-1, at least two")
+    if arrays["y_test"].max() > classes[-1]:
+        raise DataError(
+            f"{path}: y_test holds class {arrays['y_test'].max()}, y_train none above {classes[-1]}; give both the same classes"
+        )
     shape = (1, 1, x_train.shape[1]) if x_train.ndim == 2 else (1, *x_train.shape[1:3])
     if x_train.ndim == 4:
         shape = (x_train.shape[3], *x_train.shape[1:3])
         x_train, x_test = x_train.transpose(0, 3, 1, 2), x_test.transpose(0, 3, 1, 2)
-    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     return x_train, arrays["y_train"], x_test, arrays["y_test"], shape, hashes
 
 
@@ -114,6 +127,8 @@ def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int) -
     each, rest = divmod(num_labels, num_classes)
     if num_labels < 0 or rest:
         raise DataError(f"data.num_labels: got {num_labels}; labels are balanced over {num_classes} classes: give a multiple of that")
+    if num_labels > len(label_N):
+        raise DataError(f"data.num_labels: got {num_labels}; there are {len(label_N)} training images: give fewer, or -1 for all")
     random = np.random.default_rng(seed)
     labels = label_N.numpy()
     chosen = []
@@ -126,14 +141,22 @@ def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int) -
 
 
 def epoch_indices(num_rows: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Rows of one epoch's batches (S, B): every row once, in an order of this epoch's own; a last partial batch is left out."""
+    """Rows of one epoch's batches (S, B): every row once, in an order of this epoch's own; a last partial batch is left out.
+
+    Raises DataError where not even one batch fits."""
+    if batch_size > num_rows:
+        raise DataError(f"train.batch_size: got {batch_size}; there are {num_rows} training images: give at most that")
     num_steps = num_rows // batch_size
     return torch.randperm(num_rows, generator=generator)[: num_steps * batch_size].reshape(num_steps, batch_size)
 
 
 def labelled_indices(num_rows: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Tensor:
     """Rows of one epoch's labelled batches (S, L). Where a batch takes all rows they are all in it at every step; otherwise
-    passes follow each other, each in a new order: replaying the first (itertools.cycle over a loader) is a known bug."""
+    passes follow each other, each in a new order: replaying the first (itertools.cycle over a loader) is a known bug.
+
+    Raises DataError where a batch asks for more rows than there are."""
+    if batch_size > num_rows:
+        raise DataError(f"train.labelled_batch_size: got {batch_size}; there are {num_rows} labelled images: give at most that")
     if batch_size == num_rows:
         return torch.arange(num_rows).expand(num_steps, num_rows)
     num_passes = -(-num_steps * batch_size // num_rows)

