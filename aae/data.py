@@ -108,9 +108,7 @@ def load_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     if len(classes) < 2 or classes[-1] != len(classes) - 1:
         raise DataError(f"{path}: y_train holds {len(classes)} classes, the highest {classes[-1]}; number them 0 .. K-1, at least two")
     if arrays["y_test"].max() > classes[-1]:
-        raise DataError(
-            f"{path}: y_test holds class {arrays['y_test'].max()}, y_train none above {classes[-1]}; give both the same classes"
-        )
+        raise DataError(f"{path}: y_test holds class {arrays['y_test'].max()}, y_train none above {classes[-1]}; give both the same")
     shape = (1, 1, x_train.shape[1]) if x_train.ndim == 2 else (1, *x_train.shape[1:3])
     if x_train.ndim == 4:
         shape = (x_train.shape[3], *x_train.shape[1:3])

@@ -1,0 +1,50 @@
+# The developer's commands, all of them. Each makes .venv first where it is missing or older than the lock.
+#
+#   PYTHON       the interpreter that .venv is made with, 3.11 or newer
+#   TORCH_INDEX  a package index for torch alone; empty: the configured one
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX ?=
+TORCH := torch==2.13.0
+BIN := .venv/bin
+PY := $(BIN)/python
+READY := .venv/.ready
+CODE = aae $(wildcard launch.py analysis/*.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep test check bench figures golden
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY)  ## .venv with torch, then everything that requirements.lock pins
+
+# The stamp is written last, so a set-up that was cut off is done again.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+sweep: $(READY)  ## a small search over real trainings, ten minutes on two cores
+	$(PY) launch.py sweeps/quick.yaml
+
+test: $(READY)  ## every test but the slow ones
+	$(PY) -m pytest
+
+check: $(READY)  ## format, lint, types, imports, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(PY) -m pytest -m "not slow and not system"
+
+bench: $(READY)  ## our updates against the same maths in a bare loop
+	$(PY) -m benchmarks.bare_loop
+
+figures: $(READY)  ## the figures of docs/, from committed records
+	$(PY) -m benchmarks.figures
+
+golden: $(READY)  ## write the golden losses anew, after a change of the maths
+	$(PY) -m tests.golden
