@@ -6,7 +6,10 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +78,25 @@ def test_what_a_source_gives_is_kept_for_the_next_time(tmp_path, small_files, mo
     monkeypatch.setattr(download, "SOURCES", ())
     load_dataset("mnist", num_validation=10)
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(small_files)
+
+
+def test_a_mirror_with_another_content_is_passed_over_for_the_next(tmp_path, small_files, monkeypatch):
+    for file, content in small_files.items():
+        for mirror, served in (("bad", b"something else"), ("good", content)):
+            (tmp_path / mirror).mkdir(exist_ok=True)
+            (tmp_path / mirror / f"{file}.gz").write_bytes(gzip.compress(served))
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setitem(download.MIRRORS, "mnist", (f"{at}/none/", f"{at}/bad/", f"{at}/good/"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert download.from_mirrors("mnist", list(small_files)) == small_files
+        server.shutdown()
 
 
 def test_without_network_and_cache_one_line_says_where_to_put_which_files(tmp_path):
