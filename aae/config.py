@@ -135,7 +135,7 @@ class ScheduleConfig:
     kind: Literal["constant", "step", "cosine", "linear"] = "constant"
     unit: Literal["fraction", "epoch"] = "fraction"  # of drop_at and second_drop_at
     drop_at: float = 0.6  # the drop epoch is rounded, and so many epochs run at the full rate; past the end: never
-    second_drop_at: float | None = None  # of kind step: `factor` once more
+    second_drop_at: float | None = None  # `factor` once more; read by kind step alone
     factor: float = 0.1
 
     def __post_init__(self) -> None:
@@ -146,7 +146,6 @@ class ScheduleConfig:
                 limit, unit = (1.0, "a fraction of train.epochs in [0, 1]") if self.unit == "fraction" else (math.inf, "an epoch")
                 require(0 <= at <= limit, f"optim.schedule.{name}", at, f"give {unit}, or set optim.schedule.unit")
         if self.second_drop_at is not None:
-            require(self.kind == "step", "optim.schedule.second_drop_at", self.second_drop_at, "only optim.schedule.kind=step drops twice")
             require(self.second_drop_at > self.drop_at, "optim.schedule.second_drop_at", self.second_drop_at, "it must come after drop_at")
 
 

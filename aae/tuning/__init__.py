@@ -1,0 +1,1 @@
+"""The sweep around `aae.train`: the only folder that imports ray, wandb and optuna."""

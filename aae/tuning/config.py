@@ -1,0 +1,246 @@
+"""The `study:` block: its fields, their checks, and a sweep file with command-line overrides as one checked `Sweep`."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aae.config import (
+    ConfigError,
+    TrialConfig,
+    baseline_values,
+    flatten,
+    one_line,
+    read_sweep,
+    require,
+    set_paths,
+    to_trial,
+)
+from aae.schedules import drop_epoch
+from aae.tuning.space import SearchSpace, read_space
+
+SAMPLERS = {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
+PRUNERS = {
+    kind.__name__: kind
+    for kind in (
+        optuna.pruners.SuccessiveHalvingPruner,
+        optuna.pruners.HyperbandPruner,
+        optuna.pruners.MedianPruner,
+        optuna.pruners.PercentilePruner,
+        optuna.pruners.NopPruner,
+    )
+}
+METRICS = ("val/error",)  # no weight of a loss enters them: a weighted loss makes weight -> 0 the optimum
+# What may change between two invocations of one study: nothing that any trial depends on.
+CHANGEABLE = ("num_trials", "max_minutes", "max_concurrent", "resources_per_trial", "confirm", "folder")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    name: str = ""
+    folder: str = "runs"  # on a cluster: storage that every node sees
+    metric: str = "val/error"
+    direction: Literal["minimize", "maximize"] = "minimize"
+    num_trials: int = 20  # every trial ever asked: baselines and failures count
+    max_minutes: float | None = None  # per invocation
+    max_concurrent: int | None = None  # a cap, for machines shared with others
+    sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "TPESampler", "seed": 0})
+    pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
+    resources_per_trial: Any = "auto"  # one core, or {cpu: 2}, {gpu: 0.25}
+    confirm: Any = None
+
+    def __post_init__(self) -> None:
+        require(
+            re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is not None and ".." not in self.name,
+            "study.name",
+            repr(self.name),
+            "give a folder name of letters, digits, _ - and .",
+        )
+        require("://" not in self.folder, "study.folder", self.folder, "give a folder on a file system that every node sees, such as NFS")
+        require(bool(self.folder.strip()), "study.folder", repr(self.folder), "give a folder")
+        weighted = "a weighted loss is lowest at weight 0; " if self.metric.split("/")[0] in ("reconstruction", "generator", "total") else ""
+        require(self.metric in METRICS, "study.metric", self.metric, f"{weighted}the metrics of a study are {', '.join(METRICS)}")
+        require(self.direction == "minimize", "study.direction", self.direction, f"{self.metric} is better when lower: write minimize")
+        require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
+        for name in ("max_minutes", "max_concurrent"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"study.{name}", value, "give a positive number, or null for no limit")
+        require(self.confirm is None, "study.confirm", self.confirm, "confirmation on fresh seeds is not built yet: write null")
+        check_resources(self.resources_per_trial)
+        make("study.sampler", self.sampler, SAMPLERS)
+        make("study.pruner", self.pruner, PRUNERS)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder) / self.name
+
+
+def check_resources(value: Any) -> None:
+    if value == "auto":
+        return
+    path, want = "study.resources_per_trial", "write auto, or a block such as {cpu: 1} or {cpu: 1, gpu: 0.25}"
+    require(isinstance(value, dict) and bool(value), path, value, want)
+    for key, amount in value.items():
+        ok = key in ("cpu", "gpu") and isinstance(amount, int | float) and not isinstance(amount, bool) and 0 <= amount < 1e4
+        require(ok, f"{path}.{key}", amount, want)
+    require(value.get("cpu", 0) + value.get("gpu", 0) > 0, path, value, "a trial needs something to run on")
+
+
+def make(path: str, block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
+    """An Optuna sampler or pruner from its block, each argument checked against the signature. Raises ConfigError."""
+    arguments = {str(key): value for key, value in block.items()}
+    kind = arguments.pop("kind", None)
+    require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
+    signature = inspect.signature(kinds[kind].__init__, eval_str=False)
+    hints = typing.get_type_hints(kinds[kind].__init__, vars(optuna) | vars(typing) | vars(inspect.getmodule(kinds[kind])))
+    plain = {name: kinds_of(hints.get(name)) for name in signature.parameters if kinds_of(hints.get(name))}
+    for name, value in arguments.items():
+        require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")
+        fits = type(value) in plain[name] or (float in plain[name] and type(value) is int)
+        require(fits, f"{path}.{name}", repr(value), f"give {' or '.join(getattr(k, '__name__', str(k)) for k in plain[name])}")
+    try:
+        return kinds[kind](**(arguments | extra))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: {kind} refuses {arguments}: {one_line(error)}") from None
+
+
+def kinds_of(hint: Any) -> tuple[type, ...]:
+    """The plain types that a hint allows; none for callables and other things that a YAML file cannot hold."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return tuple(option for option in options if option in (int, float, str, bool, type(None)))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep: nothing in it can be refused any more once Ray has started."""
+
+    study: StudyConfig
+    trial: DictConfig  # the fixed part, before sampled values
+    overrides: dict[str, Any]  # of the command line; they win over sampled values and baselines
+    space: SearchSpace
+    baselines: dict[str, dict[str, Any]]
+    source: str
+    notes: tuple[str, ...]  # what the user should know: paths taken out, entries dropped, a pruner that cannot act
+
+    def config(self, values: dict[str, Any]) -> TrialConfig:
+        """A trial's configuration: fixed part, these values, command line. Raises ConfigError."""
+        return to_trial(set_paths(set_paths(self.trial, values, ""), self.overrides, ""))
+
+    @property
+    def last_rung(self) -> int:
+        """The pruner is asked up to this epoch: the earliest drop that the space allows, for trials after a drop look better
+        than those before it, whatever they are worth at the end. The last epoch itself is never asked."""
+        return min(self.earliest_drop, self.epochs - 1)
+
+    @property
+    def epochs(self) -> int:
+        return self.config({}).train.epochs
+
+    @property
+    def earliest_drop(self) -> int:
+        schedule = self.config({}).optim.schedule
+        kinds = self.space.values_of("optim.schedule.kind") or [schedule.kind]
+        if kinds == ["constant"]:
+            return self.epochs
+        lowest = self.space.lowest("optim.schedule.drop_at")
+        units = self.space.values_of("optim.schedule.unit") or [schedule.unit]
+        return min(drop_epoch(schedule.drop_at if lowest is None else lowest, unit, self.epochs) for unit in units)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What every trial of the study depends on, as plain data; equal for a study that may be gone on with."""
+        study = {
+            item: getattr(self.study, item) for item in ("name", "metric", "direction", "sampler", "pruner") if item not in CHANGEABLE
+        }
+        return {
+            "study": study,
+            "trial": flatten(self.config({})),
+            "baselines": self.baselines,
+            "search_space": self.space.to_yaml(),
+        }
+
+
+def load_sweep(path: str | Path, overrides: dict[str, Any]) -> Sweep:
+    """Reads and checks a sweep file and the command line. Raises ConfigError."""
+    raw = read_sweep(path)
+    study = load_study(raw.study, {key[6:]: value for key, value in overrides.items() if key.startswith("study.")}, str(path))
+    fixed = {key: value for key, value in overrides.items() if not key.startswith("study.")}
+    trial = raw.trial
+    to_trial(trial, f"{path}: trial.")
+    base = set_paths(trial, fixed, "")
+    to_trial(base)
+    space, notes = read_space(raw.search_space, base, set(fixed), str(path))
+    baselines = {}
+    for name in raw.baselines:
+        baselines[str(name)] = baseline_values(raw, str(name))
+        to_trial(set_paths(set_paths(trial, baselines[str(name)], f"baselines.{name}."), fixed, ""), f"{path}: baselines.{name}: ")
+    sweep = Sweep(study, trial, fixed, space, baselines, str(path), tuple(notes))
+    check_together(sweep)
+    return Sweep(study, trial, fixed, space, baselines, str(path), (*notes, *pruner_notes(sweep)))
+
+
+def load_study(block: DictConfig, overrides: dict[str, Any], source: str) -> StudyConfig:
+    layered = OmegaConf.merge(block)
+    try:
+        for key, value in overrides.items():
+            OmegaConf.update(layered, key, value, force_add=True)
+        raw: Any = OmegaConf.to_container(layered)
+        # Blocks of their own, never merged with the arguments of a default.
+        blocks = {key: raw.pop(key) for key in ("sampler", "pruner", "resources_per_trial", "confirm") if key in raw}
+        for key in ("sampler", "pruner"):
+            require(isinstance(blocks.get(key, {}), dict), f"study.{key}", blocks.get(key), "give a block, as {kind: NopPruner}")
+        plain = OmegaConf.merge(OmegaConf.structured(StudyConfig(name="unnamed")), {"name": ""}, raw)
+        values = {str(key): value for key, value in OmegaConf.to_container(plain).items()}  # type: ignore[union-attr]
+        return StudyConfig(**(values | blocks))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(f"{source}: study.{one_line(error)}") from None
+
+
+def check_together(sweep: Sweep) -> None:
+    """What no block can see alone."""
+    if not sweep.space.entries and not sweep.baselines:
+        raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try")
+    if sweep.config({}).objective.classification is None and sweep.study.metric == "val/error":
+        raise ConfigError("study.metric: got val/error, without classification heads have no class names; add objective.classification")
+    if sweep.study.pruner["kind"] != "NopPruner":
+        for path in ("train.batch_size", "train.labelled_batch_size"):
+            require(
+                path not in sweep.space.entries,
+                f"search_space.{path}",
+                "searched under a pruner",
+                "rungs compare equal epochs of equal batches: set it in trial:, or use the NopPruner",
+            )
+    for path, rate in (
+        ("objective.reconstruction.weight", "optim.reconstruction.rate"),
+        ("objective.classification.weight", "optim.classification.rate"),
+    ):
+        both = path in sweep.space.entries and rate in sweep.space.entries
+        require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
+
+
+def pruner_notes(sweep: Sweep) -> list[str]:
+    pruner = sweep.study.pruner
+    first = pruner.get("min_resource", 1) if pruner["kind"] in ("SuccessiveHalvingPruner", "HyperbandPruner") else 1
+    if pruner["kind"] == "NopPruner" or first == "auto" or first <= sweep.last_rung:
+        return []
+    return [f"the pruner never acts: its first rung is epoch {first}, the last epoch it is asked at is {sweep.last_rung}"]
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
+
+
+def finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,157 @@
+"""What a sweep shows while it runs: one live table, or a line a finished trial where there is no terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from aae.runs import Row
+from aae.tuning.study import BASELINE, REASON, Handout, SweepStudy
+
+MAX_LINES = 12  # finished trials shown in the live table
+
+
+def seconds_text(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def last_value(trial: FrozenTrial) -> float | None:
+    return trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
+
+
+def name_of(trial: FrozenTrial) -> str:
+    return f" ({trial.user_attrs[BASELINE]['name']})" if BASELINE in trial.user_attrs else ""
+
+
+def state_of(trial: FrozenTrial, live: bool = True) -> str:
+    """Words for people: a RUNNING trial that nobody runs is interrupted."""
+    if trial.state == TrialState.RUNNING:
+        return "running" if live else "interrupted"
+    diverged = str(trial.user_attrs.get(REASON, "")).startswith("diverged")
+    return "DIVERGED" if diverged else trial.state.name
+
+
+class SweepConsole:
+    """Follows the study. Ray's thread writes, the display's own thread draws."""
+
+    def __init__(self, study: SweepStudy, slots: int, console: Console):
+        self.study, self.slots, self.console = study, slots, console
+        self.started_at = time.monotonic()
+        self.live_rows: dict[int, Row] = {}
+        self.live_since: dict[int, float] = {}
+        self.seconds: list[float] = []  # of the trials ended in this invocation
+        self.lock = threading.Lock()
+        self.live = Live(get_renderable=self.table, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> SweepConsole:
+        if self.console.is_terminal:
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.console.is_terminal:
+            self.live.__exit__(*error)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    # ---- what the engine tells ----
+
+    def started(self, handout: Handout) -> None:
+        with self.lock:
+            self.live_rows[handout.number] = {"epoch": handout.first_epoch}
+            self.live_since[handout.number] = time.monotonic()
+
+    def epoch(self, number: int, row: Row) -> None:
+        with self.lock:
+            self.live_rows[number] = row
+
+    def ended(self, number: int) -> None:
+        with self.lock:
+            self.live_rows.pop(number, None)
+            since = self.live_since.pop(number, None)
+        trial = self.study.trial(number)
+        seconds = 0.0 if since is None else time.monotonic() - since
+        if trial.state != TrialState.FAIL:
+            self.seconds.append(seconds)
+        if not self.console.is_terminal:
+            self.say(f"{self.line(trial)}, {seconds:.0f} s; {self.standing()}")
+
+    def lost(self, number: int, cause: str) -> None:
+        with self.lock:
+            self.live_rows.pop(number, None)
+            self.live_since.pop(number, None)
+        self.say(f"trial {number}: {cause}; it goes on from its checkpoint")
+
+    # ---- what is shown ----
+
+    def line(self, trial: FrozenTrial) -> str:
+        reason = trial.user_attrs.get(REASON)
+        why = f" ({reason})" if reason and trial.state == TrialState.FAIL else ""
+        return f"trial {trial.number}{name_of(trial)} {state_of(trial)} {percent(last_value(trial))}, {trial.last_step or 0} epochs{why}"
+
+    def standing(self) -> str:
+        """Best so far, how many are told, and when it will end."""
+        trials = self.study.trials()
+        told = sum(trial.state.is_finished() for trial in trials)
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        best = min(complete, key=lambda trial: trial.value or 0.0, default=None)
+        text = f"{told} of {self.study.sweep.study.num_trials} told"
+        text += f", best {percent(best.value)} (trial {best.number}{name_of(best)})" if best is not None else ", none complete yet"
+        left = self.forecast()
+        return f"{text}, about {seconds_text(left)} left" if left else text
+
+    def forecast(self) -> float | None:
+        """Seconds to the end, from the trials ended so far."""
+        if not self.seconds:
+            return None
+        told = sum(trial.state.is_finished() for trial in self.study.trials())
+        return (self.study.sweep.study.num_trials - told) * sum(self.seconds) / len(self.seconds) / self.slots
+
+    def table(self) -> Group:
+        trials = self.study.trials()
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        with self.lock:
+            rows, since = dict(self.live_rows), dict(self.live_since)
+        table = Table(title=f"{self.study.sweep.study.name}: {self.study.metric} on validation data", title_justify="left")
+        for column in ("trial", "state", "value", "epoch", "time"):
+            table.add_column(column, justify="left" if column in ("trial", "state") else "right")
+        for trial in finished[-MAX_LINES:]:
+            value = percent(last_value(trial))
+            table.add_row(f"{trial.number}{name_of(trial)}", state_of(trial), value, str(trial.last_step or 0), "")
+        for number, row in sorted(rows.items()):
+            elapsed = seconds_text(time.monotonic() - since.get(number, time.monotonic()))
+            epochs = f"{row.get('epoch', 0)}/{self.study.sweep.epochs}"
+            table.add_row(str(number), "running", percent(row.get(self.study.metric)), epochs, elapsed, style="bold")
+        return Group(table, Text(f"{self.standing()}; {seconds_text(time.monotonic() - self.started_at)} so far; Ctrl-C is safe"))
+
+
+def trial_table(trials: list[FrozenTrial], title: str, live: bool, top: int | None = None) -> Table:
+    """Told trials, the best first, then the others; with the parameters that were searched."""
+    order = sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, last_value(t) is None, last_value(t) or 0.0))
+    shown = order[:top]
+    paths = list(dict.fromkeys(path for trial in shown for path in trial.params))
+    table = Table(title=title, title_justify="left")
+    for column in ("trial", "state", "value", "epochs"):
+        table.add_column(column, justify="left" if column in ("trial", "state") else "right")
+    for path in paths:
+        table.add_column(path.replace(".", ".\u200b"), justify="right", overflow="fold")
+    for trial in shown:
+        values = [trial.params.get(path, "") for path in paths]
+        shown_values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
+        head = (f"{trial.number}{name_of(trial)}", state_of(trial, live), percent(last_value(trial)), str(trial.last_step or 0))
+        table.add_row(*head, *shown_values)
+    return table

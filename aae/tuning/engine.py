@@ -1,0 +1,143 @@
+"""Ray Tune as the hands of the study: a Searcher and a TrialScheduler that decide nothing and keep nothing.
+
+Ray retries nothing. A trial whose worker died goes back among the study's unfinished ones and is handed out again like any
+other, as a new attempt.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any, Protocol
+
+from optuna.trial import TrialState
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from aae.runs import Row
+from aae.tuning.study import Handout, SweepStudy
+
+MAX_BARREN_ATTEMPTS = 3  # in a row, without a finished epoch: then the trial is FAIL with the last cause
+
+
+class Observer(Protocol):
+    """Who watches a sweep: the console."""
+
+    def started(self, handout: Handout) -> None: ...
+    def epoch(self, number: int, row: Row) -> None: ...
+    def ended(self, number: int) -> None: ...
+    def lost(self, number: int, cause: str) -> None: ...
+
+
+class StudySearch(Searcher):
+    """Hands out the study's trials, and tells it how they ended."""
+
+    def __init__(self, study: SweepStudy, observer: Observer, slots: int, stopping: threading.Event, deadline: float | None):
+        super().__init__(metric=study.metric, mode="min")
+        self.study, self.observer, self.slots, self.stopping, self.deadline = study, observer, slots, stopping, deadline
+        self.live: dict[str, Handout] = {}  # Ray's trial id -> what it runs
+        self.causes: dict[str, str] = {}  # of workers that died
+        self.barren: dict[int, int] = {}
+        self.grew: set[str] = set()  # live trials that finished an epoch in this attempt
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self.stopping.set()
+        if self.stopping.is_set():
+            return Searcher.FINISHED
+        if len(self.live) < self.slots:
+            handout = self.study.next()
+            if handout is not None:
+                self.live[trial_id] = handout
+                self.observer.started(handout)
+                return {"number": handout.number, "attempt": str(handout.attempt.path.resolve())}
+        return Searcher.FINISHED if not self.live and self.study.all_told else None  # FINISHED is final
+
+    def on_result(self, trial_id: str, result: Row) -> bool:
+        """True: the trial stops here."""
+        handout = self.live[trial_id]
+        if "state" in result:  # the trial's own word on how it failed
+            state = TrialState.PRUNED if result["state"] == "PRUNED" else TrialState.FAIL
+            self.study.tell(handout.number, state, result["reason"])
+            return True
+        self.grew.add(trial_id)
+        stop = self.study.report(handout.number, result)
+        self.observer.epoch(handout.number, result)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self.stopping.set()
+        return stop or (self.stopping.is_set() and result["epoch"] < handout.config.train.epochs)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        handout = self.live.pop(trial_id, None)
+        if handout is None:
+            return
+        number, grew = handout.number, trial_id in self.grew
+        self.grew.discard(trial_id)
+        if error:
+            cause = self.causes.pop(trial_id, "the worker died")
+            self.barren[number] = 0 if grew else self.barren.get(number, 0) + 1
+            self.observer.lost(number, cause)
+            if self.barren[number] >= MAX_BARREN_ATTEMPTS:
+                self.study.tell(number, TrialState.FAIL, f"{cause}, {MAX_BARREN_ATTEMPTS} attempts in a row")
+            else:
+                self.study.unfinished.append(number)
+                return
+        elif not self.study.trial(number).state.is_finished():
+            if handout.attempt.rows()[-1:] and handout.attempt.rows()[-1]["epoch"] >= handout.config.train.epochs:
+                self.study.tell(number, TrialState.COMPLETE)
+            else:  # stopped on request: it stays RUNNING, shown as interrupted
+                return
+        self.observer.ended(number)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles its searcher for a restore that never comes
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study is in its journal."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The study is in its journal."""
+
+
+class StudyPruning(FIFOScheduler):
+    """Stops a trial when the study says so."""
+
+    def __init__(self, search: StudySearch):
+        super().__init__()
+        self.search = search
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return TrialScheduler.STOP if self.search.on_result(trial.trial_id, result) else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self.search.causes[trial.trial_id] = cause_of(str(trial.get_error()))
+
+
+def cause_of(error: str) -> str:
+    """Ray's account of a lost worker in a few words."""
+    low = error.lower()
+    if "outofmemory" in low or "low on memory" in low or "oom" in low:
+        return "the worker was killed: the host ran out of memory"
+    if "node" in low and ("died" in low or "dead" in low) and "worker" not in low:
+        return "its node was lost"
+    if "actor" in low and ("died" in low or "dead" in low):
+        return "the worker died (killed, or the node was lost)"
+    last = [line.strip() for line in error.splitlines() if line.strip()]
+    return f"the worker failed: {last[-1][:200] if last else 'unknown'}"
+
+
+def silence_ray() -> None:
+    """Before ray is initialised: one driver, one console, no chatter and no phoning home."""
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_AIR_NEW_OUTPUT="0",
+        RAY_DEDUP_LOGS="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+        TUNE_GLOBAL_CHECKPOINT_S="3600",
+        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+        TUNE_RESULT_BUFFER_LENGTH="0",
+    )

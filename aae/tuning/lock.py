@@ -1,0 +1,115 @@
+"""One driver a run folder: an flock with a name tag and a heartbeat."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from aae.config import ConfigError
+
+HEARTBEAT_S = 5.0
+STALE_S = 30.0  # a holder on another host is believed dead when its heartbeat is older
+LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
+
+
+class DriverLock:
+    """Holds `RUN/.lock` from construction to `release`. Raises ConfigError when another driver has it."""
+
+    def __init__(self, run: Path, say: Any = print):
+        self.path = run / ".lock"
+        self._file = open(self.path, "a+")  # noqa: SIM115 - held as long as the sweep runs
+        self._acquire(say)
+        self.predecessor = read_tag(self.path)
+        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "session": None}
+        self._stop = threading.Event()
+        self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _acquire(self, say: Any) -> None:
+        waited_from = time.monotonic()
+        said = False
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                tag = read_tag(self.path)
+                age = time.time() - tag.get("heartbeat", 0.0)
+                holder = f"pid {tag.get('pid', '?')} on {tag.get('host', '?')}"
+                here = tag.get("host") in (None, socket.gethostname())
+                if here or age < STALE_S or time.monotonic() - waited_from > LEASE_S:
+                    self._file.close()
+                    raise ConfigError(
+                        f"{self.path.parent}: another driver runs this study ({holder}); watch it with launch.py status, or end it first"
+                    ) from None
+                if not said:
+                    say(f"waiting up to {LEASE_S:.0f} s for the lock of {holder}, last heard of {age:.0f} s ago")
+                    said = True
+                time.sleep(1.0)
+
+    def _write(self) -> None:
+        text = json.dumps(self._tag | {"heartbeat": time.time()})
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(text)
+        self._file.flush()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            try:
+                self._write()
+            except (OSError, ValueError):  # a full disk, or released a moment ago: the lock itself still holds
+                continue
+
+    def name_session(self, folder: str) -> None:
+        """Writes down Ray's session folder, for the next start to remove if this one is killed."""
+        self._tag["session"] = folder
+        self._write()
+
+    def release(self) -> None:
+        self._stop.set()
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.close()
+
+
+def read_tag(path: Path) -> dict[str, Any]:
+    """Who holds the lock, or held it last; empty where nobody says."""
+    try:
+        tag = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return tag if isinstance(tag, dict) else {}
+
+
+def running(run: Path) -> dict[str, Any] | None:
+    """The live driver of a run folder, or None."""
+    path = run / ".lock"
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return read_tag(path)
+
+
+def remove_dead_session(tag: dict[str, Any]) -> bool:
+    """Removes the session folder that a killed driver left on this host. Its processes end themselves."""
+    folder = tag.get("session")
+    if tag.get("host") != socket.gethostname() or not folder:
+        return False
+    path = Path(folder)
+    if not path.name.startswith("session_") or not path.is_relative_to(Path(tempfile.gettempdir()).resolve()) or not path.is_dir():
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    return True

@@ -1,0 +1,83 @@
+"""What a sweep would do, and where one stands: text for people, nothing is started or written."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import optuna
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from aae.config import ConfigError
+from aae.runs import read_json, trial_folder
+from aae.tuning.config import Sweep
+from aae.tuning.console import percent, seconds_text, state_of, trial_table
+from aae.tuning.lock import running
+from aae.tuning.study import open_study
+
+NUM_EXAMPLES = 3
+
+
+def print_plan(sweep: Sweep, console: Console) -> None:
+    from aae.tuning.sweep import to_yaml
+
+    console.print(OmegaConf.to_yaml(to_yaml(sweep)), markup=False, highlight=False, soft_wrap=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(NUM_EXAMPLES if sweep.space.entries else 0):
+        values = sweep.space.suggest(study.ask())
+        sweep.config(values)
+        console.print(f"sampled example {number + 1}: " + ", ".join(f"{path}={shown(value)}" for path, value in values.items()))
+    for name in sweep.baselines:
+        console.print(f"baseline {name}: run first, never pruned")
+    console.print(forecast(sweep), highlight=False)
+
+
+def shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def forecast(sweep: Sweep) -> str:
+    """From this study's own told trials; else the cost that the sweep's header gives; else none."""
+    run = sweep.study.path
+    if (run / "study.journal").is_file():
+        told = [trial for trial in open_study(run, "", create=False).get_trials(deepcopy=False) if trial.state.is_finished()]
+        seconds = [read_json(trial_folder(run, trial.number).result_path, {}).get("seconds", 0.0) for trial in told]
+        if any(seconds):
+            left = max(0, sweep.study.num_trials - len(told))
+            each = sum(seconds) / len(seconds)
+            return (
+                f"forecast: {left} trials left, {seconds_text(each)} of one slot each (mean of {len(told)} told): "
+                f"{seconds_text(left * each)} of slot time"
+            )
+    cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(), re.MULTILINE)
+    if cost:
+        return f"forecast: {cost.group(1)} (from the sweep's header, not measured here)"
+    return "forecast: none is possible yet; no trial of this study has been told and the sweep's header names no cost"
+
+
+def print_status(run: Path, console: Console) -> None:
+    """Raises ConfigError where there is no sweep."""
+    made = read_json(run / "manifest.json")
+    if made is None:
+        raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
+    holder = running(run)
+    trials = open_study(run, "", create=False).get_trials(deepcopy=False)
+    states = Counter(state_of(trial, holder is not None) for trial in trials)
+    who = f"running (pid {holder.get('pid')} on {holder.get('host')})" if holder else "not running"
+    console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no trials yet"))
+    for trial in trials:
+        if not trial.state.is_finished():
+            console.print(f"  trial {trial.number}: {progress(run, trial)}", highlight=False)
+    if trials:
+        console.print(trial_table([t for t in trials if t.state.is_finished()], "told trials, the best first", holder is not None, top=10))
+    if holder is None and any(not trial.state.is_finished() for trial in trials):
+        console.print("the same launch.py command goes on with it")
+
+
+def progress(run: Path, trial: FrozenTrial) -> str:
+    rows = trial_folder(run, trial.number).rows()
+    return f"epoch {rows[-1]['epoch']}, {percent(rows[-1].get('val/error'))}" if rows else "no epoch yet"

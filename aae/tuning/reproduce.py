@@ -1,0 +1,98 @@
+"""A recorded trial trained again, and every epoch compared with what was recorded."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.progress import Progress
+
+from aae import checkpoint, manifest
+from aae.config import ConfigError
+from aae.runs import Row, TrialFolder, read_json, same_row, trial_folder
+from aae.train import Diverged, train
+from aae.tuning.console import percent
+from aae.tuning.study import open_study
+
+
+class Enough(Exception):
+    """The recorded epochs are all there."""
+
+
+def best_trial(run: Path) -> int:
+    """The complete trial with the lowest value. Raises ConfigError where there is none."""
+    complete = [trial for trial in open_study(run, "", create=False).get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    if not complete:
+        raise ConfigError(f"{run}: no trial is complete, so there is no best one; name a trial with --trial")
+    return min(complete, key=lambda trial: trial.value or 0.0).number
+
+
+def reproduce(run: Path, number: int | None, exact: bool, console: Console) -> int:
+    """Trains a trial again from its recorded configuration and labels, up to its last recorded epoch. Returns the exit code.
+
+    On the same device, versions and code every epoch must be equal to the bit; elsewhere what differs is printed. Raises
+    ConfigError where there is nothing to reproduce."""
+    made = read_json(run / "manifest.json")
+    if made is None:
+        raise ConfigError(f"{run}: holds no manifest.json; give the folder of a sweep, as runs/quick")
+    number = best_trial(run) if number is None else number
+    folder = trial_folder(run, number)
+    rows = folder.rows()
+    if not rows:
+        raise ConfigError(f"{folder.path}: holds no finished epoch; name another trial with --trial")
+    config = checkpoint.read_config(folder.path)
+    changed = differences(made, manifest.describe([], made["data"]))
+    console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
+    if changed:
+        console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
+    new, ended = train_again(config, folder, len(rows), console)
+    wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not row.get("retold") and not same_row(row, again)]
+    recorded, again = rows[-1], new[-1] if new else {}
+    for key in ("val/error",):
+        console.print(f"{key} at epoch {recorded['epoch']}: recorded {percent(recorded.get(key))}, now {percent(again.get(key))}")
+    if not wrong and len(new) == len(rows):
+        console.print(f"reproduced: {len(rows)} epochs equal to the bit")
+        return 0
+    console.print(f"differs from epoch {wrong[0]} on" if wrong else f"it {ended} after {len(new)} of {len(rows)} epochs")
+    if changed and not exact:
+        console.print("not verified: no spread recorded")
+    return 1
+
+
+def train_again(config: Any, folder: TrialFolder, num_epochs: int, console: Console) -> tuple[list[Row], str]:
+    """(rows, how it ended). In a temporary folder, with the labels that were recorded."""
+    new: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary, Progress(console=console, disable=not console.is_terminal) as progress:
+        again = TrialFolder(Path(temporary) / "trial")
+        again.path.mkdir()
+        if folder.labels_path.exists():
+            shutil.copy(folder.labels_path, again.labels_path)
+        task = progress.add_task("epochs", total=num_epochs)
+
+        def report(row: Row) -> None:
+            new.append(row)
+            progress.update(task, completed=row["epoch"])
+            if row["epoch"] == num_epochs:
+                raise Enough
+
+        try:
+            train(config, report, again)
+        except Enough:
+            return new, "ended"
+        except Diverged as error:
+            return new, f"diverged ({error})"
+    return new, "ended"
+
+
+def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the numbers depend on and is not the same: device, versions, code, data."""
+    pairs = {"device": (recorded["device"], now["device"])}
+    pairs |= {name: (recorded["versions"].get(name), now["versions"].get(name)) for name in ("python", "torch", "numpy")}
+    lines = [f"{name} was {was}, is {now_is}" for name, (was, now_is) in pairs.items() if was != now_is]
+    was, now_is = recorded["code"]["modules"], now["code"]["modules"]
+    modules = sorted(path for path in was.keys() | now_is.keys() if was.get(path) != now_is.get(path) and "tuning" not in path)
+    return lines + ([f"changed code: {', '.join(modules)}"] if modules else [])

@@ -1,0 +1,327 @@
+"""The one truth of a sweep: an Optuna study in a journal file that only the driver writes.
+
+It holds every trial with its parameters, values and state. Ray places and runs; what a worker leaves in its folder is told to
+the study, and where the two differ after a kill, `reconcile` makes them agree before anything is handed out again.
+
+A verdict takes several journal writes: the value, the pruner's marks, the state. A kill may fall between any two of them, and a
+pruner that finds its own mark answers differently. So the pruner's marks are caught, the verdict is written first with the
+marks in it, and a restart reads the verdict back instead of asking again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from omegaconf import OmegaConf
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from aae import checkpoint
+from aae.config import ConfigError, TrialConfig, flatten
+from aae.runs import Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
+from aae.tuning.config import PRUNERS, SAMPLERS, Sweep, make
+from aae.tuning.space import encode
+
+BASELINE, REASON, VERDICT = "baseline", "reason", "verdict"  # user attributes of a trial
+
+
+class NoLock:
+    """The driver holds a lock of its own on the whole folder; Optuna's would cost 30 s after a killed driver."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def cut_torn_tail(journal: Path) -> None:
+    """A kill inside an append leaves half a line, and the next append would corrupt the file."""
+    if journal.exists():
+        content = journal.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(journal, whole)
+
+
+def open_study(run: Path, name: str, create: bool) -> optuna.Study:
+    """The study of a run folder. Without `create` it is only read. Raises ConfigError where there is none."""
+    journal = run / "study.journal"
+    if not create and not journal.is_file():
+        raise ConfigError(f"{run}: holds no study.journal; give the folder of a sweep, as runs/quick")
+    try:
+        if create:
+            cut_torn_tail(journal)
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=NoLock()))  # type: ignore[arg-type]
+        if create:
+            return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="minimize")
+        return optuna.load_study(storage=storage, study_name=None)
+    except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
+        raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name") from None
+
+
+class View:
+    """A study without some of its trials, whose storage keeps the pruner's marks instead of writing them."""
+
+    def __init__(self, study: Any, hidden: Callable[[FrozenTrial], bool]):
+        self._study, self._hidden = study, hidden
+        self.marks: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=deepcopy, states=states) if not self._hidden(trial)]
+
+    def _get_trials(self, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
+        return self.get_trials(deepcopy, states)
+
+
+class PruningView(View):
+    @property
+    def _storage(self) -> Any:
+        return MarkCatcher(self._study._storage, self.marks)
+
+
+class MarkCatcher:
+    def __init__(self, storage: Any, marks: dict[str, Any]):
+        self._wrapped, self._marks = storage, marks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._marks[key] = value
+
+
+def is_baseline(trial: FrozenTrial) -> bool:
+    return BASELINE in trial.user_attrs
+
+
+class BlindSampler(BaseSampler):
+    """A sampler that does not see baselines without parameters: they would empty the space that trials have in common."""
+
+    def __init__(self, sampler: BaseSampler):
+        self._sampler = sampler
+
+    def _view(self, study: Any) -> Any:
+        return View(study, lambda trial: is_baseline(trial) and not trial.params)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        return self._sampler.infer_relative_search_space(self._view(study), trial)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+        return self._sampler.sample_relative(self._view(study), trial, search_space)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return self._sampler.sample_independent(self._view(study), trial, param_name, param_distribution)
+
+
+@dataclass
+class Handout:
+    """A trial on its way to a worker."""
+
+    number: int
+    config: TrialConfig
+    folder: TrialFolder
+    attempt: Attempt
+    first_epoch: int  # epochs done before this attempt
+
+
+class SweepStudy:
+    """Asks, tells, prunes and reconciles. All of its methods are the driver's."""
+
+    def __init__(self, run: Path, sweep: Sweep):
+        self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
+        self.study = open_study(run, sweep.study.name, create=True)
+        self.study.pruner = make("study.pruner", sweep.study.pruner, PRUNERS)
+        self.unfinished: list[int] = []  # handed out before anything new is asked
+
+    # ---- reading ----
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def trial(self, number: int) -> FrozenTrial:
+        return self.trials()[number]
+
+    def handle(self, number: int) -> Trial:
+        """The trial for suggesting and reporting, with a sampler of its own seed: a resumed sweep replays no startup points."""
+        self.study.sampler = self.sampler(number)
+        return Trial(self.study, self.trial(number)._trial_id)
+
+    def sampler(self, number: int) -> BaseSampler:
+        block = dict(self.sweep.study.sampler)
+        seed = block.pop("seed", None) or 0
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        return BlindSampler(make("study.sampler", block | {"seed": own}, SAMPLERS))
+
+    @property
+    def all_told(self) -> bool:
+        trials = self.trials()
+        return len(trials) >= self.sweep.study.num_trials and all(trial.state.is_finished() for trial in trials)
+
+    # ---- handing out ----
+
+    def next(self) -> Handout | None:
+        """The next trial for a worker: unfinished ones first, then a new one; None when there is nothing to hand out now."""
+        while True:
+            if self.unfinished:
+                number = self.unfinished.pop(0)
+            elif len(self.trials()) < self.sweep.study.num_trials:
+                number = self.ask()
+            else:
+                return None
+            handout = self.prepare(number)
+            if handout is not None:
+                return handout
+
+    def ask(self) -> int:
+        number = len(self.trials())
+        self.study.sampler = self.sampler(number)
+        return self.study.ask().number
+
+    def values(self, number: int) -> dict[str, Any]:
+        """A trial's values under dotted paths; sampled, or a baseline's. What a kill left unsampled is sampled now."""
+        names = list(self.sweep.baselines)
+        if number >= len(names):
+            return self.sweep.space.suggest(self.handle(number))
+        values, trial_id = self.sweep.baselines[names[number]], self.trial(number)._trial_id
+        if not is_baseline(self.trial(number)):
+            self.study._storage.set_trial_user_attr(trial_id, BASELINE, {"name": names[number], "values": values})
+        for path, value in self.inside_space(values).items():  # stored with its parameters: the sampler learns from it
+            if path not in self.trial(number).params:
+                distribution = self.sweep.space.entries[path].distribution
+                self.study._storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode(value)), distribution)
+        return values
+
+    def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A baseline as parameters of the space; none when it differs from the fixed part in anything else."""
+        flat, fixed = flatten(self.sweep.config(values)), flatten(self.sweep.config({}))
+        active = {entry.path: entry for entry in self.sweep.space.active(flat)}
+        elsewhere = any(value != fixed.get(path) and path not in active for path, value in flat.items())
+        if elsewhere or not all(entry.contains(flat[path]) for path, entry in active.items()):
+            return {}
+        return {path: flat[path] for path in active}
+
+    def prepare(self, number: int) -> Handout | None:
+        """Makes the attempt's folder and brings the study up to it; None when that already ends the trial."""
+        folder = trial_folder(self.run, number)
+        try:
+            config = self.sweep.config(self.values(number))
+        except ConfigError as error:
+            self.tell(number, TrialState.FAIL, f"refused: {error}")
+            return None
+        text = OmegaConf.to_yaml(OmegaConf.structured(config))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if not folder.config_path.exists():
+            write_atomically(folder.config_path, text)
+        attempt = folder.next_attempt()
+        rows = attempt.rows()
+        if self.catch_up(number, rows):
+            return None
+        return Handout(number, config, folder, attempt, len(rows))
+
+    # ---- telling ----
+
+    def report(self, number: int, row: Row) -> bool:
+        """Tells an epoch's value. True: the pruner's verdict is to stop, and the trial is told PRUNED already."""
+        epoch, value = row["epoch"], row[self.metric]
+        assert math.isfinite(value), f"trial {number} reports {value}"  # a pruner answers True for NaN
+        trial = self.trial(number)
+        if trial.state.is_finished():
+            return True
+        if epoch not in trial.intermediate_values:  # a step reported twice keeps its first value
+            self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+        return self.judge(number, epoch)
+
+    def judge(self, number: int, epoch: int) -> bool:
+        trial = self.trial(number)
+        if is_baseline(trial) or epoch > self.sweep.last_rung:
+            return False
+        verdict = trial.user_attrs.get(VERDICT)
+        if verdict is None or verdict["epoch"] != epoch:
+            view = PruningView(self.study, is_baseline)
+            stop = self.study.pruner.prune(view, trial)  # type: ignore[arg-type]
+            verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
+            if view.marks:
+                self.study._storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
+        for key, value in verdict["marks"].items():
+            if key not in trial.system_attrs:
+                self.study._storage.set_trial_system_attr(trial._trial_id, key, value)
+        if verdict["stop"]:
+            self.tell(number, TrialState.PRUNED, f"pruned at epoch {epoch}")
+        return bool(verdict["stop"])
+
+    def tell(self, number: int, state: TrialState, reason: str | None = None) -> None:
+        """Ends a trial. A trial that is told already stays as it is."""
+        trial = self.trial(number)
+        if trial.state.is_finished():
+            return
+        if reason is not None:
+            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+        value = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
+        if state == TrialState.COMPLETE and value is None:
+            state, reason = TrialState.FAIL, "it ended without a finished epoch"
+        self.study.sampler = self.sampler(number)
+        self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
+        self.close(number)
+
+    def catch_up(self, number: int, rows: list[Row]) -> bool:
+        """Tells the study the epochs of an attempt that it lacks, with the verdict after each. True when the trial has ended."""
+        told = dict(self.trial(number).intermediate_values)
+        for row in rows:
+            if (row["epoch"] not in told or row["epoch"] == max(told)) and self.report(number, row):
+                return True
+        if rows and rows[-1]["epoch"] >= self.sweep.epochs:
+            self.tell(number, TrialState.COMPLETE)
+            return True
+        return False
+
+    def close(self, number: int) -> None:
+        """A told trial's result.json, and its checkpoint made small. Derived from the study, so it can be done again."""
+        folder, trial = trial_folder(self.run, number), self.trial(number)
+        rows = folder.rows()
+        seconds = sum(row.get("time/epoch_s", 0) + row.get("time/evaluation_s", 0) for row in rows)
+        result = {
+            "number": number,
+            "state": trial.state.name,
+            "epochs": len(rows),
+            "seconds": round(seconds, 1),
+            "reason": trial.user_attrs.get(REASON),
+            "metrics": rows[-1] if rows else {},
+        }
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_json(folder.result_path, result)
+        attempt = folder.last_attempt()
+        if attempt is not None:
+            checkpoint.shrink(attempt.checkpoint_path)
+
+    # ---- after a kill ----
+
+    def reconcile(self) -> dict[str, int]:
+        """Makes the study and the folders agree before anything is handed out. Returns counts of what was done."""
+        counts = {"told": 0, "ended": 0, "going on": 0}
+        for trial in self.trials():
+            folder = trial_folder(self.run, trial.number)
+            if trial.state.is_finished():
+                if not folder.result_path.exists():
+                    self.close(trial.number)
+                continue
+            rows = folder.rows()
+            counts["told"] += len([row for row in rows if row["epoch"] not in trial.intermediate_values])
+            if self.catch_up(trial.number, rows):
+                counts["ended"] += 1
+            else:
+                counts["going on"] += 1
+                self.unfinished.append(trial.number)
+        return counts

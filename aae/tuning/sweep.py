@@ -1,0 +1,228 @@
+"""A checked sweep -> Ray Tune: run folder, resources, signals, and the work itself. Going on is running it again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+import torch
+from omegaconf import OmegaConf
+from ray import tune
+from rich.console import Console
+
+from aae import manifest
+from aae.config import ConfigError, flatten
+from aae.data import draw_labels, load_dataset
+from aae.runs import read_json, write_atomically, write_json
+from aae.train import choose_device, resolve
+from aae.tuning import tracking
+from aae.tuning.config import Sweep, digest
+from aae.tuning.console import SweepConsole
+from aae.tuning.engine import StudyPruning, StudySearch, silence_ray
+from aae.tuning.lock import DriverLock, remove_dead_session
+from aae.tuning.study import SweepStudy
+from aae.tuning.trial import run_trial
+
+EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR1: 0}
+
+
+def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str, Any]]:
+    """Checks the data, makes or recognises the run folder and locks it. Returns (sweep with nothing left to the machine,
+    the lock, the manifest). Raises ConfigError or DataError; nothing is written then."""
+    run = sweep.study.path
+    recorded = read_json(run / "manifest.json")
+    if recorded is None and run.exists() and (not run.is_dir() or any(path.name != ".lock" for path in run.iterdir())):
+        raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
+    config = sweep.config({})
+    data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    draw_labels(data.train.label_N, config.data.num_labels, config.data.label_seed, data.num_classes)
+    if config.train.precision == "auto":  # recorded with the first trial; a later start goes on with that
+        precision = recorded["precision"] if recorded else resolve(config, choose_device()).train.precision
+        sweep = replace(sweep, trial=OmegaConf.merge(sweep.trial, {"train": {"precision": precision}}))
+    if recorded is not None:
+        refuse_changes(recorded["sweep"], sweep, run)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = DriverLock(run, console.print)
+    except OSError as error:
+        raise ConfigError(f"{run}: cannot be written ({error.strerror}); give another folder with study.folder=FOLDER") from None
+    try:
+        made = recorded or {
+            "id": digest((time.time(), os.getpid(), str(run))),
+            "precision": sweep.config({}).train.precision,
+            "sweep": sweep.fingerprint(),
+        } | manifest.describe(manifest.own_command(), data.hashes)
+        if recorded is None:
+            write_atomically(run / "sweep.yaml", OmegaConf.to_yaml(to_yaml(sweep)))
+            write_json(run / "manifest.json", made)
+    except OSError as error:
+        lock.release()
+        raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None
+    return sweep, lock, made
+
+
+def to_yaml(sweep: Sweep) -> Any:
+    """The sweep as a file that runs again: study, fixed part with the command line in it, baselines, space."""
+    study = {key: value for key, value in vars(sweep.study).items() if value is not None}
+    trial = OmegaConf.to_container(OmegaConf.structured(sweep.config({})))
+    return OmegaConf.create(
+        {"study": study, "baselines": sweep.baselines, "trial": trial, "search_space": sweep.space.to_yaml()}, flags={"allow_objects": True}
+    )
+
+
+def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
+    """Going on with another sweep would mix two studies. Raises ConfigError with the difference."""
+    now = json.loads(json.dumps(sweep.fingerprint()))
+    differs = [
+        f"{part}.{key} was {recorded[part].get(key)}, is {now[part].get(key)}"
+        for part in now
+        for key in sorted(recorded[part].keys() | now[part].keys())
+        if recorded[part].get(key) != now[part].get(key)
+    ]
+    if differs:
+        more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
+        raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
+
+
+def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int]:
+    """Runs a sweep, or goes on with it. Returns (its study, exit code)."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sweep, lock, made = prepare(sweep, console)
+    if remove_dead_session(lock.predecessor):
+        console.print("removed the session folder of a driver that was killed")
+    run = sweep.study.path
+    try:
+        study = SweepStudy(run, sweep)
+        before = len(study.trials())
+        counts = study.reconcile()
+        if before:
+            text = ", ".join(f"{count} {what}" for what, count in counts.items())
+            console.print(f"{run}: {before} trials so far; reconciled: {text}", highlight=False)
+        if study.all_told:
+            return study, exit_code(study, None)
+        with ray_running(lock) as where:
+            resources, slots = fit_resources(sweep)
+            console.print(f"{run}: {sweep.study.num_trials} trials, {slots} at a time with {resources} each, on {where}", highlight=False)
+            received = execute(study, made, resources, slots, console)
+        return study, exit_code(study, received)
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def ray_running(lock: DriverLock) -> Iterator[str]:
+    """Ray, on this machine or on the cluster that RAY_ADDRESS names; says which. A session of our own is removed at the end."""
+    silence_ray()
+    address = os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if not address else {}
+    try:
+        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); unset it to run on this machine") from None
+    session = Path(ray._private.worker._global_node.get_session_dir_path())  # type: ignore[attr-defined]
+    if not address:
+        lock.name_session(str(session))
+    try:
+        yield f"the Ray cluster at {address}" if address else "this machine"
+    finally:
+        ray.shutdown()
+        if not address:
+            shutil.rmtree(session, ignore_errors=True)
+
+
+def fit_resources(sweep: Sweep) -> tuple[dict[str, float], int]:
+    """(resources of a trial, how many fit at once). Raises ConfigError where not even one does."""
+    total = ray.cluster_resources()
+    threads = sweep.config({}).train.num_threads
+    wanted = sweep.study.resources_per_trial
+    if wanted == "auto":
+        wanted = {"cpu": threads}
+        if total.get("GPU"):
+            wanted["gpu"] = 0.25  # a 1000-wide AAE uses a small part of a GPU
+    slots = min(int(total.get(key.upper(), 0) / amount + 1e-9) for key, amount in wanted.items() if amount)
+    if slots < 1:
+        have = ", ".join(f"{key.lower()}: {total.get(key, 0):g}" for key in ("CPU", "GPU"))
+        raise ConfigError(f"study.resources_per_trial: got {wanted}; there is {have} here: ask for less")
+    return wanted, min(slots, sweep.study.max_concurrent or slots)
+
+
+def execute(study: SweepStudy, made: dict[str, Any], resources: dict[str, float], slots: int, console: Console) -> int | None:
+    """Lets Ray Tune work until all trials are told, a budget is reached or a signal comes. Returns the signal, or None."""
+    run, sweep = study.run, study.sweep
+    stopping, received = threading.Event(), list[int]()
+    minutes = sweep.study.max_minutes
+    deadline = time.monotonic() + 60 * minutes if minutes else None
+    watch = SweepConsole(study, slots, console)
+    search = StudySearch(study, watch, slots, stopping, deadline)
+    about = {
+        "name": sweep.study.name,
+        "id": made["id"],
+        "run": str(run.resolve()),
+        "wandb_mode": tracking.choose_mode(),
+        "baselines": {f"{number:04d}": name for number, name in enumerate(sweep.baselines)},
+    }
+    scratch = run / ".ray"
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(run_trial, study=about), resources),
+        tune_config=tune.TuneConfig(search_alg=search, scheduler=StudyPruning(search), num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=str(scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=0)
+        ),
+    )
+    failure: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            tuner.fit()
+        except BaseException as error:  # said by the main thread
+            failure.append(error)
+
+    def on_signal(number: int, frame: Any) -> None:
+        if received:
+            console.print("stopped at once; the running epochs are repeated when the same command runs again")
+            os._exit(EXIT_CODE[signal.Signals(received[0])])
+        received.append(number)
+        stopping.set()
+        watch.say("stopping at the next report of each running trial; once more stops at once")
+
+    previous = {number: signal.signal(number, on_signal) for number in EXIT_CODE}
+    worker = threading.Thread(target=fit, daemon=True)  # so that this thread stays free for signals
+    try:
+        with watch:
+            worker.start()
+            while worker.is_alive():
+                worker.join(0.2)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        shutil.rmtree(scratch, ignore_errors=True)
+    if failure:
+        raise RuntimeError(f"the sweep broke midway, the same command goes on: {failure[0]}") from failure[0]
+    return received[0] if received else None
+
+
+def exit_code(study: SweepStudy, received: int | None) -> int:
+    if received is not None:
+        return EXIT_CODE[signal.Signals(received)]
+    trials = study.trials()
+    return 1 if trials and all(trial.state.name == "FAIL" for trial in trials) else 0
+
+
+def unsearched(sweep: Sweep) -> dict[str, Any]:
+    """The fixed part under dotted paths, without what is searched."""
+    return {path: value for path, value in flatten(sweep.config({})).items() if path not in sweep.space.entries}
+
+
+def device_text() -> str:
+    return f"{torch.cuda.device_count()} x {manifest.device_name()}" if torch.cuda.is_available() else manifest.device_name()

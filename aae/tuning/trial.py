@@ -1,0 +1,57 @@
+"""What a Ray worker runs: one attempt of one trial, from its folder, reporting every epoch to the driver and to W&B."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from aae import checkpoint
+from aae.config import flatten
+from aae.data import DataError
+from aae.runs import Attempt, Row, TrialFolder
+from aae.train import Diverged, train
+from aae.tuning.tracking import Tracker
+
+
+def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
+    """Trains the attempt `handout["attempt"]`. It reports its own failure; what no code can report, a killed worker, is the
+    driver's to see. `study` holds the study's name, W&B mode and run id."""
+    attempt = Attempt(Path(handout["attempt"]))
+    folder = TrialFolder(attempt.path.parent)
+    config = checkpoint.read_config(folder.path)
+    tracker = Tracker(study, f"{handout['number']:04d}", flatten(config), attempt)
+
+    def report(row: Row) -> None:
+        tracker.log(row)
+        tune.report(row)
+
+    outcome = ("COMPLETE", None)
+    try:
+        train(config, report, folder, attempt)
+    except Diverged as error:
+        # A sampler learns from pruned trials and ignores failed ones: as a failure it would come back to this corner for ever.
+        outcome = ("PRUNED", f"diverged: {error}")
+    except torch.cuda.OutOfMemoryError as error:
+        outcome = ("FAIL", f"the GPU ran out of memory: {str(error).splitlines()[0]}")
+    except MemoryError:
+        outcome = ("FAIL", "the host ran out of memory")
+    except DataError as error:
+        outcome = ("FAIL", str(error))
+    except Exception as error:  # whatever it is, the sweep goes on without this trial and says why
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        outcome = ("FAIL", f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
+        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+    except SystemExit:  # Ray ends a stopped trial so: pruned, or interrupted
+        outcome = ("STOPPED", "stopped by the driver")
+        raise
+    finally:
+        tracker.finish(*outcome)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    if outcome[0] != "COMPLETE":
+        tune.report({"state": outcome[0], "reason": outcome[1]})
+

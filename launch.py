@@ -1,0 +1,113 @@
+"""The sweep's command line: arguments in, aae.tuning called, a table and a report out. `python launch.py --help` explains."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from aae.config import ConfigError, parse_overrides
+from aae.data import DataError
+
+USAGE = """\
+  python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
+  python launch.py sweeps/semi.yaml train.epochs=20           the same with any path of the YAML set
+  python launch.py sweeps/semi.yaml --plan                    what would run, three sampled trials, a forecast
+  python launch.py status runs/quick                          where it stands, from another terminal
+  python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
+"""
+TOP = 5
+
+
+def main(arguments: list[str]) -> int:
+    console = Console(soft_wrap=None if sys.stdout.isatty() else True)
+    commands = {"status": status, "reproduce": reproduce, "confirm": confirm}
+    try:
+        if arguments and arguments[0] in commands:
+            return commands[arguments[0]](arguments[1:], console)
+        return sweep(arguments, console)
+    except (ConfigError, DataError) as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 2
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"python launch.py{name}", description=description, epilog=USAGE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def sweep(arguments: list[str], console: Console) -> int:
+    options = parser("", "Ray Tune drives an Optuna search over adversarial autoencoders; one YAML says what to search.")
+    options.add_argument("sweep", help="a sweep file, for example sweeps/quick.yaml")
+    options.add_argument("overrides", nargs="*", metavar="path=value", help="set any path of the sweep: study.num_trials=40 model.z_dim=8")
+    options.add_argument("--plan", action="store_true", help="print the resolved sweep, sampled trials and a forecast; start nothing")
+    given = options.parse_intermixed_args(arguments)
+
+    from aae.tuning.config import load_sweep  # Optuna and Ray take seconds to import: --help does not wait for them
+
+    checked = load_sweep(given.sweep, parse_overrides(given.overrides))
+    for note in checked.notes:
+        console.print(f"note: {note}", highlight=False)
+    if given.plan:
+        from aae.tuning.plan import print_plan
+
+        print_plan(checked, console)
+        return 0
+
+    from aae.tuning.console import trial_table
+    from aae.tuning.sweep import run_sweep
+    from analysis.report import write_report
+
+    try:
+        study, code = run_sweep(checked, console)
+    except RuntimeError as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 1
+    trials = study.trials()
+    interrupted = sum(not trial.state.is_finished() for trial in trials)
+    if trials:
+        console.print(trial_table(trials, "the best trials", live=False, top=TOP))
+        page = write_report(study.run)
+        console.print(f"report: {page}", soft_wrap=True)
+    best = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if best:
+        console.print(f"reproduce the best: python launch.py reproduce {study.run}", soft_wrap=True)
+    elif trials and not interrupted:
+        console.print("no trial is complete, so there is no best one; the report says what became of each")
+    if interrupted or len(trials) < checked.study.num_trials:
+        console.print(f"{interrupted} interrupted, {checked.study.num_trials - len(trials)} not asked yet; the same command goes on")
+    return code
+
+
+def status(arguments: list[str], console: Console) -> int:
+    options = parser(" status", "Where a sweep stands; reads only, from any terminal or node.")
+    options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
+    given = options.parse_args(arguments)
+
+    from aae.tuning.plan import print_status
+
+    print_status(given.run, console)
+    return 0
+
+
+def reproduce(arguments: list[str], console: Console) -> int:
+    options = parser(" reproduce", "Train a trial again from what was recorded, and compare every epoch to the bit.")
+    options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
+    options.add_argument("--trial", type=int, metavar="N", help="which trial (default: the best)")
+    options.add_argument("--exact", action="store_true", help="demand equal bits on another device or version too")
+    given = options.parse_args(arguments)
+
+    from aae.tuning.reproduce import reproduce as train_again
+
+    return train_again(given.run, given.trial, given.exact, console)
+
+
+def confirm(arguments: list[str], console: Console) -> int:
+    raise ConfigError("confirm: confirmation on fresh seeds is not built yet; the report of a sweep shows its single draws")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
