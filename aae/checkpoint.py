@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, to_trial
+from aae.config import ConfigError, TrialConfig, one_line, require, to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder
 
@@ -40,7 +43,12 @@ def read_config(folder: str | Path) -> TrialConfig:
     path = TrialFolder(folder).config_path
     if not path.is_file():
         raise ConfigError(f"{folder}: holds no config.yaml; give a trial's folder, as runs/STUDY/trials/0007")
-    return to_trial(OmegaConf.load(path), f"{path}: ")  # type: ignore[arg-type]
+    try:
+        config = OmegaConf.load(path)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        raise ConfigError(f"{path}: broken, not a configuration ({one_line(error)}); restore it, or name another folder") from None
+    require(isinstance(config, DictConfig), str(path), type(config).__name__, "restore it, or name another folder")
+    return to_trial(config, f"{path}: ")  # type: ignore[arg-type]
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoencoder, TrialConfig]:
@@ -49,7 +57,11 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoen
     attempt = TrialFolder(folder).last_attempt()
     if attempt is None or not attempt.checkpoint_path.exists():
         raise ConfigError(f"{folder}: holds no checkpoint; train it, or give another trial")
-    state = read(attempt.checkpoint_path, device)
-    model = Autoencoder(state["x_dim"], config.model.z_dim, config.model.num_heads, config.model.hidden_dims)
-    model.load_state_dict(state["averaged"])
+    try:
+        state = read(attempt.checkpoint_path, device)
+        model = Autoencoder(state["x_dim"], config.model.z_dim, config.model.num_heads, config.model.hidden_dims)
+        model.load_state_dict(state["averaged"])
+    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        path = attempt.checkpoint_path
+        raise ConfigError(f"{path}: broken, no checkpoint of this configuration ({type(error).__name__}); give another trial") from None
     return model.to(device).eval(), config

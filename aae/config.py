@@ -49,7 +49,10 @@ class DataConfig:
         else:
             num_images, num_classes = KNOWN_SIZES[self.name]
             require(
-                self.num_validation < num_images, "data.num_validation", self.num_validation, f"{self.name} has {num_images} images for both"
+                self.num_validation < num_images,
+                "data.num_validation",
+                self.num_validation,
+                f"{self.name} has {num_images} images for both",
             )
             require(
                 self.num_labels <= 0 or self.num_labels % num_classes == 0,
@@ -227,7 +230,10 @@ class TrialConfig:
             require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
             if objective.classification is not None:
                 require(
-                    model.num_classes == num_classes, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes"
+                    model.num_classes == num_classes,
+                    "model.num_classes",
+                    model.num_classes,
+                    f"{data.name} has {num_classes} labelled classes",
                 )
 
 
@@ -292,8 +298,9 @@ def parse_overrides(items: list[str]) -> dict[str, Any]:
 
 
 def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
-    """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused."""
-    schema = OmegaConf.merge(OmegaConf.structured(TrialConfig), trial)
+    """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused, as are
+    unknown names and wrong types; ranges are checked by `to_trial`, when all layers are there. Raises ConfigError."""
+    schema = merge_schema(trial, "trial.")
     for path, value in values.items():
         parts = path.split(".")
         for depth in range(1, len(parts)):
@@ -307,14 +314,31 @@ def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictCon
         layer: Any = value
         for part in reversed(parts):
             layer = {part: layer}
+        try:
+            OmegaConf.merge(schema, layer)
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            text = one_line(error)
+            text = text if path in text else f"{path}: {text}"
+            raise ConfigError(f"{source}{text}{'' if str(value) in text else f' (got {value})'}") from None
         trial = OmegaConf.merge(trial, layer)  # type: ignore[assignment]
     return trial
+
+
+def merge_schema(trial: DictConfig, source: str) -> Any:
+    """The defaults with a `trial:` block over them: names and types checked, ranges not yet. Raises ConfigError."""
+    for block in sorted({path.rpartition(".")[0] for path in flatten(TrialConfig())}):
+        value = OmegaConf.select(trial, block, default=None)
+        require(value is None or OmegaConf.is_dict(value), f"{source}{block}", value, "give a block of keys")
+    try:
+        return OmegaConf.merge(OmegaConf.structured(TrialConfig), trial)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(f"{source}{one_line(error)}") from None
 
 
 def to_trial(trial: DictConfig, source: str = "") -> TrialConfig:
     """The last step of every way to a configuration: checks types, names and ranges. Raises ConfigError."""
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrialConfig), trial))
+        config = OmegaConf.to_object(merge_schema(trial, ""))
     except ConfigError as error:
         raise ConfigError(f"{source}{error}") from None
     except (OmegaConfBaseException, ValueError, TypeError) as error:

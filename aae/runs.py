@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aae.config import ConfigError
+
 Row = dict[str, Any]
 UNCOMPARED = ("time/", "retold")  # keys of a row that say nothing about the training itself
 
@@ -42,19 +44,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, default: Any = None) -> Any:
-    """The content, or `default` where there is no such file."""
+    """The content, or `default` where there is no such file. Raises ConfigError where it is broken."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return default
+    except ValueError as error:
+        raise ConfigError(f"{path}: broken, not JSON ({error}); restore it, or name another folder") from None
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The whole rows of a metrics.jsonl; a torn last line (a kill during an append) is none."""
+    """The whole rows of a metrics.jsonl; a torn last line (a kill during an append) is none. Raises ConfigError."""
     if not path.exists():
         return []
     whole = path.read_bytes().rpartition(b"\n")[0]
-    return [json.loads(line) for line in whole.splitlines() if line]
+    try:
+        return [json.loads(line) for line in whole.splitlines() if line]
+    except ValueError as error:
+        raise ConfigError(f"{path}: broken, a line is not JSON ({error}); restore it, or name another folder") from None
 
 
 def same_row(a: Row, b: Row) -> bool:
