@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aae.config import ConfigError, parse_overrides
-from aae.data import DataError
+from aae.data import DataError, load_dataset
 
 USAGE = """\
   python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
@@ -57,10 +57,13 @@ def sweep(arguments: list[str], console: Console) -> int:
         print_plan(checked, console)
         return 0
 
+    from aae.tuning.config import refuse_unfit_sweep
     from aae.tuning.console import trial_table
     from aae.tuning.sweep import run_sweep
     from analysis.report import write_report
 
+    data = checked.config({}).data
+    refuse_unfit_sweep(checked, load_dataset(data.name, data.folder, data.num_validation))
     try:
         study, code = run_sweep(checked, console)
     except RuntimeError as error:

@@ -28,7 +28,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
-from aae.config import ConfigError, TrialConfig, flatten, parse_overrides, read_sweep, require, trial_from_sweep
+from aae.config import SWEEP_BLOCKS, ConfigError, TrialConfig, flatten, parse_overrides, read_sweep, require, trial_from_sweep
 from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
 from aae.model import AAE, Autoencoder
 from aae.objective import Batch, Codes, Phase, build_phases
@@ -79,9 +79,9 @@ class State:
             for name, seed in zip(STREAMS, seeds, strict=True)
         }
         model, num_classes = config.model, config.model.num_heads
-        self.model = AAE(
-            x_dim, model.z_dim, num_classes, model.hidden_dims, model.init_std, model.leaky_slope, self.generators["init"]
-        ).to(device)
+        self.model = AAE(x_dim, model.z_dim, num_classes, model.hidden_dims, model.init_std, model.leaky_slope, self.generators["init"]).to(
+            device
+        )
         self.averaged = Autoencoder(x_dim, model.z_dim, num_classes, model.hidden_dims).to(device)
         self.averaged.encoder, self.averaged.decoder = self.model.encoder, self.model.decoder
         if config.train.ema_decay is not None:
@@ -279,6 +279,19 @@ def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
     return seconds >= int(every[:-1]) if every.endswith("s") else epoch % int(every) == 0
 
 
+def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
+    """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError."""
+    data, train, num_images = config.data, config.train, len(dataset.train.label_N)
+    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes))
+    if train.batch_size > num_images:
+        raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
+    if config.objective.classification is not None:
+        if train.labelled_batch_size > num_labels:
+            raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
+        if config.model.num_classes < dataset.num_classes:
+            raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+
+
 def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> tuple[Split, Split, Split]:
     """(training images, the labelled ones among them, validation). The labels drawn are recorded in the folder; a record that
     is there already is what counts."""
@@ -289,7 +302,6 @@ def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | No
         write_json(folder.labels_path, indices.tolist())
     chosen = torch.as_tensor(indices, dtype=torch.long)
     return train_split, train_split.rows(chosen), dataset.validation
-
 
 
 # ---- the command line -------------------------------------------------------------------------------------------
@@ -311,23 +323,23 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         overrides = parse_overrides(options.overrides)
         for path in overrides:
-            require(not path.startswith("study."), path, "a path of the study", "aae.train trains alone; launch.py runs the study")
+            alone = path.split(".")[0] not in SWEEP_BLOCKS
+            require(alone, path, "a path of the study", "aae.train trains alone, on paths such as train.epochs; launch.py runs the study")
         config = resolve(trial_from_sweep(read_sweep(options.sweep), options.baseline, overrides), choose_device())
         dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
-        draw_labels(dataset.train.label_N, config.data.num_labels, config.data.label_seed, dataset.num_classes)
-        claim(folder, config)
+        refuse_unfit(config, dataset)
+        claim(folder, config, dataset)
+        return train_alone(config, folder, dataset)
     except (ConfigError, DataError) as error:
         print(f"aae.train: {error}", file=sys.stderr)
         return 2
-    write_json(folder.path / "manifest.json", manifest.describe(manifest.own_command(), dataset.hashes))
-    return train_alone(config, folder, dataset)
 
 
-def claim(folder: TrialFolder, config: TrialConfig) -> None:
+def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
     """Makes the folder, or finds in it the same configuration to go on with. Raises ConfigError."""
     if folder.config_path.exists():
         recorded = flatten(checkpoint.read_config(folder.path))
-        differs = [f"{path}={recorded[path]}" for path, value in flatten(config).items() if recorded.get(path) != value]
+        differs = [f"{path}={recorded.get(path, 'off')}" for path, value in flatten(config).items() if recorded.get(path) != value]
         if differs:
             raise ConfigError(f"{folder.path}: holds a training with {', '.join(differs)}; name another folder with --output")
         return
@@ -335,6 +347,7 @@ def claim(folder: TrialFolder, config: TrialConfig) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         if any(folder.path.iterdir()):
             raise ConfigError(f"{folder.path}: not empty and no training; name another folder with --output")
+        write_json(folder.path / "manifest.json", manifest.describe(manifest.own_command(), dataset.hashes))
         write_atomically(folder.config_path, OmegaConf.to_yaml(OmegaConf.structured(config)))
     except OSError as error:
         raise ConfigError(f"{folder.path}: cannot be written ({error.strerror}); name another folder with --output") from None

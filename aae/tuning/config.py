@@ -27,7 +27,9 @@ from aae.config import (
     set_paths,
     to_trial,
 )
+from aae.data import Dataset
 from aae.schedules import drop_epoch
+from aae.train import refuse_unfit
 from aae.tuning.space import SearchSpace, read_space
 
 SAMPLERS = {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
@@ -41,6 +43,7 @@ PRUNERS = {
         optuna.pruners.NopPruner,
     )
 }
+LEAST = {"n_ei_candidates": 1}  # of a sampler's or pruner's numbers, where it is not 0; Optuna checks its pruners alone
 METRICS = ("val/error",)  # no weight of a loss enters them: a weighted loss makes weight -> 0 the optimum
 # What may change between two invocations of one study: nothing that any trial depends on.
 CHANGEABLE = ("num_trials", "max_minutes", "max_concurrent", "resources_per_trial", "confirm", "folder")
@@ -75,7 +78,8 @@ class StudyConfig:
         require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
         for name in ("max_minutes", "max_concurrent"):
             value = getattr(self, name)
-            require(value is None or value > 0, f"study.{name}", value, "give a positive number, or null for no limit")
+            want = "give a positive finite number, or null for no limit"
+            require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
         require(self.confirm is None, "study.confirm", self.confirm, "confirmation on fresh seeds is not built yet: write null")
         check_resources(self.resources_per_trial)
         make("study.sampler", self.sampler, SAMPLERS)
@@ -109,6 +113,8 @@ def make(path: str, block: dict[str, Any], kinds: dict[str, Any], **extra: Any) 
         require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")
         fits = type(value) in plain[name] or (float in plain[name] and type(value) is int)
         require(fits, f"{path}.{name}", repr(value), f"give {' or '.join(getattr(k, '__name__', str(k)) for k in plain[name])}")
+        least = LEAST.get(name, 0)
+        require(not isinstance(value, int | float) or value >= least, f"{path}.{name}", value, f"give at least {least}")
     try:
         return kinds[kind](**(arguments | extra))
     except (ValueError, TypeError) as error:
@@ -118,7 +124,8 @@ def make(path: str, block: dict[str, Any], kinds: dict[str, Any], **extra: Any) 
 def kinds_of(hint: Any) -> tuple[type, ...]:
     """The plain types that a hint allows; none for callables and other things that a YAML file cannot hold."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return tuple(option for option in options if option in (int, float, str, bool, type(None)))
+    plain = tuple(option for option in options if option in (int, float, str, bool, type(None)))
+    return plain if plain != (type(None),) else ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,14 @@ def load_sweep(path: str | Path, overrides: dict[str, Any]) -> Sweep:
     sweep = Sweep(study, trial, fixed, space, baselines, str(path), tuple(notes))
     check_together(sweep)
     return Sweep(study, trial, fixed, space, baselines, str(path), (*notes, *pruner_notes(sweep)))
+
+
+def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
+    """What only the data can tell, for the fixed part, every baseline and both ends of what is searched. Raises DataError."""
+    paths = ("train.batch_size", "train.labelled_batch_size", "model.num_classes")
+    ends = [{path: end} for path in paths for end in sweep.space.ends(path)]
+    for values in [{}, *sweep.baselines.values(), *ends]:
+        refuse_unfit(sweep.config(values), dataset)
 
 
 def load_study(block: DictConfig, overrides: dict[str, Any], source: str) -> StudyConfig:

@@ -1,7 +1,7 @@
 """The `search_space:` block: dotted paths -> Optuna distributions, with `when:` conditions.
 
-    model.z_dim:             {kind: int, low: 6, high: 12}
-    optim.schedule.drop_at:  {kind: float, low: 0.5, high: 0.9, when: {optim.schedule.kind: [step, cosine]}}
+model.z_dim:             {kind: int, low: 6, high: 12}
+optim.schedule.drop_at:  {kind: float, low: 0.5, high: 0.9, when: {optim.schedule.kind: [step, cosine]}}
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Entry:
         assert isinstance(d, FloatDistribution)
         return trial.suggest_float(self.path, d.low, d.high, step=d.step, log=d.log)
 
+    def ends(self) -> list[Any]:
+        """Both ends of a range, or every choice."""
+        d = self.distribution
+        return [self.decode(end) for end in (d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high))]  # type: ignore[attr-defined]
+
     def to_yaml(self) -> dict[str, Any]:
         d, when = self.distribution, {"when": self.when} if self.when else {}
         if isinstance(d, CategoricalDistribution):
@@ -91,11 +96,12 @@ class SearchSpace:
         entry = self.entries.get(path)
         return [entry.decode(choice) for choice in getattr(entry.distribution, "choices", ())] if entry else []
 
+    def ends(self, path: str) -> list[Any]:
+        """The ends of a range or every choice; empty where it is not searched."""
+        return self.entries[path].ends() if path in self.entries else []
+
     def lowest(self, path: str) -> float | None:
-        entry = self.entries.get(path)
-        if entry is None:
-            return None
-        return min(self.values_of(path) or [entry.distribution.low])  # type: ignore[attr-defined]
+        return min(self.ends(path), default=None)
 
     def to_yaml(self) -> dict[str, Any]:
         """The block as it would be written in a file."""
@@ -121,7 +127,7 @@ def read_space(block: DictConfig, trial: DictConfig, overridden: set[str], sourc
         try:
             check_path(path, where, fixed, known)
             distribution = read_distribution(where, spec)
-            entry = conditional(path, distribution, conditions(path, spec), entries, set(searched), fixed, notes, known)
+            entry = conditional(path, distribution, conditions(path, spec), entries, set(searched), fixed, notes, known, trial)
             if entry is not None:
                 check_ends(entry, entries, trial, where)
                 entries[path] = entry
@@ -188,6 +194,7 @@ def conditional(
     fixed: dict[str, Any],
     notes: list[str],
     known: dict[str, Any],
+    trial: DictConfig,
 ) -> Entry | None:
     """The entry with the conditions that are left to be asked a trial; None where a fixed value rules it out."""
     left: dict[str, list[Any]] = {}
@@ -202,6 +209,8 @@ def conditional(
             return None
         else:
             require(parent in fixed or parent in known, where, "no such path", "name a path of aae/config.py")
+            possible = parent not in fixed or any(can_be(trial, parent, value) for value in allowed)
+            require(possible, where, allowed, "it can never have these values: correct them")
             if fixed.get(parent) not in allowed:
                 notes.append(f"{path} is not searched: {parent} is {fixed.get(parent)}")
                 return None
@@ -209,16 +218,23 @@ def conditional(
     return Entry(path, distribution, left)
 
 
+def can_be(trial: DictConfig, path: str, value: Any) -> bool:
+    """Whether a value has the type, or is one of the words, that a path takes."""
+    try:
+        set_paths(trial, {path: value}, "")
+    except ConfigError:
+        return False
+    return True
+
+
 def check_ends(entry: Entry, entries: dict[str, Entry], trial: DictConfig, where: str) -> None:
     """Both ends of a range, and each choice, must make a configuration; the conditions set as they will be."""
     values: dict[str, Any] = {}
     for parent, allowed in entry.when.items():
         values[parent] = next(value for value in allowed if entries[parent].contains(value))
-    d = entry.distribution
-    ends = d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high)  # type: ignore[attr-defined]
-    for end in ends:
+    for end in entry.ends():
         try:
-            to_trial(set_paths(trial, values | {entry.path: entry.decode(end)}, ""))
+            to_trial(set_paths(trial, values | {entry.path: end}, ""))
         except ConfigError as error:
             raise ConfigError(f"{where}: the value {end} is refused: {error}") from None
 
