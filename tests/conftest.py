@@ -1,0 +1,23 @@
+"""What several files of tests share: a tiny dataset, and a folder of one's own with it as a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aae.data import Dataset
+from tests.golden import tiny_arrays, tiny_dataset
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """300 / 105 / 50 images of 6 x 6 in ten classes."""
+    return tiny_dataset()
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """The current folder: empty but for tiny.npz, the same dataset as a user's own file."""
+    np.savez(tmp_path / "tiny.npz", **tiny_arrays())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

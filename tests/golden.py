@@ -1,0 +1,127 @@
+"""Golden losses: 20 steps of each update on a tiny dataset, a `step loss` a line for every term, in plain text.
+
+`python -m tests.golden` (make golden) writes them anew. A refactor leaves them as they are; a change of the maths changes them
+in the same commit, which says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from aae import metrics
+from aae.config import TrialConfig, set_paths, to_trial
+from aae.data import Dataset, Split, draw_labels, epoch_indices
+from aae.objective import Batch
+from aae.train import UPDATE, State
+
+FOLDER = Path(__file__).with_name("golden")
+STEPS = 20
+SIDE, NUM_CLASSES = 6, 10
+
+
+def tiny_arrays(num_train: int = 300, num_validation: int = 105, num_test: int = 50) -> dict[str, np.ndarray]:
+    """The arrays of a user's .npz: ten noisy patterns of 6 x 6 pixels, the classes in turn. Validation is the end of x_train."""
+    random = np.random.default_rng(0)
+    patterns = random.integers(0, 256, (NUM_CLASSES, SIDE, SIDE))
+    arrays = {}
+    for name, num in (("train", num_train + num_validation), ("test", num_test)):
+        label = np.arange(num) % NUM_CLASSES
+        noise = random.integers(-60, 61, (num, SIDE, SIDE))
+        arrays |= {f"x_{name}": np.clip(patterns[label] + noise, 0, 255).astype(np.uint8), f"y_{name}": label}
+    return arrays
+
+
+def tiny_dataset(num_train: int = 300, num_validation: int = 105) -> Dataset:
+    arrays = tiny_arrays(num_train, num_validation)
+    images, label = torch.tensor(arrays["x_train"]).flatten(1), torch.tensor(arrays["y_train"])
+    test = Split(torch.tensor(arrays["x_test"]).flatten(1), torch.tensor(arrays["y_test"]))
+    train, validation = Split(images[:num_train], label[:num_train]), Split(images[num_train:], label[num_train:])
+    return Dataset(train, validation, test, (1, SIDE, SIDE), NUM_CLASSES, {})
+
+
+TINY = {
+    "data.name": "npz",
+    "data.folder": "tiny.npz",
+    "data.num_labels": 20,
+    "data.num_validation": 105,
+    "model.hidden_dims": [16],
+    "train.batch_size": 50,
+    "train.labelled_batch_size": 20,
+    "train.sample_every": 0,
+}
+
+
+def tiny_config(values: dict[str, Any] | None = None) -> TrialConfig:
+    """A semi-supervised configuration for `tiny_dataset`, float32; `values` under dotted paths."""
+    base = OmegaConf.create({"model": {"init_std": None}, "objective": {"adversarial_y": {}, "classification": {}}})
+    base.train = {"epochs": 3, "precision": "float32"}
+    return to_trial(set_paths(set_paths(base, TINY, ""), values or {}, ""))
+
+
+def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[Batch]:
+    """Batches as a training makes them: noisy once a step, all labelled images in each."""
+    generator = torch.Generator().manual_seed(7)
+    labelled = dataset.train.rows(torch.as_tensor(draw_labels(dataset.train.label_N, config.data.num_labels, 0, NUM_CLASSES)))
+    epochs = [epoch_indices(len(dataset.train.label_N), config.train.batch_size, generator) for _ in range(num_steps)]
+    x_LX = metrics.to_pixels(labelled.images_NX)
+
+    def noisy(x: torch.Tensor) -> torch.Tensor:
+        return x + config.train.input_noise_std * torch.randn(x.shape, generator=generator)
+
+    batches = []
+    for order_B in torch.cat(epochs)[:num_steps]:
+        x_BX = metrics.to_pixels(dataset.train.images_NX[order_B])
+        batches.append(Batch(x_BX, noisy(x_BX), noisy(x_LX), labelled.label_N))
+    return batches
+
+
+def losses(update: str) -> dict[str, list[float]]:
+    """Every term, unweighted, at each step; float32, one thread."""
+    config = tiny_config({"train.update": update, "objective.adversarial_z.weight": 0.7, "objective.classification.weight": 1.3})
+    torch.set_num_threads(1)
+    dataset = tiny_dataset()
+    state = State(config, dataset.train.images_NX.shape[1], torch.device("cpu"))
+    names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
+    history: dict[str, list[float]] = {name: [] for name in names}
+    for batch in tiny_batches(config, dataset, STEPS):
+        for name, value in zip(names, UPDATE[update](state, batch, contextlib.nullcontext), strict=True):
+            history[name].append(float(value.detach()))
+        state.average()
+        state.steps += 1
+    return history
+
+
+def path_of(update: str) -> Path:
+    return FOLDER / f"semi_{update}_float32.txt"
+
+
+def to_text(history: dict[str, list[float]]) -> str:
+    return "".join(
+        f"# {name}\n" + "".join(f"{step} {value:.9g}\n" for step, value in enumerate(values)) for name, values in history.items()
+    )
+
+
+def from_text(text: str) -> dict[str, list[float]]:
+    history: dict[str, list[float]] = {}
+    for line in text.splitlines():
+        if line.startswith("# "):
+            history[line[2:]] = []
+        else:
+            step, value = line.split()
+            last = history[next(reversed(history))]
+            assert int(step) == len(last), line
+            last.append(float(value))
+    return history
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for update in UPDATE:
+        path_of(update).write_text(to_text(losses(update)))
+        print(path_of(update))
