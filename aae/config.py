@@ -7,6 +7,7 @@ The dotted path of a field (`model.z_dim`) is its only name: in YAML, in the sea
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -301,6 +302,7 @@ def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictCon
     """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused, as are
     unknown names and wrong types; ranges are checked by `to_trial`, when all layers are there. Raises ConfigError."""
     schema = merge_schema(trial, "trial.")
+    layers: dict[str, Any] = {}
     for path, value in values.items():
         parts = path.split(".")
         for depth in range(1, len(parts)):
@@ -314,23 +316,39 @@ def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictCon
         layer: Any = value
         for part in reversed(parts):
             layer = {part: layer}
-        try:
-            OmegaConf.merge(schema, layer)
-        except (OmegaConfBaseException, ValueError, TypeError) as error:
-            text = one_line(error)
-            text = text if path in text else f"{path}: {text}"
-            raise ConfigError(f"{source}{text}{'' if str(value) in text else f' (got {value})'}") from None
-        trial = OmegaConf.merge(trial, layer)  # type: ignore[assignment]
-    return trial
+        layers[path] = layer
+    merged: Any = OmegaConf.merge(trial, *layers.values())
+    try:
+        merge_schema(merged, "")
+    except ConfigError:  # which of them is it?
+        for path, layer in layers.items():
+            try:
+                schema = OmegaConf.merge(schema, layer)
+            except (OmegaConfBaseException, ValueError, TypeError) as error:
+                text, value = one_line(error), values[path]
+                text = text if path in text else f"{path}: {text}"
+                raise ConfigError(f"{source}{text}{'' if str(value) in text else f' (got {value})'}") from None
+    return merged
+
+
+@functools.cache
+def defaults() -> Any:
+    """Every path with its type and default. Only to be merged into others, never changed."""
+    return OmegaConf.structured(TrialConfig)
+
+
+@functools.cache
+def blocks() -> list[str]:
+    return sorted({path.rpartition(".")[0] for path in flatten(TrialConfig())})
 
 
 def merge_schema(trial: DictConfig, source: str) -> Any:
     """The defaults with a `trial:` block over them: names and types checked, ranges not yet. Raises ConfigError."""
-    for block in sorted({path.rpartition(".")[0] for path in flatten(TrialConfig())}):
+    for block in blocks():
         value = OmegaConf.select(trial, block, default=None)
         require(value is None or OmegaConf.is_dict(value), f"{source}{block}", value, "give a block of keys")
     try:
-        return OmegaConf.merge(OmegaConf.structured(TrialConfig), trial)
+        return OmegaConf.merge(defaults(), trial)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"{source}{one_line(error)}") from None
 

@@ -53,7 +53,7 @@ class Entry:
     def ends(self) -> list[Any]:
         """Both ends of a range, or every choice."""
         d = self.distribution
-        return [self.decode(end) for end in (d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high))]  # type: ignore[attr-defined]
+        return [self.decode(end) for end in (d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high))]
 
     def to_yaml(self) -> dict[str, Any]:
         d, when = self.distribution, {"when": self.when} if self.when else {}
@@ -209,8 +209,12 @@ def conditional(
             return None
         else:
             require(parent in fixed or parent in known, where, "no such path", "name a path of aae/config.py")
-            possible = parent not in fixed or any(can_be(trial, parent, value) for value in allowed)
-            require(possible, where, allowed, "it can never have these values: correct them")
+            require(
+                parent not in fixed or any(can_be(trial, parent, value) for value in allowed),
+                where,
+                allowed,
+                "it can never have these values: correct them",
+            )
             if fixed.get(parent) not in allowed:
                 notes.append(f"{path} is not searched: {parent} is {fixed.get(parent)}")
                 return None
