@@ -61,7 +61,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoen
         state = read(attempt.checkpoint_path, device)
         model = Autoencoder(state["x_dim"], config.model.z_dim, config.model.num_heads, config.model.hidden_dims)
         model.load_state_dict(state["averaged"])
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         path = attempt.checkpoint_path
         raise ConfigError(f"{path}: broken, no checkpoint of this configuration ({type(error).__name__}); give another trial") from None
     return model.to(device).eval(), config

@@ -338,8 +338,8 @@ def main(arguments: list[str] | None = None) -> int:
 def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
     """Makes the folder, or finds in it the same configuration to go on with. Raises ConfigError."""
     if folder.config_path.exists():
-        recorded = flatten(checkpoint.read_config(folder.path))
-        differs = [f"{path}={recorded.get(path, 'off')}" for path, value in flatten(config).items() if recorded.get(path) != value]
+        recorded, now = flatten(checkpoint.read_config(folder.path)), flatten(config)
+        differs = [f"{path}={value}" for path, value in recorded.items() if path not in now or now[path] != value]
         if differs:
             raise ConfigError(f"{folder.path}: holds a training with {', '.join(differs)}; name another folder with --output")
         return
