@@ -83,7 +83,8 @@ def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[
 
 def losses(update: str) -> dict[str, list[float]]:
     """Every term, unweighted, at each step; float32, one thread."""
-    config = tiny_config({"train.update": update, "objective.adversarial_z.weight": 0.7, "objective.classification.weight": 1.3})
+    values = {"objective.adversarial_z.weight": 0.7, "objective.classification.weight": 1.3, "optim.generator.rate": 0.02}
+    config = tiny_config(values | {"train.update": update, "optim.classification.rate": 0.02})
     torch.set_num_threads(1)
     dataset = tiny_dataset()
     state = State(config, dataset.train.images_NX.shape[1], torch.device("cpu"))
