@@ -506,13 +506,14 @@ def test_a_folder_that_is_no_run_is_refused_by_every_reader(reader, kind, workpl
     refused(program, [*arguments, "run"], ("run", "run"), workplace, capsys)
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    # a report may do without the manifest, and a sweep without trials has a report that says so
+    [(reader, kind) for reader in READERS for kind in BROKEN if reader != "report" or "journal" in kind and kind != "empty journal"],
+)
 def test_a_broken_run_folder_is_refused_by_every_reader(reader, kind, workplace, capsys):
     program, arguments = READERS[reader]
     broken_run(workplace / "run", kind)
-    if reader == "report" and "manifest" in kind:
-        pytest.skip("the report may do without the manifest")
     refused(program, [*arguments, "run"], ("run",), workplace, capsys)
 
 
