@@ -19,6 +19,7 @@ from typing import Any
 from aae.config import ConfigError
 
 Row = dict[str, Any]
+MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
 UNCOMPARED = ("time/", "retold")  # keys of a row that say nothing about the training itself
 
 
@@ -51,6 +52,16 @@ def read_json(path: Path, default: Any = None) -> Any:
         return default
     except ValueError as error:
         raise ConfigError(f"{path}: broken, not JSON ({error}); restore it, or name another folder") from None
+
+
+def read_manifest(run: Path) -> dict[str, Any] | None:
+    """What a sweep's folder was made with; None where it is no sweep's. Raises ConfigError where it is broken."""
+    made = read_json(run / "manifest.json")
+    if made is not None and not (isinstance(made, dict) and made.keys() >= MANIFEST_KEYS):
+        raise ConfigError(
+            f"{run / 'manifest.json'}: broken, it lacks {', '.join(sorted(MANIFEST_KEYS))}; restore it, or name another folder"
+        )
+    return made
 
 
 def read_rows(path: Path) -> list[Row]:

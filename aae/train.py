@@ -343,13 +343,18 @@ def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
         if differs:
             raise ConfigError(f"{folder.path}: holds a training with {', '.join(differs)}; name another folder with --output")
         return
+    described, existed = folder.path / "manifest.json", folder.path.exists()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        if any(folder.path.iterdir()):
+        if any(path != described for path in folder.path.iterdir()):  # it alone: a start that was killed right here
             raise ConfigError(f"{folder.path}: not empty and no training; name another folder with --output")
-        write_json(folder.path / "manifest.json", manifest.describe(manifest.own_command(), dataset.hashes))
+        write_json(described, manifest.describe(manifest.own_command(), dataset.hashes))
         write_atomically(folder.config_path, OmegaConf.to_yaml(OmegaConf.structured(config)))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            described.unlink(missing_ok=True)
+            if not existed:
+                folder.path.rmdir()
         raise ConfigError(f"{folder.path}: cannot be written ({error.strerror}); name another folder with --output") from None
 
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from aae.config import ConfigError
-from aae.runs import read_json, trial_folder
+from aae.runs import read_json, read_manifest, trial_folder
 from aae.tuning.config import Sweep
 from aae.tuning.console import percent, seconds_text, state_of, trial_table
 from aae.tuning.lock import running
@@ -61,8 +61,7 @@ def forecast(sweep: Sweep) -> str:
 
 def print_status(run: Path, console: Console) -> None:
     """Raises ConfigError where there is no sweep."""
-    made = read_json(run / "manifest.json")
-    if made is None:
+    if read_manifest(run) is None:
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
     holder = running(run)
     trials = open_study(run, "", create=False).get_trials(deepcopy=False)

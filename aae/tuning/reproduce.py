@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from aae import checkpoint, manifest
 from aae.config import ConfigError
-from aae.runs import Row, TrialFolder, read_json, same_row, trial_folder
+from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
 from aae.tuning.console import percent
 from aae.tuning.study import open_study
@@ -36,7 +36,7 @@ def reproduce(run: Path, number: int | None, exact: bool, console: Console) -> i
 
     On the same device, versions and code every epoch must be equal to the bit; elsewhere what differs is printed. Raises
     ConfigError where there is nothing to reproduce."""
-    made = read_json(run / "manifest.json")
+    made = read_manifest(run)
     if made is None:
         raise ConfigError(f"{run}: holds no manifest.json; give the folder of a sweep, as runs/quick")
     number = best_trial(run) if number is None else number
