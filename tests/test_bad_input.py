@@ -481,6 +481,8 @@ def broken_run(folder: Path, kind: str) -> None:
     files = {"manifest.json": json.dumps(made), "sweep.yaml": sweep_text(), "study.journal": ""} | {
         "no manifest": {"manifest.json": None},
         "torn manifest": {"manifest.json": '{"id": "0", "swe'},
+        "manifest is a list": {"manifest.json": "[]"},
+        "manifest without keys": {"manifest.json": "{}"},
         "no journal": {"study.journal": None},
         "binary journal": {"study.journal": "\x00\x01\n\x02\n"},
         "empty journal": {"study.journal": ""},
@@ -491,7 +493,8 @@ def broken_run(folder: Path, kind: str) -> None:
             (folder / file).write_text(content)
 
 
-BROKEN = ["no manifest", "torn manifest", "no journal", "binary journal", "empty journal", "journal of something else"]
+BROKEN = ["no manifest", "torn manifest", "manifest is a list", "manifest without keys", "no journal"]
+BROKEN += ["binary journal", "empty journal", "journal of something else"]
 READERS = {"status": ("launch", ["status"]), "reproduce": ("launch", ["reproduce"]), "report": ("report", [])}
 
 
@@ -509,7 +512,7 @@ def test_a_folder_that_is_no_run_is_refused_by_every_reader(reader, kind, workpl
 @pytest.mark.parametrize(
     ("reader", "kind"),
     # a report may do without the manifest, and a sweep without trials has a report that says so
-    [(reader, kind) for reader in READERS for kind in BROKEN if reader != "report" or "journal" in kind and kind != "empty journal"],
+    [(reader, kind) for reader in READERS for kind in BROKEN if reader != "report" or ("journal" in kind and kind != "empty journal")],
 )
 def test_a_broken_run_folder_is_refused_by_every_reader(reader, kind, workplace, capsys):
     program, arguments = READERS[reader]

@@ -514,6 +514,23 @@ def test_another_configuration_in_the_same_folder_is_refused(sweep, workplace, c
     assert {path: path.read_bytes() for path in workplace.rglob("*") if path.is_file()} == before
 
 
+def test_a_start_that_was_killed_before_its_configuration_was_written_starts_again(sweep, workplace):
+    (workplace / "here").mkdir()
+    (workplace / "here" / "manifest.json").write_text("{}")
+    assert training.main([sweep, "train.epochs=1", "--output", "here"]) == 0
+    assert json.loads((workplace / "here" / "manifest.json").read_text())["versions"]["torch"] == torch.__version__
+
+
+def test_a_start_without_space_for_the_configuration_leaves_nothing(sweep, workplace, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "write_atomically", full)
+    assert training.main([sweep, "--output", "here"]) == 2
+    assert "here: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert not (workplace / "here").exists()
+
+
 def test_a_training_that_diverges_ends_with_code_1_and_says_so(sweep, workplace, capsys):
     assert training.main([sweep, "optim.generator.rate=1e30", "optim.reconstruction.rate=1e6"]) == 1
     result = json.loads((workplace / "runs" / "train-tiny" / "result.json").read_text())
