@@ -1,3 +1,119 @@
+"""What a sweep found: tables on the screen, and report/ in the run folder.
+
+report/index.html   one self-contained page, the verdict first     report/*.png  its figures
+      /best.yaml    a sweep file: `python -m aae.train RUN/report/best.yaml` trains the best trial's configuration alone
+      /trials.csv   every trial with its whole configuration; errors are fractions here
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
 from pathlib import Path
-def write_report(run: Path) -> Path:
-    return run / "report" / "index.html"
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from aae import checkpoint
+from aae.config import ConfigError
+from aae.runs import write_atomically
+from analysis.figures import draw_all
+from analysis.page import compose, number, ranked, states, verdict
+from analysis.trials import Run, TrialRecord, read_run, short_names, writing
+
+TOP = 10  # trials on the screen
+
+
+def write_report(path: Path) -> Path:
+    """Writes report/ of a run folder and returns its index.html. Raises ConfigError; nothing is written then."""
+    return write_files(read_run(path))
+
+
+def write_files(run: Run) -> Path:
+    """All is composed before the first file is written, and each is written whole."""
+    figures = draw_all(run)
+    files: dict[str, bytes | str | None] = {f"{name}.png": png for name, (png, _) in figures.items()}
+    files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": compose(run, figures)}
+    report = run.path / "report"
+    with writing(report):
+        for name, content in files.items():
+            if content is None:  # what an earlier report had and this one has not
+                (report / name).unlink(missing_ok=True)
+            else:
+                write_atomically(report / name, content)
+    return report / "index.html"
+
+
+def best_yaml(run: Run) -> str | None:
+    best = run.best
+    if best is None or not best.folder.config_path.is_file():
+        return None
+    config = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
+    sweep = {"study": {"name": f"{run.name}-best", "metric": run.metric}, "trial": config}
+    head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.shown(best.value)} after {best.epochs} epochs, one draw.\n"
+    return head + "#   python -m aae.train best.yaml\n" + OmegaConf.to_yaml(OmegaConf.create(sweep))
+
+
+def trials_csv(run: Run) -> str:
+    paths = list(dict.fromkeys(path for trial in run.trials for path in trial.config or trial.params))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["number", "state", "baseline", run.metric, "epochs", "seconds", "reason", *paths])
+    for trial in run.trials:
+        values: dict[str, Any] = trial.config or trial.params
+        head = [trial.number, trial.state, trial.baseline, trial.value, trial.epochs, round(trial.seconds, 1), trial.reason]
+        writer.writerow([*head, *(values.get(path) for path in paths)])
+    return buffer.getvalue()
+
+
+# ---- the screen ----
+
+
+def show(run: Run, console: Console) -> None:
+    for line in verdict(run):
+        console.print(line, highlight=False, soft_wrap=True)
+    if run.trials:
+        console.print(table_of(run, ranked(run)[:TOP]))
+        console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count), highlight=False)
+
+
+def table_of(run: Run, trials: list[TrialRecord]) -> Table:
+    more = f" (the first {len(trials)} of {len(run.trials)})" if len(trials) < len(run.trials) else ""
+    table = Table(title=f"{run.name}: trials, the best first{more}", title_justify="left")
+    for column in ("trial", "state", run.metric, "epochs", "seconds"):
+        table.add_column(column, justify="left" if column in ("trial", "state") else "right", no_wrap=True)
+    table.add_column("sampled values")  # one column for all of them: a column each is too narrow on 80 characters
+    short = short_names(run.searched_paths)
+    for trial in trials:
+        head = (trial.name, trial.state, run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}")
+        values = ", ".join(f"{short[path]} {number(value)}" for path, value in trial.params.items())
+        table.add_row(*head, values, style="bold" if trial is run.best else None)
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.report",
+        description="Tables on the screen and RUN/report/: index.html, best.yaml, trials.csv. Also while the sweep runs.",
+        epilog="example: python -m analysis.report runs/quick",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a sweep")
+    options = parser.parse_args(arguments)
+    try:
+        run = read_run(options.run)
+        page = write_files(run)
+    except ConfigError as error:
+        print(f"analysis.report: {error}", file=sys.stderr)
+        return 2
+    console = Console()
+    show(run, console)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

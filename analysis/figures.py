@@ -1,0 +1,257 @@
+"""A run's figures: optuna's plots, made legible, and the learning curves. Each returns a PNG, or raises NotDrawn saying why.
+
+optuna's plots read a study. They are given a copy in memory, its parameters under short names and its errors in percent, so that
+no axis needs a second reading. Trial numbers stay those of the run.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+import optuna
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, NullFormatter
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import TrialState, create_trial
+from optuna.visualization import matplotlib as plots
+
+from analysis.trials import Run, TrialRecord, short_names
+
+MIN_FOR_PLOTS = 2  # complete trials, for parallel coordinates and slices
+MIN_FOR_IMPORTANCE = 8
+TOP_SHARE = 0.25  # "good" in the importance: this share of the trials
+SLICES_A_ROW = 4
+STYLE = {  # of learning curves: colour, width, end marker
+    "COMPLETE": ("#7aa6c2", 1.2, "o"),
+    "PRUNED": ("#a9a9a9", 1.0, "x"),
+    "DIVERGED": ("#c23b22", 1.0, "x"),
+    "FAIL": ("#c23b22", 1.0, "s"),
+    "interrupted": ("#e0a030", 1.0, ">"),
+}
+BEST = "#1f4e79"
+
+
+class NotDrawn(Exception):
+    """Why there is no such figure: a sentence for the page."""
+
+
+def draw_all(run: Run) -> dict[str, tuple[bytes | None, str]]:
+    """Name -> (PNG, caption), or (None, why not). Figures never fail: a sweep's exit code must not depend on one."""
+    drawn: dict[str, tuple[bytes | None, str]] = {}
+    matplotlib.use("Agg")
+    for name, draw in FIGURES.items():
+        try:
+            with plt.rc_context(), warnings.catch_warnings():  # optuna sets a style for the whole process, and calls itself experimental
+                warnings.simplefilter("ignore")
+                drawn[name] = draw(run)
+        except NotDrawn as reason:
+            drawn[name] = None, str(reason)
+        except Exception as error:  # whatever a plotting library makes of a study it did not expect
+            drawn[name] = None, f"Not drawn: {type(error).__name__}: {error}"
+        finally:
+            plt.close("all")
+    return drawn
+
+
+def to_png(figure: Figure, width: float, height: float) -> bytes:
+    figure.set_size_inches(width, height)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight", facecolor="white")
+    return buffer.getvalue()
+
+
+def study_of(run: Run, values: Callable[[TrialRecord], float | None], baselines: bool) -> optuna.Study:
+    """A copy in memory. Trials without a value count as failed; so do baselines that the space cannot express, if not wanted."""
+    study, short = optuna.create_study(), short_names(run.searched_paths)
+    for trial in run.trials:
+        value = values(trial) if trial.params or baselines else None
+        study.add_trial(
+            create_trial(
+                state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+                value=None if value is None else value * run.scale,
+                params={short[path]: value for path, value in trial.params.items()},
+                distributions={short[path]: distribution for path, distribution in trial.distributions.items()},
+            )
+        )
+    return study
+
+
+def final(trial: TrialRecord) -> float | None:
+    return trial.value if trial.state == "COMPLETE" else None
+
+
+def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
+    study = study_of(run, final, baselines=False)
+    count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
+    if not run.searched_paths:
+        raise NotDrawn(f"This study searched no parameter, so there is {what}.")
+    if count < least:
+        raise NotDrawn(f"{count} searched trial{'s are' if count != 1 else ' is'} complete; {what} below {least}.")
+    return study, count
+
+
+def history(run: Run) -> tuple[bytes, str]:
+    study = study_of(run, final, baselines=True)
+    count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
+    if not count:
+        raise NotDrawn("No trial is complete, so there is no history of the best one.")
+    axis = plots.plot_optimization_history(study, target_name=run.metric_label)
+    stopped = [trial for trial in run.trials if trial.state != "COMPLETE" and trial.value is not None]
+    if stopped:
+        values = [(trial.value or 0.0) * run.scale for trial in stopped]
+        axis.scatter([trial.number for trial in stopped], values, marker="x", s=28, color="#8a8a8a", label="stopped early, last value")
+    axis.set(title="", xlabel="trial")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = axis.get_legend_handles_labels()
+    names = ["complete" if label == run.metric_label else label.lower() for label in labels]
+    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=3, frameon=False)
+    caption = f"Dots: the {count} complete trials, each by its last epoch. Line: the best complete trial so far."
+    return to_png(axis.figure, 9, 4), caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
+
+
+def importance(run: Run) -> tuple[bytes, str]:
+    study = study_of(run, final, baselines=False)
+    count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
+    if count < MIN_FOR_IMPORTANCE:  # then pruned trials too, all judged at the same epoch
+        reached = [trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows]
+        if len(reached) < MIN_FOR_IMPORTANCE:
+            enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE}"
+            raise NotDrawn(f"{count} searched trials are complete and {len(reached)} have a finished epoch; {enough}.")
+        epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
+        study = study_of(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
+        few = f"only {count} are complete, and {epoch} is the last epoch that all of these reached"
+        what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
+        count = len(reached)
+    axis = plots.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE))
+    axis.set_title("", loc="left")
+    axis.set(xlabel="share of the importance", ylabel="")
+    if axis.get_legend() is not None:
+        axis.get_legend().remove()
+    caption = (
+        f"PED-ANOVA on {count} trials: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. "
+        "With so few trials the order of the first ones is a hint, not a finding."
+    )
+    return to_png(axis.figure, 9, 0.9 + 0.42 * len(run.searched_paths)), caption
+
+
+def parallel(run: Run) -> tuple[bytes, str]:
+    study, count = complete_study(run, MIN_FOR_PLOTS, "no parallel coordinates")
+    axis = plots.plot_parallel_coordinate(study, target_name=run.metric_label)
+    axis.set_title("")
+    axis.grid(False)
+    axis.set_facecolor("white")
+    axis.collections[0].set(linewidth=1.8, cmap=plt.get_cmap("viridis"))
+    names = sorted({name for trial in study.trials if trial.state == TrialState.COMPLETE for name in trial.params})
+    axis.set_xticks(range(len(names) + 1), [run.metric_label, *names], rotation=20, ha="right", rotation_mode="anchor", fontsize=10)
+    for name, other in zip(names, axis.figure.axes[2:], strict=False):  # the first is the frame, the second the colour bar
+        other.grid(False)
+        other.tick_params(labelsize=9)
+        legible_ticks(other.yaxis, is_whole(study, name))
+    caption = f"One line for each of the {count} complete trials, from its {run.metric} on the left through its parameters."
+    return to_png(axis.figure, 13, 5), caption + " None: a parameter that the trial does not have."
+
+
+def is_whole(study: optuna.Study, name: str) -> bool:
+    return all(type(value) is int for value in values_of(study, name))
+
+
+def values_of(study: optuna.Study, name: str) -> list[Any]:
+    return [trial.params[name] for trial in study.trials if name in trial.params]
+
+
+def legible_ticks(axis: Any, whole: bool = False) -> None:
+    """Whole numbers where the values are; on a log scale 1, 2, 5 times a power of ten, written out: 10^0 alone says little on a
+    scale from 0.3 to 3."""
+    low, high = sorted(axis.get_view_interval())
+    if axis.get_scale() == "log":
+        marks = [digit * 10.0**power for power in range(-8, 9) for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
+        if len(marks) < 2:
+            marks = np.geomspace(low, high, 4)[1:-1].tolist()
+        axis.set_major_locator(FixedLocator(marks))
+        axis.set_major_formatter(FormatStrFormatter("%.2g"))
+        axis.set_minor_formatter(NullFormatter())
+    elif whole:
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=6))
+
+
+def slices(run: Run) -> tuple[bytes, str]:
+    study, count = complete_study(run, MIN_FOR_PLOTS, "no slices")
+    names = sorted({name for trial in study.trials if trial.state == TrialState.COMPLETE for name in trial.params})
+    images = []
+    for start in range(0, len(names), SLICES_A_ROW):  # optuna lays them all in one row, too narrow to read
+        row = names[start : start + SLICES_A_ROW]
+        axes = plots.plot_slice(study, params=row, target_name=run.metric_label)
+        axes = [axes] if len(row) == 1 else list(axes)
+        figure = axes[0].figure
+        figure.suptitle("")
+        axes[0].set_title("")
+        for axis in axes:
+            axis.tick_params(labelsize=9)
+            axis.xaxis.label.set_size(11)
+            name = axis.get_xlabel()
+            if any(isinstance(value, str) for value in values_of(study, name)):
+                axis.set_xticks(axis.get_xticks(), [label.get_text().strip("'") for label in axis.get_xticklabels()])
+            else:
+                legible_ticks(axis.xaxis, is_whole(study, name))
+        images.append(plt.imread(io.BytesIO(to_png(figure, 3.25 * len(row) + 0.6, 3.4))))
+    return stack(images), f"Each parameter against {run.metric}, for the {count} complete trials; darker is later in the search."
+
+
+def stack(images: list[Any]) -> bytes:
+    """Pictures under each other, left edges aligned, on white."""
+    width = max(image.shape[1] for image in images)
+    padded = [np.pad(image, ((0, 12), (0, width - image.shape[1]), (0, 0)), constant_values=1.0) for image in images]
+    buffer = io.BytesIO()
+    plt.imsave(buffer, np.concatenate(padded), format="png")
+    return buffer.getvalue()
+
+
+def learning_curves(run: Run) -> tuple[bytes, str]:
+    curves = {}
+    for trial in run.trials:
+        rows = [row for row in trial.rows if run.metric in row]
+        curves[trial.number] = [row["epoch"] for row in rows], [row[run.metric] * run.scale for row in rows]
+    if not any(values for _, values in curves.values()):
+        raise NotDrawn("No trial has finished an epoch, so there is no learning curve.")
+    figure = Figure(layout="constrained")
+    axis, best, seen = figure.add_subplot(), run.best, set()
+    for trial in run.trials:
+        epochs, values = curves[trial.number]
+        if not values or trial is best:
+            continue
+        colour, width, marker = STYLE[trial.state]
+        label = None if trial.state in seen or trial.baseline else trial.state.lower()
+        line = "-"
+        if trial.baseline:
+            colour, width, line, label = f"C{1 + trial.number % 8}", 1.8, "--", f"baseline {trial.baseline}"
+        else:
+            seen.add(trial.state)
+        axis.plot(epochs, values, line, color=colour, linewidth=width, label=label)
+        axis.plot(epochs[-1:], values[-1:], marker, color=colour, markersize=6)
+    if best is not None:
+        axis.plot(*curves[best.number], color=BEST, linewidth=2.6, marker="o", markevery=[-1], label=f"best: trial {best.name}", zorder=5)
+    everything = [value for _, values in curves.values() for value in values]
+    if min(everything) > 0 and max(everything) > 8 * min(everything):
+        axis.set_yscale("log")
+        legible_ticks(axis.yaxis)
+    axis.set(xlabel="epoch", ylabel=run.metric_label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    return to_png(figure, 9, 4.2), "Every trial over its epochs; a trial that stopped early ends early, with a mark at its last epoch."
+
+
+FIGURES: dict[str, Callable[[Run], tuple[bytes, str]]] = {
+    "history": history,
+    "importance": importance,
+    "parallel": parallel,
+    "slices": slices,
+    "learning-curves": learning_curves,
+}

@@ -1,0 +1,214 @@
+"""A run folder as one table, and a folder's trained trial. Reads only: the one folder the analysis writes is `report/`.
+
+Works while a sweep runs and after a kill: a torn last line of the journal or of a metrics.jsonl counts as not written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial
+
+from aae import checkpoint
+from aae.config import ConfigError, TrialConfig, flatten
+from aae.runs import Row, TrialFolder, read_json, trial_folder
+
+STATES = {  # as they are shown, and what they mean
+    "COMPLETE": "ran all of its epochs",
+    "PRUNED": "stopped early by the pruner",
+    "DIVERGED": "stopped because a loss or metric was no longer finite",
+    "FAIL": "ended by an error",
+    "interrupted": "not told yet: still running, or cut off; the sweep's own command goes on with it",
+}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    number: int
+    state: str  # one of STATES
+    value: float | None  # the study's metric after the last epoch
+    epochs: int
+    seconds: float  # training and evaluation
+    reason: str | None
+    baseline: str | None  # its name
+    params: dict[str, Any]  # what was sampled, under dotted paths
+    distributions: dict[str, Any]
+    config: dict[str, Any]  # everything, under dotted paths; empty for a trial that never started
+    rows: list[Row]
+    folder: TrialFolder
+
+    @property
+    def name(self) -> str:
+        return f"{self.number} ({self.baseline})" if self.baseline else str(self.number)
+
+
+@dataclass(frozen=True)
+class Run:
+    path: Path
+    name: str
+    metric: str
+    manifest: dict[str, Any]
+    trials: list[TrialRecord]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the lowest value."""
+        complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
+        return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
+
+    @property
+    def searched_paths(self) -> list[str]:
+        return list(dict.fromkeys(path for trial in self.trials for path in trial.params))
+
+    def shown(self, value: float | None) -> str:
+        """A value of the metric as tables show it: errors in percent."""
+        return "-" if value is None else f"{value * self.scale:.4g}" if self.scale == 1 else f"{value * self.scale:.2f} %"
+
+    @property
+    def scale(self) -> int:
+        return 100 if self.metric.endswith("error") else 1
+
+    @property
+    def metric_label(self) -> str:
+        return f"{self.metric} (%)" if self.scale == 100 else self.metric
+
+
+def short_names(paths: list[str]) -> dict[str, str]:
+    """Without their first block (objective., optim., model.), where that stays unique."""
+    short = {path: path.partition(".")[2] or path for path in paths}
+    return {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
+
+
+class Journal(BaseJournalBackend):
+    """The whole lines of a journal as they are now. Optuna's own backend makes the file where it is missing, and locks it."""
+
+    def __init__(self, path: Path):
+        whole = path.read_bytes().rpartition(b"\n")[0]
+        self.logs = [json.loads(line) for line in whole.splitlines() if line]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        return iter(self.logs[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise AssertionError("the analysis writes to no journal")
+
+
+def read_run(path: Path) -> Run:
+    """Raises ConfigError for a folder that is none of a sweep, or a broken one."""
+    manifest, journal = read_manifest(path), path / "study.journal"
+    if not journal.is_file():
+        raise ConfigError(f"{path}: holds no study.journal; give the folder of a sweep, as runs/quick")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = manifest["sweep"]["study"]
+        name, metric = str(study["name"]), str(study["metric"])
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path / 'manifest.json'}: names no study ({error}); restore the file from a copy") from None
+    try:
+        backend = Journal(journal)
+        trials = optuna.load_study(study_name=None, storage=JournalStorage(backend)).get_trials(deepcopy=False) if backend.logs else []
+    except (ValueError, KeyError, TypeError, IndexError, AssertionError, OSError) as error:
+        raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it from a copy") from None
+    return Run(path, name, metric, manifest, [read_trial(path, trial, metric) for trial in trials])
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such folder; give the folder of a sweep, as runs/quick")
+    try:
+        manifest = read_json(path / "manifest.json")
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path / 'manifest.json'}: cannot be read ({one_line(error)}); restore the file from a copy") from None
+    if manifest is None:
+        raise ConfigError(f"{path}: holds no manifest.json; give the folder of a sweep, as runs/quick")
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{path / 'manifest.json'}: holds a {type(manifest).__name__}, not a description; restore the file from a copy")
+    return manifest
+
+
+def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
+    folder = trial_folder(run, trial.number)
+    try:
+        rows = folder.rows()
+        seconds = sum(row.get("time/epoch_s", 0) + row.get("time/evaluation_s", 0) for row in rows)
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise ConfigError(f"{folder.path}: its metrics.jsonl cannot be read ({one_line(error)}); restore it from a copy") from None
+    told = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
+    reason = trial.user_attrs.get("reason")
+    state = "interrupted" if not trial.state.is_finished() else trial.state.name
+    return TrialRecord(
+        number=trial.number,
+        state="DIVERGED" if state == "PRUNED" and str(reason).startswith("diverged") else state,
+        value=told if told is not None or not rows else rows[-1].get(metric),
+        epochs=len(rows) or trial.last_step or 0,
+        seconds=seconds,
+        reason=reason,
+        baseline=trial.user_attrs.get("baseline", {}).get("name"),
+        params=dict(trial.params),
+        distributions=dict(trial.distributions),
+        config=flatten(checkpoint.read_config(folder.path)) if folder.config_path.is_file() else {},
+        rows=rows,
+        folder=folder,
+    )
+
+
+# ---- one trained trial: of a run, or of aae.train alone ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    folder: TrialFolder
+    config: TrialConfig
+    report: Path  # where its pictures go
+    stem: str  # what their names begin with
+    title: str
+
+    def picture(self, name: str) -> Path:
+        return self.report / f"{self.stem}{name}"
+
+
+def find_trained(path: Path, number: int | None) -> Trained:
+    """`path` is a run folder (default: its best complete trial), one of its trials, or a folder of aae.train.
+    Raises ConfigError."""
+    inside_run = path.parent.name == "trials" and (path.parent.parent / "study.journal").is_file()
+    if inside_run and path.name.isdigit() and number is None:
+        path, number = path.parent.parent, int(path.name)
+    if (path / "config.yaml").is_file():
+        if number is not None:
+            raise ConfigError(f"--trial: got {number}; {path} is a single training, leave --trial out")
+        return Trained(TrialFolder(path), checkpoint.read_config(path), path / "report", "", path.resolve().name)
+    if path.is_dir() and not (path / "study.journal").is_file():
+        raise ConfigError(f"{path}: neither a sweep nor a training; give runs/STUDY, or the folder of an aae.train")
+    if number is None:
+        best = read_run(path).best
+        if best is None:
+            raise ConfigError(f"{path}: no trial is complete, so there is no best one; name a trial with --trial")
+        number = best.number
+    folder = trial_folder(path, number)
+    if number < 0 or not folder.config_path.is_file():
+        there = sorted(int(trial.name) for trial in (path / "trials").glob("[0-9]*") if (trial / "config.yaml").is_file())
+        known = f"there are {there[0]} to {there[-1]}" if there else "it has none yet"
+        raise ConfigError(f"--trial: got {number}; {path} holds no such trained trial, {known}")
+    return Trained(folder, checkpoint.read_config(folder.path), path / "report", f"trial-{number:04d}-", f"trial {number}")
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes the folder. Raises ConfigError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}); make room, or copy the run elsewhere") from None
+
+
+def one_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
