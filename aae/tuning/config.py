@@ -9,6 +9,7 @@ import re
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +73,9 @@ class StudyConfig:
         )
         require("://" not in self.folder, "study.folder", self.folder, "give a folder on a file system that every node sees, such as NFS")
         require(bool(self.folder.strip()), "study.folder", repr(self.folder), "give a folder")
-        weighted = "a weighted loss is lowest at weight 0; " if self.metric.split("/")[0] in ("reconstruction", "generator", "total") else ""
+        weighted = (
+            "a weighted loss is lowest at weight 0; " if self.metric.split("/")[0] in ("reconstruction", "generator", "total") else ""
+        )
         require(self.metric in METRICS, "study.metric", self.metric, f"{weighted}the metrics of a study are {', '.join(METRICS)}")
         require(self.direction == "minimize", "study.direction", self.direction, f"{self.metric} is better when lower: write minimize")
         require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
@@ -82,8 +85,8 @@ class StudyConfig:
             require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
         require(self.confirm is None, "study.confirm", self.confirm, "confirmation on fresh seeds is not built yet: write null")
         check_resources(self.resources_per_trial)
-        make("study.sampler", self.sampler, SAMPLERS)
-        make("study.pruner", self.pruner, PRUNERS)
+        check_kind("study.sampler", self.sampler, SAMPLERS)
+        check_kind("study.pruner", self.pruner, PRUNERS)
 
     @property
     def path(self) -> Path:
@@ -101,8 +104,13 @@ def check_resources(value: Any) -> None:
     require(value.get("cpu", 0) + value.get("gpu", 0) > 0, path, value, "a trial needs something to run on")
 
 
-def make(path: str, block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
-    """An Optuna sampler or pruner from its block, each argument checked against the signature. Raises ConfigError."""
+def make(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
+    """An Optuna sampler or pruner from a block that `check_kind` has passed."""
+    return kinds[block["kind"]](**({key: value for key, value in block.items() if key != "kind"} | extra))
+
+
+def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
+    """The kind is known and takes these arguments: names and types by its signature. Raises ConfigError."""
     arguments = {str(key): value for key, value in block.items()}
     kind = arguments.pop("kind", None)
     require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
@@ -116,7 +124,7 @@ def make(path: str, block: dict[str, Any], kinds: dict[str, Any], **extra: Any) 
         least = LEAST.get(name, 0)
         require(not isinstance(value, int | float) or value >= least, f"{path}.{name}", value, f"give at least {least}")
     try:
-        return kinds[kind](**(arguments | extra))
+        make(block, kinds)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {kind} refuses {arguments}: {one_line(error)}") from None
 
@@ -144,19 +152,24 @@ class Sweep:
         """A trial's configuration: fixed part, these values, command line. Raises ConfigError."""
         return to_trial(set_paths(set_paths(self.trial, values, ""), self.overrides, ""))
 
+    @cached_property
+    def fixed(self) -> TrialConfig:
+        """The configuration without any sampled value."""
+        return self.config({})
+
     @property
+    def epochs(self) -> int:
+        return self.fixed.train.epochs
+
+    @cached_property
     def last_rung(self) -> int:
         """The pruner is asked up to this epoch: the earliest drop that the space allows, for trials after a drop look better
         than those before it, whatever they are worth at the end. The last epoch itself is never asked."""
         return min(self.earliest_drop, self.epochs - 1)
 
     @property
-    def epochs(self) -> int:
-        return self.config({}).train.epochs
-
-    @property
     def earliest_drop(self) -> int:
-        schedule = self.config({}).optim.schedule
+        schedule = self.fixed.optim.schedule
         kinds = self.space.values_of("optim.schedule.kind") or [schedule.kind]
         if kinds == ["constant"]:
             return self.epochs
@@ -166,12 +179,10 @@ class Sweep:
 
     def fingerprint(self) -> dict[str, Any]:
         """What every trial of the study depends on, as plain data; equal for a study that may be gone on with."""
-        study = {
-            item: getattr(self.study, item) for item in ("name", "metric", "direction", "sampler", "pruner") if item not in CHANGEABLE
-        }
+        study = {item: getattr(self.study, item) for item in ("name", "metric", "direction", "sampler", "pruner") if item not in CHANGEABLE}
         return {
             "study": study,
-            "trial": flatten(self.config({})),
+            "trial": flatten(self.fixed),
             "baselines": self.baselines,
             "search_space": self.space.to_yaml(),
         }
@@ -227,7 +238,7 @@ def check_together(sweep: Sweep) -> None:
     """What no block can see alone."""
     if not sweep.space.entries and not sweep.baselines:
         raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try")
-    if sweep.config({}).objective.classification is None and sweep.study.metric == "val/error":
+    if sweep.fixed.objective.classification is None and sweep.study.metric == "val/error":
         raise ConfigError("study.metric: got val/error, without classification heads have no class names; add objective.classification")
     if sweep.study.pruner["kind"] != "NopPruner":
         for path in ("train.batch_size", "train.labelled_batch_size"):

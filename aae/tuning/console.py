@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aae.runs import Row
-from aae.tuning.study import BASELINE, REASON, Handout, SweepStudy
+from aae.tuning.study import REASON, Handout, SweepStudy
+from aae.tuning.views import BASELINE
 
 MAX_LINES = 12  # finished trials shown in the live table
 

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from omegaconf import OmegaConf
-from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -28,10 +25,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.runs import Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
-from aae.tuning.config import PRUNERS, SAMPLERS, Sweep, make
+from aae.tuning.config import PRUNERS, Sweep, make
 from aae.tuning.space import encode
+from aae.tuning.views import BASELINE, PruningView, TrialSampler, is_baseline
 
-BASELINE, REASON, VERDICT = "baseline", "reason", "verdict"  # user attributes of a trial
+REASON, VERDICT = "reason", "verdict"  # user attributes of a trial, beside views.BASELINE
 
 
 class NoLock:
@@ -66,64 +64,9 @@ def open_study(run: Path, name: str, create: bool) -> optuna.Study:
             return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="minimize")
         return optuna.load_study(storage=storage, study_name=None)
     except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
-        raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name") from None
-
-
-class View:
-    """A study without some of its trials, whose storage keeps the pruner's marks instead of writing them."""
-
-    def __init__(self, study: Any, hidden: Callable[[FrozenTrial], bool]):
-        self._study, self._hidden = study, hidden
-        self.marks: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        return [trial for trial in self._study.get_trials(deepcopy=deepcopy, states=states) if not self._hidden(trial)]
-
-    def _get_trials(self, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
-        return self.get_trials(deepcopy, states)
-
-
-class PruningView(View):
-    @property
-    def _storage(self) -> Any:
-        return MarkCatcher(self._study._storage, self.marks)
-
-
-class MarkCatcher:
-    def __init__(self, storage: Any, marks: dict[str, Any]):
-        self._wrapped, self._marks = storage, marks
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._marks[key] = value
-
-
-def is_baseline(trial: FrozenTrial) -> bool:
-    return BASELINE in trial.user_attrs
-
-
-class BlindSampler(BaseSampler):
-    """A sampler that does not see baselines without parameters: they would empty the space that trials have in common."""
-
-    def __init__(self, sampler: BaseSampler):
-        self._sampler = sampler
-
-    def _view(self, study: Any) -> Any:
-        return View(study, lambda trial: is_baseline(trial) and not trial.params)
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
-        return self._sampler.infer_relative_search_space(self._view(study), trial)
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
-        return self._sampler.sample_relative(self._view(study), trial, search_space)
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        return self._sampler.sample_independent(self._view(study), trial, param_name, param_distribution)
+        raise ConfigError(
+            f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name"
+        ) from None
 
 
 @dataclass
@@ -143,7 +86,7 @@ class SweepStudy:
     def __init__(self, run: Path, sweep: Sweep):
         self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
         self.study = open_study(run, sweep.study.name, create=True)
-        self.study.pruner = make("study.pruner", sweep.study.pruner, PRUNERS)
+        self.study.pruner = make(sweep.study.pruner, PRUNERS)
         self.unfinished: list[int] = []  # handed out before anything new is asked
 
     # ---- reading ----
@@ -155,15 +98,9 @@ class SweepStudy:
         return self.trials()[number]
 
     def handle(self, number: int) -> Trial:
-        """The trial for suggesting and reporting, with a sampler of its own seed: a resumed sweep replays no startup points."""
-        self.study.sampler = self.sampler(number)
+        """The trial for suggesting."""
+        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
         return Trial(self.study, self.trial(number)._trial_id)
-
-    def sampler(self, number: int) -> BaseSampler:
-        block = dict(self.sweep.study.sampler)
-        seed = block.pop("seed", None) or 0
-        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        return BlindSampler(make("study.sampler", block | {"seed": own}, SAMPLERS))
 
     @property
     def all_told(self) -> bool:
@@ -187,7 +124,7 @@ class SweepStudy:
 
     def ask(self) -> int:
         number = len(self.trials())
-        self.study.sampler = self.sampler(number)
+        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
         return self.study.ask().number
 
     def values(self, number: int) -> dict[str, Any]:
@@ -206,7 +143,7 @@ class SweepStudy:
 
     def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
         """A baseline as parameters of the space; none when it differs from the fixed part in anything else."""
-        flat, fixed = flatten(self.sweep.config(values)), flatten(self.sweep.config({}))
+        flat, fixed = flatten(self.sweep.config(values)), flatten(self.sweep.fixed)
         active = {entry.path: entry for entry in self.sweep.space.active(flat)}
         elsewhere = any(value != fixed.get(path) and path not in active for path, value in flat.items())
         if elsewhere or not all(entry.contains(flat[path]) for path, entry in active.items()):
@@ -272,7 +209,7 @@ class SweepStudy:
         value = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
         if state == TrialState.COMPLETE and value is None:
             state, reason = TrialState.FAIL, "it ended without a finished epoch"
-        self.study.sampler = self.sampler(number)
+        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
         self.close(number)
 

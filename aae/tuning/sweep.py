@@ -44,7 +44,7 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
     recorded = read_json(run / "manifest.json")
     if recorded is None and run.exists() and (not run.is_dir() or any(path.name != ".lock" for path in run.iterdir())):
         raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
-    config = sweep.config({})
+    config = sweep.fixed
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     draw_labels(data.train.label_N, config.data.num_labels, config.data.label_seed, data.num_classes)
     if config.train.precision == "auto":  # recorded with the first trial; a later start goes on with that
@@ -60,7 +60,7 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
     try:
         made = recorded or {
             "id": digest((time.time(), os.getpid(), str(run))),
-            "precision": sweep.config({}).train.precision,
+            "precision": sweep.fixed.train.precision,
             "sweep": sweep.fingerprint(),
         } | manifest.describe(manifest.own_command(), data.hashes)
         if recorded is None:
@@ -75,7 +75,7 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
 def to_yaml(sweep: Sweep) -> Any:
     """The sweep as a file that runs again: study, fixed part with the command line in it, baselines, space."""
     study = {key: value for key, value in vars(sweep.study).items() if value is not None}
-    trial = OmegaConf.to_container(OmegaConf.structured(sweep.config({})))
+    trial = OmegaConf.to_container(OmegaConf.structured(sweep.fixed))
     return OmegaConf.create(
         {"study": study, "baselines": sweep.baselines, "trial": trial, "search_space": sweep.space.to_yaml()}, flags={"allow_objects": True}
     )
@@ -144,7 +144,7 @@ def ray_running(lock: DriverLock) -> Iterator[str]:
 def fit_resources(sweep: Sweep) -> tuple[dict[str, float], int]:
     """(resources of a trial, how many fit at once). Raises ConfigError where not even one does."""
     total = ray.cluster_resources()
-    threads = sweep.config({}).train.num_threads
+    threads = sweep.fixed.train.num_threads
     wanted = sweep.study.resources_per_trial
     if wanted == "auto":
         wanted = {"cpu": threads}
@@ -221,7 +221,7 @@ def exit_code(study: SweepStudy, received: int | None) -> int:
 
 def unsearched(sweep: Sweep) -> dict[str, Any]:
     """The fixed part under dotted paths, without what is searched."""
-    return {path: value for path, value in flatten(sweep.config({})).items() if path not in sweep.space.entries}
+    return {path: value for path, value in flatten(sweep.fixed).items() if path not in sweep.space.entries}
 
 
 def device_text() -> str:

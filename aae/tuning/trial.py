@@ -54,4 +54,3 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
             torch.cuda.empty_cache()
     if outcome[0] != "COMPLETE":
         tune.report({"state": outcome[0], "reason": outcome[1]})
-

@@ -1,0 +1,259 @@
+"""The one truth, without Ray: what a kill at any write leaves, and what the next start makes of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from aae.runs import TrialFolder, trial_folder, write_rows
+from aae.tuning.config import load_sweep
+from aae.tuning.study import SweepStudy, cut_torn_tail, open_study
+from aae.tuning.views import TrialSampler
+
+SWEEP = """
+study:
+  name: s
+  num_trials: {num_trials}
+  sampler: {{kind: TPESampler, seed: 0, n_startup_trials: 3}}
+  pruner: {pruner}
+baselines: {baselines}
+trial:
+  objective: {{adversarial_y: {{}}, classification: {{}}}}
+  train: {{epochs: 6}}
+search_space:
+  model.z_dim: {{kind: int, low: 6, high: 12}}
+  optim.reconstruction.rate: {{kind: float, low: 0.005, high: 0.03, log: true}}
+"""
+HALVING = "{kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}"
+
+
+@pytest.fixture
+def make_study(tmp_path: Path):
+    """Opens the study of one folder, again and again, as a driver that is killed and started again does."""
+
+    def make(num_trials: int = 8, pruner: str = HALVING, baselines: str = "{}") -> SweepStudy:
+        file = tmp_path / "s.yaml"
+        file.write_text(SWEEP.format(num_trials=num_trials, pruner=pruner, baselines=baselines))
+        (tmp_path / "run").mkdir(exist_ok=True)
+        return SweepStudy(tmp_path / "run", load_sweep(file, {}))
+
+    return make
+
+
+def row(epoch: int, value: float) -> dict:
+    return {"epoch": epoch, "val/error": value}
+
+
+def play(study: SweepStudy, errors: dict[int, float], until: int | None = None) -> None:
+    """Runs the study's trials one after the other; trial n has the error errors[n] / epoch, written as a worker does."""
+    while (handout := study.next()) is not None:
+        for epoch in range(handout.first_epoch + 1, 7):
+            written = handout.attempt.write_row(row(epoch, errors.get(handout.number, 0.5) / epoch))
+            if study.report(handout.number, written):
+                break
+            if until == handout.number and epoch == 2:
+                return  # the driver is gone here
+        else:
+            study.tell(handout.number, TrialState.COMPLETE)
+
+
+def table(study: SweepStudy) -> list[tuple]:
+    return [(t.number, t.state.name, t.params, t.intermediate_values) for t in study.trials()]
+
+
+ERRORS = {0: 0.5, 1: 0.4, 2: 0.6, 3: 0.3, 4: 0.55, 5: 0.2, 6: 0.45, 7: 0.1}
+
+
+def test_a_study_opened_again_in_the_middle_ends_as_one_that_was_never_closed(make_study, tmp_path):
+    play(make_study(), ERRORS)
+    undisturbed = table(make_study())
+    (tmp_path / "run").rename(tmp_path / "undisturbed")
+    for stop_at in (0, 3, 5, 7):
+        study = make_study()
+        study.reconcile()
+        play(study, ERRORS, until=stop_at)
+    study = make_study()
+    study.reconcile()
+    play(study, ERRORS)
+    assert table(study) == undisturbed
+    assert all(state != "RUNNING" for _, state, _, _ in undisturbed)
+
+
+def test_a_kill_between_the_writes_of_a_verdict_does_not_change_it(make_study, tmp_path):
+    """Every write to the journal of a short study is in turn the last one before a kill."""
+    play(make_study(), ERRORS)
+    undisturbed = table(make_study())
+    journal = tmp_path / "run" / "study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert any(b"verdict" in line for line in lines) and any(b"completed_rung_" in line for line in lines)
+    rows = {n: trial_folder(tmp_path / "run", n).rows() for n in range(8)}
+    for kept in range(3, len(lines), 3):
+        journal.write_bytes(b"".join(lines[:kept]))
+        for path in (tmp_path / "run").glob("trials/*/result.json"):
+            path.unlink()
+        for number, all_rows in rows.items():  # a worker may be at most one epoch ahead of what the journal knows
+            told = [t for t in make_study().trials() if t.number == number]
+            handed_out = bool(told) and len(told[0].params) == 2
+            known = len(told[0].intermediate_values) if told else 0
+            attempt = trial_folder(tmp_path / "run", number).last_attempt()
+            if attempt is not None:
+                write_rows(attempt.metrics_path, all_rows[: known + 1] if handed_out else [])
+        study = make_study()
+        study.reconcile()
+        play(study, ERRORS)
+        assert table(study) == undisturbed, f"killed after write {kept}: {lines[kept - 1]!r}"
+
+
+def test_a_torn_last_line_of_the_journal_is_cut_and_the_study_goes_on(make_study, tmp_path):
+    play(make_study(), ERRORS, until=4)
+    journal = tmp_path / "run" / "study.journal"
+    whole = journal.read_bytes()
+    for torn in (b'{"op_code":', b'{"op_code":8,"worker_id":"x"}'):
+        journal.write_bytes(whole + torn)
+        study = make_study()
+        assert journal.read_bytes().startswith(whole) and not journal.read_bytes().endswith(torn)
+        study.reconcile()
+    play(study, ERRORS)
+    assert study.all_told
+
+
+def test_cutting_leaves_a_whole_journal_alone(tmp_path):
+    journal = tmp_path / "j"
+    journal.write_bytes(b"{}\n{}\n")
+    cut_torn_tail(journal)
+    assert journal.read_bytes() == b"{}\n{}\n"
+
+
+def test_epochs_that_a_worker_wrote_and_the_study_lacks_are_told_once(make_study, tmp_path):
+    study = make_study(pruner="{kind: NopPruner}")
+    handout = study.next()
+    study.report(0, handout.attempt.write_row(row(1, 0.5)))
+    handout.attempt.write_row(row(2, 0.4))
+    handout.attempt.write_row(row(3, 0.3))
+    again = make_study(pruner="{kind: NopPruner}")
+    assert again.reconcile() == {"told": 2, "ended": 0, "going on": 1}
+    assert again.trial(0).intermediate_values == {1: 0.5, 2: 0.4, 3: 0.3}
+    assert again.next().first_epoch == 3
+
+
+def test_a_trial_with_no_epoch_left_is_told_complete_without_a_worker(make_study):
+    study = make_study(pruner="{kind: NopPruner}")
+    handout = study.next()
+    for epoch in range(1, 7):
+        handout.attempt.write_row(row(epoch, 0.6 / epoch))
+    again = make_study(pruner="{kind: NopPruner}")
+    assert again.reconcile()["ended"] == 1
+    assert again.trial(0).state == TrialState.COMPLETE and again.trial(0).value == pytest.approx(0.1)
+    result = json.loads(trial_folder(again.run, 0).result_path.read_text())
+    assert (result["state"], result["epochs"]) == ("COMPLETE", 6)
+
+
+def test_every_ask_has_a_seed_of_its_own(make_study):
+    """A resumed study asked by a sampler with the same seed would draw its first trial again."""
+    first = make_study(num_trials=2)
+    params = [first.next() and first.trial(n).params for n in range(2)]
+    again = make_study(num_trials=4)
+    again.unfinished.clear()
+    params += [again.next() and again.trial(n).params for n in (2, 3)]
+    assert len({json.dumps(p) for p in params}) == 4
+
+
+def test_more_trials_extend_the_study(make_study):
+    play(make_study(num_trials=3), ERRORS)
+    study = make_study(num_trials=5)
+    study.reconcile()
+    play(study, ERRORS)
+    assert [t.number for t in study.trials()] == [0, 1, 2, 3, 4] and study.all_told
+
+
+def test_a_baseline_runs_first_and_is_never_pruned(make_study):
+    baselines = "{inside: {model.z_dim: 8, optim.reconstruction.rate: 0.01}, outside: {train.update: alternating}}"
+    study = make_study(baselines=baselines)
+    play(study, {0: 0.9, 1: 0.95} | {n: 0.3 for n in range(2, 8)})
+    inside, outside = study.trial(0), study.trial(1)
+    assert inside.state == outside.state == TrialState.COMPLETE
+    assert inside.params == {"model.z_dim": 8, "optim.reconstruction.rate": 0.01}
+    assert outside.params == {}  # differs in a path that is not searched: the sampler does not see it
+    assert study.next() is None
+
+
+def test_a_value_of_a_baseline_that_is_not_set_is_the_fixed_one(make_study):
+    study = make_study(baselines="{only_update: {train.update: alternating}}")
+    config = study.next().config
+    assert (config.train.update, config.model.z_dim) == ("alternating", 10)
+
+
+def test_the_pruner_is_not_asked_after_the_earliest_drop(make_study, tmp_path):
+    file = tmp_path / "drop.yaml"
+    text = SWEEP.format(num_trials=4, pruner=HALVING, baselines="{}")
+    file.write_text(
+        text + "  optim.schedule.kind: {kind: categorical, choices: [constant, step]}\n"
+        "  optim.schedule.drop_at: {kind: float, low: 0.34, high: 0.9, when: {optim.schedule.kind: step}}\n"
+    )
+    sweep = load_sweep(file, {})
+    assert sweep.last_rung == 2
+    (tmp_path / "drop").mkdir()
+    study = SweepStudy(tmp_path / "drop", sweep)
+    play(study, {0: 0.1, 1: 0.1, 2: 0.2, 3: 0.3})
+    stopped = [t.last_step for t in study.trials() if t.state == TrialState.PRUNED]
+    assert stopped and max(stopped) <= 2
+
+
+def test_a_trial_that_is_told_keeps_its_state(make_study):
+    study = make_study()
+    study.next()
+    study.tell(0, TrialState.FAIL, "first")
+    study.tell(0, TrialState.COMPLETE, "second")
+    assert study.trial(0).state == TrialState.FAIL and study.trial(0).user_attrs["reason"] == "first"
+
+
+def test_the_highest_attempt_counts_and_a_lost_worker_may_go_on_writing(make_study):
+    study = make_study(pruner="{kind: NopPruner}")
+    lost = study.next()
+    study.report(0, lost.attempt.write_row(row(1, 0.5)))
+    study.unfinished.append(0)
+    current = study.next()
+    lost.attempt.write_row(row(2, 0.9))  # cut off from the network, not dead
+    current.attempt.write_row(row(2, 0.4))
+    assert current.attempt.path.name == "attempt-1"
+    assert [r["val/error"] for r in TrialFolder(current.folder.path).rows()] == [0.5, 0.4]
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        "{kind: HyperbandPruner, min_resource: 1, max_resource: 6, reduction_factor: 2}",
+        "{kind: MedianPruner, n_startup_trials: 2}",
+        "{kind: PercentilePruner, percentile: 50.0, n_startup_trials: 2}",
+        "{kind: NopPruner}",
+    ],
+)
+def test_every_pruner_works_with_baselines_and_reopening(make_study, pruner):
+    baselines = "{outside: {train.update: alternating}}"
+    for stop_at in (0, 2, 4):
+        study = make_study(pruner=pruner, baselines=baselines)
+        study.reconcile()
+        play(study, ERRORS, until=stop_at)
+    study = make_study(pruner=pruner, baselines=baselines)
+    study.reconcile()
+    play(study, ERRORS)
+    assert study.all_told and study.trial(0).state == TrialState.COMPLETE
+    for trial in study.trials():
+        rows = trial_folder(study.run, trial.number).rows()
+        assert trial.intermediate_values == {r["epoch"]: r["val/error"] for r in rows}
+
+
+def test_tpe_learns_past_a_baseline_that_it_does_not_see(make_study):
+    """With a multivariate TPE a trial without parameters would empty the space that all trials share."""
+    study = make_study(num_trials=8, pruner="{kind: NopPruner}", baselines="{outside: {train.update: alternating}}")
+    play(study, ERRORS)
+    sampler = TrialSampler(study.sweep.study.sampler | {"multivariate": True}, 8)
+    assert set(sampler.infer_relative_search_space(study.study, study.trial(7))) == {"model.z_dim", "optim.reconstruction.rate"}
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path):
+    from aae.config import ConfigError
+
+    with pytest.raises(ConfigError, match=r"holds no study\.journal"):
+        open_study(tmp_path, "", create=False)
