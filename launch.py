@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aae.config import ConfigError, parse_overrides
-from aae.data import DataError, load_dataset
+from aae.config import ConfigError
+from aae.data import DataError
+from aae.layers import parse_overrides
 
 USAGE = """\
   python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
@@ -22,7 +23,7 @@ TOP = 5
 
 
 def main(arguments: list[str]) -> int:
-    console = Console(soft_wrap=None if sys.stdout.isatty() else True)
+    console = Console(soft_wrap=not sys.stdout.isatty())
     commands = {"status": status, "reproduce": reproduce, "confirm": confirm}
     try:
         if arguments and arguments[0] in commands:
@@ -57,13 +58,10 @@ def sweep(arguments: list[str], console: Console) -> int:
         print_plan(checked, console)
         return 0
 
-    from aae.tuning.config import refuse_unfit_sweep
     from aae.tuning.console import trial_table
     from aae.tuning.sweep import run_sweep
     from analysis.report import write_report
 
-    data = checked.config({}).data
-    refuse_unfit_sweep(checked, load_dataset(data.name, data.folder, data.num_validation))
     try:
         study, code = run_sweep(checked, console)
     except RuntimeError as error:

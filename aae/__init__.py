@@ -5,6 +5,6 @@ import os
 # Read by CUDA when it starts: without it its matrix products are not repeatable to the bit.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-from aae.checkpoint import load  # noqa: E402
+from aae.checkpoint import load
 
 __all__ = ["load"]

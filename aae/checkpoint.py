@@ -12,7 +12,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, one_line, require, to_trial
+from aae.config import ConfigError, TrialConfig, one_line, require
+from aae.layers import to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder
 

@@ -1,25 +1,16 @@
-"""Every knob of one training, with its unit or range, and how the layers of a sweep file become one `TrialConfig`.
-
-    defaults below  <-  `trial:` of the sweep file  <-  sampled values, or a baseline's  <-  key=value on the command line
+"""Every knob of one training, with its unit or range. How a sweep file and a command line become one is in aae/layers.py.
 
 The dotted path of a field (`model.z_dim`) is its only name: in YAML, in the search space, in W&B and in every table.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
-SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
 KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10)}
 
@@ -236,155 +227,6 @@ class TrialConfig:
                     model.num_classes,
                     f"{data.name} has {num_classes} labelled classes",
                 )
-
-
-# ---- layers: files, dotted paths, command line ------------------------------------------------------------------
-
-
-def read_sweep(path: str | Path) -> DictConfig:
-    """Reads a sweep file, no further than its four blocks. Raises ConfigError."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; the sweeps that come with the project are sweeps/*.yaml") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file; give a sweep in YAML, as sweeps/quick.yaml is") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a sweep file") from None
-    try:
-        raw = OmegaConf.create(text)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {one_line(error)}") from None
-    if not isinstance(raw, DictConfig) or not raw or "".join(str(key) for key in raw) == text.strip():
-        raise ConfigError(f"{path}: holds no sweep; its blocks are {', '.join(SWEEP_BLOCKS)}")
-    for key in raw:
-        require(key in SWEEP_BLOCKS, f"{path}: {key}", "an unknown block", f"the blocks of a sweep are {', '.join(SWEEP_BLOCKS)}")
-    for key in SWEEP_BLOCKS:
-        if raw.get(key) is None:
-            raw[key] = {}
-        require(OmegaConf.is_dict(raw[key]), f"{path}: {key}", type(raw[key]).__name__, "give a block of keys")
-    refuse_unsafe_values(OmegaConf.to_container(raw), str(path))
-    return raw
-
-
-def refuse_unsafe_values(value: Any, path: str) -> None:
-    """nan and inf pass as floats, and `${...}` would carry an environment variable into the run folder: neither may."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            refuse_unsafe_values(inner, f"{path}.{key}".lstrip("."))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            refuse_unsafe_values(inner, f"{path}[{index}]")
-    elif isinstance(value, float):
-        require(math.isfinite(value), path, value, "give a finite number")
-    elif isinstance(value, str):
-        require("${" not in value, path, repr(value), "interpolations are not read; write the value itself")
-
-
-def parse_overrides(items: list[str]) -> dict[str, Any]:
-    """`["train.epochs=5"]` -> `{"train.epochs": 5}`. Raises ConfigError."""
-    values: dict[str, Any] = {}
-    for item in items:
-        key, equals, text = item.partition("=")
-        if not equals or not text.strip() or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
-            raise ConfigError(f"{item}: not an override; write path=value, for example train.epochs=5 (null is written null)")
-        refuse_unsafe_values(text, key)
-        try:
-            values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore[index, call-overload]
-        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(f"{item}: the value is not valid YAML: {one_line(error)}") from None
-        refuse_unsafe_values(values[key], key)
-    return values
-
-
-def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
-    """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused, as are
-    unknown names and wrong types; ranges are checked by `to_trial`, when all layers are there. Raises ConfigError."""
-    schema = merge_schema(trial, "trial.")
-    layers: dict[str, Any] = {}
-    for path, value in values.items():
-        parts = path.split(".")
-        for depth in range(1, len(parts)):
-            block = ".".join(parts[:depth])
-            try:
-                off = OmegaConf.select(schema, block, throw_on_missing=False, default="missing") is None
-            except OmegaConfBaseException:
-                off = False  # the merge below says what is wrong with the path
-            if values[block] is None if block in values else off:
-                raise ConfigError(f"{source}{path}: the block {block} is off; turn it on with {block}={{}}, or remove this line")
-        layer: Any = value
-        for part in reversed(parts):
-            layer = {part: layer}
-        layers[path] = layer
-    merged: Any = OmegaConf.merge(trial, *layers.values())
-    try:
-        merge_schema(merged, "")
-    except ConfigError:  # which of them is it?
-        for path, layer in layers.items():
-            try:
-                schema = OmegaConf.merge(schema, layer)
-            except (OmegaConfBaseException, ValueError, TypeError) as error:
-                text, value = one_line(error), values[path]
-                text = text if path in text else f"{path}: {text}"
-                raise ConfigError(f"{source}{text}{'' if str(value) in text else f' (got {value})'}") from None
-    return merged
-
-
-@functools.cache
-def defaults() -> Any:
-    """Every path with its type and default. Only to be merged into others, never changed."""
-    return OmegaConf.structured(TrialConfig)
-
-
-@functools.cache
-def blocks() -> list[str]:
-    return sorted({path.rpartition(".")[0] for path in flatten(TrialConfig())})
-
-
-def merge_schema(trial: DictConfig, source: str) -> Any:
-    """The defaults with a `trial:` block over them: names and types checked, ranges not yet. Raises ConfigError."""
-    for block in blocks():
-        value = OmegaConf.select(trial, block, default=None)
-        require(value is None or OmegaConf.is_dict(value), f"{source}{block}", value, "give a block of keys")
-    try:
-        return OmegaConf.merge(defaults(), trial)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        raise ConfigError(f"{source}{one_line(error)}") from None
-
-
-def to_trial(trial: DictConfig, source: str = "") -> TrialConfig:
-    """The last step of every way to a configuration: checks types, names and ranges. Raises ConfigError."""
-    try:
-        config = OmegaConf.to_object(merge_schema(trial, ""))
-    except ConfigError as error:
-        raise ConfigError(f"{source}{error}") from None
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        raise ConfigError(f"{source}{one_line(error)}") from None
-    assert isinstance(config, TrialConfig)
-    refuse_unsafe_values(flatten(config), source)
-    return config
-
-
-def trial_from_sweep(sweep: DictConfig, baseline: str | None, overrides: dict[str, Any]) -> TrialConfig:
-    """The configuration of `trial:`, a baseline over it, and the command line over both. Raises ConfigError."""
-    trial = sweep.trial
-    if baseline is not None:
-        trial = set_paths(trial, baseline_values(sweep, baseline), f"baselines.{baseline}.")
-    return to_trial(set_paths(trial, overrides, ""))
-
-
-def baseline_values(sweep: DictConfig, name: str) -> dict[str, Any]:
-    """A baseline's values under dotted paths. Raises ConfigError."""
-    known = ", ".join(str(key) for key in sweep.baselines) or "none"
-    require(name in sweep.baselines, f"baseline {name}", "an unknown name", f"this sweep's baselines: {known}")
-    block = sweep.baselines[name]
-    require(OmegaConf.is_dict(block), f"baselines.{name}", type(block).__name__, "give a block of dotted paths and values")
-    values: dict[str, Any] = OmegaConf.to_container(block)  # type: ignore[assignment]
-    for path in values:
-        allowed = not str(path).startswith("data") and path not in ("train.epochs", "train.seed", "train")
-        require(allowed, f"baselines.{name}.{path}", "a path that all trials share", "baselines are compared on the same data and epochs")
-    return values
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

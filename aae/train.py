@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import math
 import os
 import sys
@@ -28,15 +27,15 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
-from aae.config import SWEEP_BLOCKS, ConfigError, TrialConfig, flatten, parse_overrides, read_sweep, require, trial_from_sweep
+from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
-from aae.model import AAE, Autoencoder
-from aae.objective import Batch, Codes, Phase, build_phases
+from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
+from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
 from aae.schedules import rate_multiplier
+from aae.updates import UPDATE, Autocast, State
 
 SHOWN = {"error": "val/error", "plain": "val/error_plain"}
-STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior")  # each its own random stream
 
 
 class Diverged(Exception):
@@ -65,113 +64,6 @@ def repeatable(device: torch.device, num_threads: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-
-
-class State:
-    """What a training carries from step to step, and what its checkpoint holds."""
-
-    def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
-        self.config, self.x_dim, self.epoch = config, x_dim, 0
-        seeds = np.random.SeedSequence(config.train.seed).generate_state(len(STREAMS), np.uint64)
-        # Orders are drawn on the CPU, the same for every device; noise and prior samples where they are used.
-        self.generators = {
-            name: torch.Generator(device if "noise" in name or name == "prior" else "cpu").manual_seed(int(seed >> np.uint64(1)))
-            for name, seed in zip(STREAMS, seeds, strict=True)
-        }
-        model, num_classes = config.model, config.model.num_heads
-        self.model = AAE(x_dim, model.z_dim, num_classes, model.hidden_dims, model.init_std, model.leaky_slope, self.generators["init"]).to(
-            device
-        )
-        self.averaged = Autoencoder(x_dim, model.z_dim, num_classes, model.hidden_dims).to(device)
-        self.averaged.encoder, self.averaged.decoder = self.model.encoder, self.model.decoder
-        if config.train.ema_decay is not None:
-            self.averaged = copy.deepcopy(self.averaged).requires_grad_(False)
-        self.averaged_parameters = list(self.averaged.parameters())
-        self.plain_parameters = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
-        self.phases = build_phases(config, self.model)
-        self.optimizers = {phase.name: make_optimizer(config, phase) for phase in self.phases}
-        self.steps = 0
-
-    def average(self) -> None:
-        """averaged += (plain - averaged) * (1 - decay), the decay growing to `ema_decay` as 1 - 1/(t+1)."""
-        if self.config.train.ema_decay is not None:
-            decay = min(self.config.train.ema_decay, 1 - 1 / (self.steps + 1))
-            torch._foreach_lerp_(self.averaged_parameters, self.plain_parameters, 1 - decay)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "config": OmegaConf.to_container(OmegaConf.structured(self.config)),
-            "epoch": self.epoch,
-            "steps": self.steps,
-            "x_dim": self.x_dim,
-            "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.steps = state["epoch"], state["steps"]
-        self.model.load_state_dict(state["model"])
-        if self.config.train.ema_decay is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        for name, generator in self.generators.items():
-            generator.set_state(state["generators"][name].cpu())
-
-
-def make_optimizer(config: TrialConfig, phase: Phase) -> torch.optim.Optimizer:
-    rates = getattr(config.optim, phase.name)
-    if config.optim.kind == "sgd":
-        return torch.optim.SGD(phase.parameters, lr=rates.rate, momentum=rates.momentum, fused=True)
-    return torch.optim.Adam(phase.parameters, lr=rates.rate, betas=(rates.momentum, 0.999), fused=True)
-
-
-def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...]) -> None:
-    for parameter, gradient in zip(phase.parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
-    for parameter in phase.parameters:
-        parameter.grad = None
-
-
-Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
-
-
-def alternating_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
-    """The paper's: codes are computed anew before each phase. Returns every term, unweighted."""
-    values: list[Tensor] = []
-    for phase in state.phases:
-        with autocast():  # left before any weight changes: it caches the cast weights
-            codes = Codes(state.model, batch, with_graph=phase.name != "discriminator")
-            losses = phase.losses(state.model, batch, codes, state.generators["prior"])
-        apply(state.optimizers[phase.name], phase, losses.backward())
-        values += losses.values
-    return values
-
-
-def joint_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
-    """Codes once a step. The discriminators step first; then every other phase takes its gradient at the same weights of
-    encoder and decoder, and all of them step. Returns every term, unweighted."""
-    prior = state.generators["prior"]
-    codes = Codes(state.model, batch)
-    discriminators = [phase for phase in state.phases if phase.name == "discriminator"]
-    others = [phase for phase in state.phases if phase.name != "discriminator"]
-    with autocast():
-        losses = [phase.losses(state.model, batch, codes.detached(), prior) for phase in discriminators]
-    for loss in losses:
-        apply(state.optimizers[loss.phase.name], loss.phase, loss.backward())
-    with autocast():
-        losses += [phase.losses(state.model, batch, codes, prior) for phase in others]
-    gradients = [loss.backward(retain_graph=loss.phase is not others[-1]) for loss in losses[len(discriminators) :]]
-    for phase, gradient in zip(others, gradients, strict=True):
-        apply(state.optimizers[phase.name], phase, gradient)
-    order = {phase.name: index for index, phase in enumerate(state.phases)}
-    return [value for loss in sorted(losses, key=lambda loss: order[loss.phase.name]) for value in loss.values]
-
-
-UPDATE = {"alternating": alternating_step, "joint": joint_step}
 
 
 def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
@@ -255,11 +147,15 @@ def train(
             raise Diverged(f"a validation metric is not finite: {row}")
         if "val/error" in row:
             row["val/error_plain"] = metrics.error(metrics.class_logits(state.model.encoder, validation), validation.label_N)
-        row = {"epoch": epoch} | row | means
-        row["train/rate_multiplier"] = rate(state.steps - 1)
-        row["time/epoch_s"] = round(trained - started, 3)
-        row["time/evaluation_s"] = round(time.monotonic() - trained, 3)
-        row["time/images_per_s"] = round(steps * config.train.batch_size / (trained - started), 1)
+        row = {
+            "epoch": epoch,
+            **row,
+            **means,
+            "train/rate_multiplier": rate(state.steps - 1),
+            "time/epoch_s": round(trained - started, 3),
+            "time/evaluation_s": round(time.monotonic() - trained, 3),
+            "time/images_per_s": round(steps * config.train.batch_size / (trained - started), 1),
+        }
         last = epoch == config.train.epochs
         if attempt is not None:
             every = config.train.sample_every

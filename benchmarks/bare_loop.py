@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import itertools
 import json
 import statistics
 import time
@@ -22,16 +23,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from aae import manifest
-from aae.config import parse_overrides, read_sweep, trial_from_sweep
 from aae.data import Split
-from aae.train import State, train_epoch
+from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from aae.train import train_epoch
+from aae.updates import State
 
 RECORDS = Path(__file__).with_name("records.jsonl")
 
 
 def network(*dims: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for i, o in zip(dims[:-1], dims[1:], strict=True):
+    for i, o in itertools.pairwise(dims):
         layers += [nn.Linear(i, o), nn.ReLU()]
     net = nn.Sequential(*layers[:-1])
     for layer in net[::2]:

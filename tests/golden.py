@@ -15,10 +15,11 @@ import torch
 from omegaconf import OmegaConf
 
 from aae import metrics
-from aae.config import TrialConfig, set_paths, to_trial
+from aae.config import TrialConfig
 from aae.data import Dataset, Split, draw_labels, epoch_indices
+from aae.layers import set_paths, to_trial
 from aae.objective import Batch
-from aae.train import UPDATE, State
+from aae.updates import UPDATE, State
 
 FOLDER = Path(__file__).with_name("golden")
 STEPS = 20

@@ -6,17 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from aae.config import (
-    ConfigError,
-    TrialConfig,
-    baseline_values,
-    flatten,
-    parse_overrides,
-    read_sweep,
-    set_paths,
-    to_trial,
-    trial_from_sweep,
-)
+from aae.config import ConfigError, TrialConfig, flatten
+from aae.layers import baseline_values, parse_overrides, read_sweep, set_paths, to_trial, trial_from_sweep
 
 SWEEPS = sorted((Path(__file__).resolve().parent.parent / "sweeps").glob("*.yaml"))
 BASELINES = [(path, name) for path in SWEEPS for name in read_sweep(path).baselines]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from aae.train import UPDATE
+from aae.updates import UPDATE
 from tests.golden import STEPS, from_text, losses, path_of, to_text
 
 

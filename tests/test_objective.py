@@ -10,9 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from aae import losses
-from aae.config import flatten, read_sweep, trial_from_sweep
+from aae.config import flatten
+from aae.layers import read_sweep, trial_from_sweep
 from aae.objective import Batch, Codes, build_phases
-from aae.train import UPDATE, State, apply, train
+from aae.train import train
+from aae.updates import UPDATE, State, apply
 from tests.golden import TINY, tiny_batches, tiny_config
 
 SWEEPS = sorted((Path(__file__).resolve().parent.parent / "sweeps").glob("*.yaml"))

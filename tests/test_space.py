@@ -5,7 +5,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from aae.config import ConfigError, flatten, parse_overrides
+from aae.config import ConfigError, flatten
+from aae.layers import parse_overrides
 from aae.tuning.config import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent

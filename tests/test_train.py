@@ -15,7 +15,8 @@ from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.runs import Attempt, TrialFolder, read_rows, same_row
 from aae.schedules import drop_epoch, rate_multiplier
-from aae.train import Diverged, State, train
+from aae.train import Diverged, train
+from aae.updates import State
 from tests.golden import tiny_config
 
 

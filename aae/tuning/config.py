@@ -17,18 +17,9 @@ import optuna
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import (
-    ConfigError,
-    TrialConfig,
-    baseline_values,
-    flatten,
-    one_line,
-    read_sweep,
-    require,
-    set_paths,
-    to_trial,
-)
+from aae.config import ConfigError, TrialConfig, flatten, one_line, require
 from aae.data import Dataset
+from aae.layers import baseline_values, read_sweep, set_paths, to_trial
 from aae.schedules import drop_epoch
 from aae.train import refuse_unfit
 from aae.tuning.space import SearchSpace, read_space

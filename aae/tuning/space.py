@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from aae.config import ConfigError, TrialConfig, flatten, require, set_paths, to_trial
+from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.layers import set_paths, to_trial
 
 FIELDS = {
     "int": {"kind", "low", "high", "log", "step", "when"},
@@ -112,7 +113,9 @@ def read_space(block: DictConfig, trial: DictConfig, overridden: set[str], sourc
     """(space, notes on what was taken out or became unconditional). `trial` is the fixed part with the command line in it.
     Raises ConfigError, naming the line."""
     lines = line_numbers(Path(source))
-    fixed, known, notes, entries = flatten(to_trial(trial)), flatten(TrialConfig()), [], {}
+    fixed, known = flatten(to_trial(trial)), flatten(TrialConfig())
+    notes: list[str] = []
+    entries: dict[str, Entry] = {}
     raw: dict[str, Any] = {str(path): spec for path, spec in OmegaConf.to_container(block).items()}  # type: ignore[union-attr]
     searched = {path: spec for path, spec in raw.items() if not any(path == o or path.startswith(f"{o}.") for o in overridden)}
     notes += [f"{path} is set on the command line: not searched" for path in raw if path not in searched]
@@ -246,5 +249,6 @@ def check_ends(entry: Entry, entries: dict[str, Entry], trial: DictConfig, where
 def line_numbers(path: Path) -> dict[str, int]:
     """Where each entry of the search space stands in the file, from 1."""
     root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
-    block = next((value for key, value in root.value if key.value == "search_space"), None)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    block = next((value for key, value in pairs if key.value == "search_space"), None)
     return {key.value: key.start_mark.line + 1 for key, _ in block.value} if isinstance(block, yaml.MappingNode) else {}

@@ -59,7 +59,7 @@ def open_study(run: Path, name: str, create: bool) -> optuna.Study:
     try:
         if create:
             cut_torn_tail(journal)
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=NoLock()))  # type: ignore[arg-type]
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=NoLock()))
         if create:
             return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="minimize")
         return optuna.load_study(storage=storage, study_name=None)
@@ -188,7 +188,7 @@ class SweepStudy:
         verdict = trial.user_attrs.get(VERDICT)
         if verdict is None or verdict["epoch"] != epoch:
             view = PruningView(self.study, is_baseline)
-            stop = self.study.pruner.prune(view, trial)  # type: ignore[arg-type]
+            stop = self.study.pruner.prune(view, trial)
             verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
             if view.marks:
                 self.study._storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)

@@ -23,11 +23,12 @@ from rich.console import Console
 
 from aae import manifest
 from aae.config import ConfigError, flatten
-from aae.data import draw_labels, load_dataset
+from aae.data import load_dataset
+from aae.layers import set_paths
 from aae.runs import read_json, write_atomically, write_json
 from aae.train import choose_device, resolve
 from aae.tuning import tracking
-from aae.tuning.config import Sweep, digest
+from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole
 from aae.tuning.engine import StudyPruning, StudySearch, silence_ray
 from aae.tuning.lock import DriverLock, remove_dead_session
@@ -46,10 +47,10 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
         raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
     config = sweep.fixed
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
-    draw_labels(data.train.label_N, config.data.num_labels, config.data.label_seed, data.num_classes)
+    refuse_unfit_sweep(sweep, data)
     if config.train.precision == "auto":  # recorded with the first trial; a later start goes on with that
         precision = recorded["precision"] if recorded else resolve(config, choose_device()).train.precision
-        sweep = replace(sweep, trial=OmegaConf.merge(sweep.trial, {"train": {"precision": precision}}))
+        sweep = replace(sweep, trial=set_paths(sweep.trial, {"train.precision": precision}, ""))
     if recorded is not None:
         refuse_changes(recorded["sweep"], sweep, run)
     try:
@@ -130,7 +131,7 @@ def ray_running(lock: DriverLock) -> Iterator[str]:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); unset it to run on this machine") from None
-    session = Path(ray._private.worker._global_node.get_session_dir_path())  # type: ignore[attr-defined]
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
     if not address:
         lock.name_session(str(session))
     try:

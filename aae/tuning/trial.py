@@ -29,7 +29,7 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
         tracker.log(row)
         tune.report(row)
 
-    outcome = ("COMPLETE", None)
+    outcome: tuple[str, str | None] = ("COMPLETE", None)
     try:
         train(config, report, folder, attempt)
     except Diverged as error:

@@ -1,0 +1,129 @@
+"""What a training carries from step to step, and the two ways to make a step of it: `UPDATE[config.train.update]`.
+
+Phases, optimisers, rates and momenta are the same in both, so a recipe carries over; they differ in when codes are computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from aae.config import TrialConfig
+from aae.model import AAE, Autoencoder
+from aae.objective import Batch, Codes, Phase, build_phases
+
+STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior")  # each its own random stream
+
+
+class State:
+    """What a training carries from step to step, and what its checkpoint holds."""
+
+    def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
+        self.config, self.x_dim, self.epoch = config, x_dim, 0
+        seeds = np.random.SeedSequence(config.train.seed).generate_state(len(STREAMS), np.uint64)
+        # Orders are drawn on the CPU, the same for every device; noise and prior samples where they are used.
+        self.generators = {
+            name: torch.Generator(device if "noise" in name or name == "prior" else "cpu").manual_seed(int(seed >> np.uint64(1)))
+            for name, seed in zip(STREAMS, seeds, strict=True)
+        }
+        model, num_classes = config.model, config.model.num_heads
+        self.model = AAE(x_dim, model.z_dim, num_classes, model.hidden_dims, model.init_std, model.leaky_slope, self.generators["init"]).to(
+            device
+        )
+        self.averaged = Autoencoder(x_dim, model.z_dim, num_classes, model.hidden_dims).to(device)
+        self.averaged.encoder, self.averaged.decoder = self.model.encoder, self.model.decoder
+        if config.train.ema_decay is not None:
+            self.averaged = copy.deepcopy(self.averaged).requires_grad_(False)
+        self.averaged_parameters: list[Tensor] = list(self.averaged.parameters())
+        self.plain_parameters: list[Tensor] = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
+        self.phases = build_phases(config, self.model)
+        self.optimizers = {phase.name: make_optimizer(config, phase) for phase in self.phases}
+        self.steps = 0
+
+    def average(self) -> None:
+        """averaged += (plain - averaged) * (1 - decay), the decay growing to `ema_decay` as 1 - 1/(t+1)."""
+        if self.config.train.ema_decay is not None:
+            decay = min(self.config.train.ema_decay, 1 - 1 / (self.steps + 1))
+            torch._foreach_lerp_(self.averaged_parameters, self.plain_parameters, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "config": OmegaConf.to_container(OmegaConf.structured(self.config)),
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "x_dim": self.x_dim,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.steps = state["epoch"], state["steps"]
+        self.model.load_state_dict(state["model"])
+        if self.config.train.ema_decay is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name].cpu())
+
+
+def make_optimizer(config: TrialConfig, phase: Phase) -> torch.optim.Optimizer:
+    rates = getattr(config.optim, phase.name)
+    if config.optim.kind == "sgd":
+        return torch.optim.SGD(phase.parameters, lr=rates.rate, momentum=rates.momentum, fused=True)
+    return torch.optim.Adam(phase.parameters, lr=rates.rate, betas=(rates.momentum, 0.999), fused=True)
+
+
+def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...]) -> None:
+    for parameter, gradient in zip(phase.parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    for parameter in phase.parameters:
+        parameter.grad = None
+
+
+Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def alternating_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
+    """The paper's: codes are computed anew before each phase. Returns every term, unweighted."""
+    values: list[Tensor] = []
+    for phase in state.phases:
+        with autocast():  # left before any weight changes: it caches the cast weights
+            codes = Codes(state.model, batch, with_graph=phase.name != "discriminator")
+            losses = phase.losses(state.model, batch, codes, state.generators["prior"])
+        apply(state.optimizers[phase.name], phase, losses.backward())
+        values += losses.values
+    return values
+
+
+def joint_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
+    """Codes once a step. The discriminators step first; then every other phase takes its gradient at the same weights of
+    encoder and decoder, and all of them step. Returns every term, unweighted."""
+    prior = state.generators["prior"]
+    codes = Codes(state.model, batch)
+    discriminators = [phase for phase in state.phases if phase.name == "discriminator"]
+    others = [phase for phase in state.phases if phase.name != "discriminator"]
+    with autocast():
+        losses = [phase.losses(state.model, batch, codes.detached(), prior) for phase in discriminators]
+    for loss in losses:
+        apply(state.optimizers[loss.phase.name], loss.phase, loss.backward())
+    with autocast():
+        losses += [phase.losses(state.model, batch, codes, prior) for phase in others]
+    gradients = [loss.backward(retain_graph=loss.phase is not others[-1]) for loss in losses[len(discriminators) :]]
+    for phase, gradient in zip(others, gradients, strict=True):
+        apply(state.optimizers[phase.name], phase, gradient)
+    order = {phase.name: index for index, phase in enumerate(state.phases)}
+    return [value for loss in sorted(losses, key=lambda loss: order[loss.phase.name]) for value in loss.values]
+
+
+UPDATE = {"alternating": alternating_step, "joint": joint_step}
