@@ -19,7 +19,6 @@ USAGE = """\
   python launch.py status runs/quick                          where it stands, from another terminal
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
 """
-TOP = 5
 
 
 def main(arguments: list[str]) -> int:
@@ -58,9 +57,9 @@ def sweep(arguments: list[str], console: Console) -> int:
         print_plan(checked, console)
         return 0
 
-    from aae.tuning.console import trial_table
     from aae.tuning.sweep import run_sweep
-    from analysis.report import write_report
+    from analysis.report import show, write_files
+    from analysis.trials import read_run
 
     try:
         study, code = run_sweep(checked, console)
@@ -70,14 +69,13 @@ def sweep(arguments: list[str], console: Console) -> int:
     trials = study.trials()
     interrupted = sum(not trial.state.is_finished() for trial in trials)
     if trials:
-        console.print(trial_table(trials, "the best trials", live=False, top=TOP))
-        page = write_report(study.run)
-        console.print(f"report: {page}", soft_wrap=True)
+        run = read_run(study.run)
+        page = write_files(run)
+        show(run, console)
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)
     best = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if best:
         console.print(f"reproduce the best: python launch.py reproduce {study.run}", soft_wrap=True)
-    elif trials and not interrupted:
-        console.print("no trial is complete, so there is no best one; the report says what became of each")
     if interrupted or len(trials) < checked.study.num_trials:
         console.print(f"{interrupted} interrupted, {checked.study.num_trials - len(trials)} not asked yet; the same command goes on")
     return code
@@ -89,8 +87,14 @@ def status(arguments: list[str], console: Console) -> int:
     given = options.parse_args(arguments)
 
     from aae.tuning.plan import print_status
+    from analysis.page import ranked
+    from analysis.report import TOP, table_of
+    from analysis.trials import read_run
 
     print_status(given.run, console)
+    run = read_run(given.run)
+    if run.trials:
+        console.print(table_of(run, ranked(run)[:TOP], console.width))
     return 0
 
 

@@ -26,6 +26,7 @@ from analysis.page import compose, number, ranked, states, verdict
 from analysis.trials import Run, TrialRecord, read_run, short_names, writing
 
 TOP = 10  # trials on the screen
+HEAD_WIDTH = 62  # characters of the columns that every table has
 
 
 def write_report(path: Path) -> Path:
@@ -77,21 +78,28 @@ def show(run: Run, console: Console) -> None:
     for line in verdict(run):
         console.print(line, highlight=False, soft_wrap=True)
     if run.trials:
-        console.print(table_of(run, ranked(run)[:TOP]))
+        console.print(table_of(run, ranked(run)[:TOP], console.width))
         console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count), highlight=False)
+    if run.best is not None and run.best.params:
+        values = ", ".join(f"{path}={number(value)}" for path, value in run.best.params.items())
+        console.print(f"trial {run.best.number} sampled {values}", highlight=False, soft_wrap=True)
 
 
-def table_of(run: Run, trials: list[TrialRecord]) -> Table:
+def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
+    """A line a trial. The sampled values have columns where `width` characters hold them; the page has them in any case."""
     more = f" (the first {len(trials)} of {len(run.trials)})" if len(trials) < len(run.trials) else ""
     table = Table(title=f"{run.name}: trials, the best first{more}", title_justify="left")
     for column in ("trial", "state", run.metric, "epochs", "seconds"):
         table.add_column(column, justify="left" if column in ("trial", "state") else "right", no_wrap=True)
-    table.add_column("sampled values")  # one column for all of them: a column each is too narrow on 80 characters
     short = short_names(run.searched_paths)
+    if width < HEAD_WIDTH + sum(len(name) + 3 for name in short.values()):
+        short = {}
+    for name in short.values():
+        table.add_column(name, justify="right", no_wrap=True)
     for trial in trials:
         head = (trial.name, trial.state, run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}")
-        values = ", ".join(f"{short[path]} {number(value)}" for path, value in trial.params.items())
-        table.add_row(*head, values, style="bold" if trial is run.best else None)
+        values = [number(trial.params.get(path)) for path in short]
+        table.add_row(*head, *values, style="bold" if trial is run.best else None)
     return table
 
 

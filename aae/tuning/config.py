@@ -257,7 +257,3 @@ def pruner_notes(sweep: Sweep) -> list[str]:
 
 def digest(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
-
-
-def finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -138,21 +138,3 @@ class SweepConsole:
             epochs = f"{row.get('epoch', 0)}/{self.study.sweep.epochs}"
             table.add_row(str(number), "running", percent(row.get(self.study.metric)), epochs, elapsed, style="bold")
         return Group(table, Text(f"{self.standing()}; {seconds_text(time.monotonic() - self.started_at)} so far; Ctrl-C is safe"))
-
-
-def trial_table(trials: list[FrozenTrial], title: str, live: bool, top: int | None = None) -> Table:
-    """Told trials, the best first, then the others; with the parameters that were searched."""
-    order = sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, last_value(t) is None, last_value(t) or 0.0))
-    shown = order[:top]
-    paths = list(dict.fromkeys(path for trial in shown for path in trial.params))
-    table = Table(title=title, title_justify="left")
-    for column in ("trial", "state", "value", "epochs"):
-        table.add_column(column, justify="left" if column in ("trial", "state") else "right")
-    for path in paths:
-        table.add_column(path.replace(".", ".\u200b"), justify="right", overflow="fold")
-    for trial in shown:
-        values = [trial.params.get(path, "") for path in paths]
-        shown_values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
-        head = (f"{trial.number}{name_of(trial)}", state_of(trial, live), percent(last_value(trial)), str(trial.last_step or 0))
-        table.add_row(*head, *shown_values)
-    return table

@@ -14,7 +14,7 @@ from rich.console import Console
 from aae.config import ConfigError
 from aae.runs import read_json, read_manifest, trial_folder
 from aae.tuning.config import Sweep
-from aae.tuning.console import percent, seconds_text, state_of, trial_table
+from aae.tuning.console import percent, seconds_text, state_of
 from aae.tuning.lock import running
 from aae.tuning.study import open_study
 
@@ -71,8 +71,6 @@ def print_status(run: Path, console: Console) -> None:
     for trial in trials:
         if not trial.state.is_finished():
             console.print(f"  trial {trial.number}: {progress(run, trial)}", highlight=False)
-    if trials:
-        console.print(trial_table([t for t in trials if t.state.is_finished()], "told trials, the best first", holder is not None, top=10))
     if holder is None and any(not trial.state.is_finished() for trial in trials):
         console.print("the same launch.py command goes on with it")
 

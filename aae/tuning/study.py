@@ -53,6 +53,7 @@ def cut_torn_tail(journal: Path) -> None:
 
 def open_study(run: Path, name: str, create: bool) -> optuna.Study:
     """The study of a run folder. Without `create` it is only read. Raises ConfigError where there is none."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal = run / "study.journal"
     if not create and not journal.is_file():
         raise ConfigError(f"{run}: holds no study.journal; give the folder of a sweep, as runs/quick")

@@ -14,15 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import ray
-import torch
 from omegaconf import OmegaConf
 from ray import tune
 from rich.console import Console
 
 from aae import manifest
-from aae.config import ConfigError, flatten
+from aae.config import ConfigError
 from aae.data import load_dataset
 from aae.layers import set_paths
 from aae.runs import read_json, write_atomically, write_json
@@ -98,7 +96,6 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
 
 def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int]:
     """Runs a sweep, or goes on with it. Returns (its study, exit code)."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep, lock, made = prepare(sweep, console)
     if remove_dead_session(lock.predecessor):
         console.print("removed the session folder of a driver that was killed")
@@ -218,12 +215,3 @@ def exit_code(study: SweepStudy, received: int | None) -> int:
         return EXIT_CODE[signal.Signals(received)]
     trials = study.trials()
     return 1 if trials and all(trial.state.name == "FAIL" for trial in trials) else 0
-
-
-def unsearched(sweep: Sweep) -> dict[str, Any]:
-    """The fixed part under dotted paths, without what is searched."""
-    return {path: value for path, value in flatten(sweep.fixed).items() if path not in sweep.space.entries}
-
-
-def device_text() -> str:
-    return f"{torch.cuda.device_count()} x {manifest.device_name()}" if torch.cuda.is_available() else manifest.device_name()
