@@ -62,7 +62,7 @@ def sweep(arguments: list[str], console: Console) -> int:
     from analysis.trials import read_run
 
     try:
-        study, code = run_sweep(checked, console)
+        study, code, finish_tracking = run_sweep(checked, console)
     except RuntimeError as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
@@ -73,6 +73,7 @@ def sweep(arguments: list[str], console: Console) -> int:
         page = write_files(run)
         show(run, console)
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
+        finish_tracking(sorted(page.parent.glob("*.png")))
     best = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if best:
         console.print(f"reproduce the best: python launch.py reproduce {study.run}", soft_wrap=True)

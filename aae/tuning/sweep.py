@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from aae.runs import read_json, write_atomically, write_json
 from aae.train import choose_device, resolve
 from aae.tuning import tracking
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
-from aae.tuning.console import SweepConsole
+from aae.tuning.console import SweepConsole, state_of
 from aae.tuning.engine import StudyPruning, StudySearch, silence_ray
 from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.study import SweepStudy
@@ -94,8 +94,8 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
         raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
 
 
-def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int]:
-    """Runs a sweep, or goes on with it. Returns (its study, exit code)."""
+def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int, Callable[[list[Path]], None]]:
+    """Runs a sweep, or goes on with it. Returns (its study, exit code, what ends the study's W&B run with the report's figures)."""
     sweep, lock, made = prepare(sweep, console)
     if remove_dead_session(lock.predecessor):
         console.print("removed the session folder of a driver that was killed")
@@ -107,13 +107,19 @@ def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int]:
         if before:
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
             console.print(f"{run}: {before} trials so far; reconciled: {text}", highlight=False)
+        about = tracking.describe(sweep.study.name, made["id"], run, study.metric, list(sweep.baselines))
+
+        def follow() -> Callable[[list[Path]], None]:
+            return tracking.follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
+
         if study.all_told:
-            return study, exit_code(study, None)
+            return study, exit_code(study, None), follow()
         with ray_running(lock) as where:
             resources, slots = fit_resources(sweep)
             console.print(f"{run}: {sweep.study.num_trials} trials, {slots} at a time with {resources} each, on {where}", highlight=False)
-            received = execute(study, made, resources, slots, console)
-        return study, exit_code(study, received)
+            finish_tracking = follow()  # after Ray's start: its workers would inherit the driver's W&B service
+            received = execute(study, about, resources, slots, console)
+        return study, exit_code(study, received), finish_tracking
     finally:
         lock.release()
 
@@ -155,7 +161,7 @@ def fit_resources(sweep: Sweep) -> tuple[dict[str, float], int]:
     return wanted, min(slots, sweep.study.max_concurrent or slots)
 
 
-def execute(study: SweepStudy, made: dict[str, Any], resources: dict[str, float], slots: int, console: Console) -> int | None:
+def execute(study: SweepStudy, about: dict[str, Any], resources: dict[str, float], slots: int, console: Console) -> int | None:
     """Lets Ray Tune work until all trials are told, a budget is reached or a signal comes. Returns the signal, or None."""
     run, sweep = study.run, study.sweep
     stopping, received = threading.Event(), list[int]()
@@ -163,13 +169,6 @@ def execute(study: SweepStudy, made: dict[str, Any], resources: dict[str, float]
     deadline = time.monotonic() + 60 * minutes if minutes else None
     watch = SweepConsole(study, slots, console)
     search = StudySearch(study, watch, slots, stopping, deadline)
-    about = {
-        "name": sweep.study.name,
-        "id": made["id"],
-        "run": str(run.resolve()),
-        "wandb_mode": tracking.choose_mode(),
-        "baselines": {f"{number:04d}": name for number, name in enumerate(sweep.baselines)},
-    }
     scratch = run / ".ray"
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, study=about), resources),
@@ -214,4 +213,4 @@ def exit_code(study: SweepStudy, received: int | None) -> int:
     if received is not None:
         return EXIT_CODE[signal.Signals(received)]
     trials = study.trials()
-    return 1 if trials and all(trial.state.name == "FAIL" for trial in trials) else 0
+    return 1 if trials and all(state_of(trial) in ("FAIL", "DIVERGED") for trial in trials) else 0

@@ -12,14 +12,14 @@ from ray import tune
 from aae import checkpoint
 from aae.config import flatten
 from aae.data import DataError
-from aae.runs import Attempt, Row, TrialFolder
+from aae.runs import Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker
 
 
 def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
     """Trains the attempt `handout["attempt"]`. It reports its own failure; what no code can report, a killed worker, is the
-    driver's to see. `study` holds the study's name, W&B mode and run id."""
+    driver's to see. `study` is tracking.describe's."""
     attempt = Attempt(Path(handout["attempt"]))
     folder = TrialFolder(attempt.path.parent)
     config = checkpoint.read_config(folder.path)
@@ -45,8 +45,9 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
         last = traceback.extract_tb(error.__traceback__)[-1]
         outcome = ("FAIL", f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
         (folder.path / "traceback.txt").write_text(traceback.format_exc())
-    except SystemExit:  # Ray ends a stopped trial so: pruned, or interrupted
-        outcome = ("STOPPED", "stopped by the driver")
+    except SystemExit:  # Ray ends a stopped trial so. The driver tells first and stops then: a pruned trial has its result
+        result = read_json(folder.result_path)
+        outcome = (result["state"], result["reason"]) if result else ("INTERRUPTED", "the same command goes on")
         raise
     finally:
         tracker.finish(*outcome)
