@@ -25,6 +25,7 @@ from analysis.trials import Run, TrialRecord, short_names
 
 MIN_FOR_PLOTS = 2  # complete trials, for parallel coordinates and slices
 MIN_FOR_IMPORTANCE = 8
+FEW = 100  # trials, below which the importance is said to be a hint
 TOP_SHARE = 0.25  # "good" in the importance: this share of the trials
 SLICES_A_ROW = 4
 STYLE = {  # of learning curves: colour, width, end marker
@@ -106,11 +107,16 @@ def history(run: Run) -> tuple[bytes, str]:
     if stopped:
         values = [(trial.value or 0.0) * run.scale for trial in stopped]
         axis.scatter([trial.number for trial in stopped], values, marker="x", s=28, color="#8a8a8a", label="stopped early, last value")
+    known = [(trial.number, (trial.value or 0.0) * run.scale) for trial in run.trials if trial.baseline and trial.state == "COMPLETE"]
+    if known:
+        axis.scatter(*zip(*known, strict=True), s=110, facecolors="none", edgecolors="#e0701a", linewidths=1.6, label="baseline")
+    axis.lines[0].set_drawstyle("steps-post")  # the best so far does not fall between two trials
     axis.set(title="", xlabel="trial")
+    wide_to_log(axis)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = axis.get_legend_handles_labels()
-    names = ["complete" if label == run.metric_label else label.lower() for label in labels]
-    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=3, frameon=False)
+    names = [{run.metric_label: "complete", "Best Value": "best so far"}.get(label, label) for label in labels]
+    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=4, frameon=False)
     caption = f"Dots: the {count} complete trials, each by its last epoch. Line: the best complete trial so far."
     return to_png(axis.figure, 9, 4), caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
 
@@ -133,9 +139,8 @@ def importance(run: Run) -> tuple[bytes, str]:
     axis.set(xlabel="share of the importance", ylabel="")
     if axis.get_legend() is not None:
         axis.get_legend().remove()
-    caption = (
-        f"PED-ANOVA on {count} trials: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. "
-        "With so few trials the order of the first ones is a hint, not a finding."
+    caption = f"PED-ANOVA on {count} trials: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. " + (
+        "With so few trials the order of the first ones is a hint, not a finding." if count < FEW else ""
     )
     return to_png(axis.figure, 9, 0.9 + 0.42 * len(run.searched_paths)), caption
 
@@ -153,6 +158,8 @@ def parallel(run: Run) -> tuple[bytes, str]:
         other.grid(False)
         other.tick_params(labelsize=9)
         legible_ticks(other.yaxis, is_whole(study, name))
+        for label in other.get_yticklabels():  # they stand on the lines
+            label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0})
     caption = f"One line for each of the {count} complete trials, from its {run.metric} on the left through its parameters."
     return to_png(axis.figure, 13, 5), caption + " None: a parameter that the trial does not have."
 
@@ -170,14 +177,25 @@ def legible_ticks(axis: Any, whole: bool = False) -> None:
     scale from 0.3 to 3."""
     low, high = sorted(axis.get_view_interval())
     if axis.get_scale() == "log":
-        marks = [digit * 10.0**power for power in range(-8, 9) for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
-        if len(marks) < 2:
+        for digits in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            marks = [digit * 10.0**power for power in range(-8, 9) for digit in digits if low <= digit * 10.0**power <= high]
+            if len(marks) >= 3:
+                break
+        else:
             marks = np.geomspace(low, high, 4)[1:-1].tolist()
         axis.set_major_locator(FixedLocator(marks))
         axis.set_major_formatter(FormatStrFormatter("%.2g"))
         axis.set_minor_formatter(NullFormatter())
     elif whole:
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=6))
+
+
+def wide_to_log(axis: Any) -> None:
+    """Where the first epochs, or one bad trial, would press all the others flat."""
+    low, high = axis.dataLim.intervaly
+    if low > 0 and high > 8 * low:
+        axis.set_yscale("log")
+        legible_ticks(axis.yaxis)
 
 
 def slices(run: Run) -> tuple[bytes, str]:
@@ -191,6 +209,7 @@ def slices(run: Run) -> tuple[bytes, str]:
         figure = axes[0].figure
         figure.suptitle("")
         axes[0].set_title("")
+        figure.axes[-1].set_ylabel("trial")  # the colour bar
         for axis in axes:
             axis.tick_params(labelsize=9)
             axis.xaxis.label.set_size(11)
@@ -236,10 +255,7 @@ def learning_curves(run: Run) -> tuple[bytes, str]:
         axis.plot(epochs[-1:], values[-1:], marker, color=colour, markersize=6)
     if best is not None:
         axis.plot(*curves[best.number], color=BEST, linewidth=2.6, marker="o", markevery=[-1], label=f"best: trial {best.name}", zorder=5)
-    everything = [value for _, values in curves.values() for value in values]
-    if min(everything) > 0 and max(everything) > 8 * min(everything):
-        axis.set_yscale("log")
-        legible_ticks(axis.yaxis)
+    wide_to_log(axis)
     axis.set(xlabel="epoch", ylabel=run.metric_label)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.25)

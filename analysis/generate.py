@@ -16,12 +16,12 @@ from torch import Tensor
 
 from aae import checkpoint, pictures
 from aae.config import KNOWN_SIZES, ConfigError, TrialConfig, require
-from aae.data import DataError, load_dataset
+from aae.data import DataError
 from aae.model import Autoencoder
 from aae.priors import SAMPLE_PRIOR, sample_categorical
 from aae.runs import write_atomically
 from aae.samples import ImageShape
-from analysis.trials import find_trained, writing
+from analysis.trials import find_trained, load_images, writing
 
 MAX_NUM = 1_000_000
 MAX_SHOWN = 400  # images in the PNG; the .npy holds all
@@ -47,7 +47,7 @@ def image_shape(config: TrialConfig, x_dim: int) -> ImageShape:
     if config.data.name in KNOWN_SIZES:
         side = math.isqrt(x_dim)
         return 1, side, side
-    return load_dataset(config.data.name, config.data.folder, config.data.num_validation).image_shape
+    return load_images(config, x_dim).image_shape
 
 
 def generate(path: Path, number: int | None, num: int, seed: int, label: int | None) -> list[Path]:

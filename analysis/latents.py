@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aae import checkpoint, pictures, samples
 from aae.config import ConfigError, require
-from aae.data import DataError, load_dataset
-from analysis.trials import find_trained, writing
+from aae.data import DataError
+from analysis.trials import find_trained, load_images, writing
 
 COLUMNS = 10  # of the reconstructions: five pairs
 
@@ -19,7 +19,7 @@ def draw_latents(path: Path, number: int | None, num: int) -> list[Path]:
     require(num >= 2, "--num", num, "give at least 2 images")
     trained = find_trained(path, number)
     model, config = checkpoint.load(trained.folder.path)
-    dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    dataset = load_images(config, model.decoder.pixels.out_features)
     images, shape = dataset.validation, dataset.image_shape
     pixels_NX, columns = samples.styles_by_class(model, config)
     rebuilt_NX = samples.reconstructions(model, images)

@@ -18,14 +18,17 @@ MAX_STRIP = 6  # latent pictures in the strip of epochs
 Figures = dict[str, tuple[bytes | None, str]]
 CSS = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1d2733; background: #f4f5f7; margin: 0; }
-main { max-width: 1080px; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
+main { max-width: 1200px; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
 section { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px; padding: 1.2rem 1.4rem; margin: 1rem 0; overflow-x: auto; }
-.verdict { border-left: 6px solid #1f4e79; } .big { font-size: 2.1rem; font-weight: 650; color: #1f4e79; }
+section > :first-child { margin-top: 0; }
+.verdict { border-left: 6px solid #1f4e79; } .numbers { display: flex; flex-wrap: wrap; gap: .3rem 2.2rem; align-items: baseline; }
+.numbers b { font-size: 1.4rem; color: #56616e; } .numbers .best b { font-size: 2.1rem; color: #1f4e79; }
 .note, figcaption { color: #56616e; font-size: .92rem; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .55rem; border-bottom: 1px solid #e8eaed; white-space: nowrap; }
-th { color: #56616e; font-weight: 600; white-space: normal; vertical-align: bottom; } td.text, th.text { text-align: left; } td.why { white-space: normal; min-width: 12rem; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .28rem .45rem; border-bottom: 1px solid #e8eaed; white-space: nowrap; }
+th { color: #56616e; font-weight: 600; white-space: normal; vertical-align: bottom; }
+td.text, th.text { text-align: left; } td.why { white-space: normal; color: #56616e; }
 tr.best td { background: #eaf2f9; font-weight: 600; }
 pre { background: #f0f2f5; padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; font-size: .88rem; margin: .5rem 0; }
 figure { margin: .4rem 0 1rem; } img { max-width: 100%; height: auto; } .strip { display: flex; flex-wrap: wrap; gap: 8px; }
@@ -46,11 +49,11 @@ def compose(run: Run, figures: Figures) -> str:
         verdict_section(run),
         "<h2>Reproduce</h2>" + section(reproduce_section(run)),
         "<h2>Trials</h2>" + section(trial_table(run)),
-        "<h2>States</h2>" + section(state_table(run)),
     ]
     for name, heading in HEADINGS.items():
         png, caption = figures[name]
         parts.append(f"<h2>{heading}</h2>" + section(figure(png, caption, heading)))
+    parts.append("<h2>States</h2>" + section(state_table(run)))
     parts.append("<h2>Warnings</h2>" + section(bullets(warnings_of(run)) or "<p>None.</p>"))
     parts.append("<h2>What the best trial has learnt</h2>" + latent_pictures(run))
     title = f"<title>{escape(run.name)}</title>"
@@ -78,6 +81,12 @@ def verdict(run: Run) -> list[str]:
     data = {path: best.config.get(path) for path in ("data.num_validation", "data.num_labels", "data.label_seed", "train.seed")}
     num_validation, scored = data["data.num_validation"], sum(trial.value is not None for trial in run.trials)
     lines = [f"Best configuration: trial {best.name}, {run.metric} {run.shown(best.value)} after {best.epochs} epochs."]
+    tied = [trial.name for trial in run.trials if trial is not best and trial.state == "COMPLETE" and trial.value == best.value]
+    if tied:
+        lines.append(f"Trial {', '.join(tied)} has the same number; the earlier one is named.")
+    unfinished = states(run)["interrupted"]
+    if unfinished:
+        lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
     lines.append(
         f"This is no result yet: one draw of {labels(data['data.num_labels'])} (label seed {data['data.label_seed']}) and one "
         f"initialisation (seed {data['train.seed']}), and the lowest of {scored} trials' numbers, which flatters it."
@@ -111,42 +120,59 @@ def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
     baselines = [trial for trial in run.trials if trial.baseline]
     if not baselines:
         return ["This study ran no baseline, so nothing known stands beside the number."]
-    lines = []
+    lines, gaps = [], 0
+    searched = any(trial.state == "COMPLETE" and not trial.baseline for trial in run.trials)
     for trial in baselines:
         name = f"Baseline {trial.baseline} (trial {trial.number})"
         if trial is best:
-            lines.append(f"{name} is itself the best: no searched configuration was better.")
+            lines.append(f"{name} is itself the best: no searched configuration {'was better' if searched else 'is complete'}.")
         elif trial.state != "COMPLETE" or trial.value is None or best.value is None:
             lines.append(f"{name} is {trial.state}{f' ({trial.reason})' if trial.reason else ''}: no number to compare with.")
         else:
             gap = (trial.value - best.value) * run.scale
             unit = " points" if run.scale == 100 else ""
             lines.append(f"{name}: {run.shown(trial.value)}, {gap:.2f}{unit} above the best, on the same labels and epochs.")
-    return [*lines, "The baselines were run once and not selected, so even a real gap would look larger here than it is."]
+            gaps += not best.baseline
+    if gaps:
+        lines.append("The baselines were run once and not selected, so even a real gap would look larger here than it is.")
+    return lines
 
 
 def verdict_section(run: Run) -> str:
     first, *rest = verdict(run)
-    big = f"<div class=big>{escape(run.shown(run.best.value))}</div>" if run.best else ""
+    numbers = ""
+    if run.best is not None:
+        beside = [trial for trial in run.trials if trial.baseline and trial.state == "COMPLETE" and trial is not run.best]
+        shown = [
+            (" class=best", run.best, f"best: trial {run.best.name}"),
+            *(("", trial, f"baseline {trial.baseline}") for trial in beside),
+        ]
+        items = [f"<div{kind}><b>{escape(run.shown(trial.value))}</b> {escape(text)}</div>" for kind, trial, text in shown]
+        numbers = f"<div class=numbers>{''.join(items)}</div>"
     values = {} if run.best is None else run.best.params
     table = ""
     if values:
         rows = "".join(f"<tr><td class=text>{escape(path)}</td><td>{escape(number(value))}</td></tr>" for path, value in values.items())
         table = f"<table><tr><th class=text>searched</th><th>best</th></tr>{rows}</table>"
     text = "".join(f"<p>{escape(line)}</p>" for line in rest)
-    return f"<section class=verdict>{big}<p><b>{escape(first)}</b></p>{text}{table}</section>"
+    return f"<section class=verdict>{numbers}<p><b>{escape(first)}</b></p>{text}{table}</section>"
 
 
 def reproduce_section(run: Run) -> str:
     if run.best is None:
         return "<p>Nothing to reproduce yet.</p>"
     folder = shlex.quote(str(run.path))
-    alone = shlex.quote(str(run.path / "report" / "best.yaml"))
     return (
         "<p>Train the best trial again and compare every epoch with what was recorded:</p>"
         f"<pre>python launch.py reproduce {escape(folder)} --trial {run.best.number}</pre>"
-        f"<p>Or train its configuration alone, without a sweep:</p><pre>python -m aae.train {escape(alone)}</pre>"
+        f"<p>Or train its configuration alone, without a sweep:</p><pre>{escape(train_command(run, run.best))}</pre>"
     )
+
+
+def train_command(run: Run, best: TrialRecord) -> str:
+    """With a folder of its own: the default is named after the file, and every study's file is best.yaml."""
+    output = run.path.parent / f"train-{run.name}-{best.number:04d}"
+    return f"python -m aae.train {shlex.quote(str(run.path / 'report' / 'best.yaml'))} --output {shlex.quote(str(output))}"
 
 
 # ---- tables ----
@@ -170,17 +196,16 @@ def trial_table(run: Run) -> str:
     head = "<th class=text>trial</th><th class=text>state</th>" + "".join(
         f"<th>{escape(name)}</th>" for name in (run.metric, "epochs", "seconds")
     )
-    head += (
-        "".join(f"<th title='{escape(path)}'>{escape(name).replace('.', '.<wbr>')}</th>" for path, name in short.items())
-        + "<th class=text>reason</th>"
-    )
+    breakable = {path: re.sub("([._])", r"\1<wbr>", escape(name)) for path, name in short.items()}
+    head += "".join(f"<th title='{escape(path)}'>{name}</th>" for path, name in breakable.items())
     body = []
     for trial in ranked(run):
         cells = [run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *(number(trial.params.get(path)) for path in short)]
         kind = " class=best" if trial is run.best else ""
         first = f"<td class=text>{escape(trial.name)}</td><td class=text>{trial.state}</td>"
-        why = f"<td class='text why'>{escape(trial.reason or '')}</td>"
-        body.append(f"<tr{kind}>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}{why}</tr>")
+        body.append(f"<tr{kind}>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+        if trial.reason and trial.state != "PRUNED":  # a line of its own: some are a paragraph. Of a pruned trial the epochs say it
+            body.append(f"<tr><td></td><td class='text why' colspan={len(cells) + 1}>{escape(trial.reason)}</td></tr>")
     text = "The value is that of a trial's last epoch; where a trial stopped early it compares with none of another length."
     note = f"<p class=note>{text}</p>"
     return f"<table><tr>{head}</tr>{''.join(body)}</table>{note}"

@@ -17,25 +17,22 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aae import checkpoint
 from aae.config import ConfigError
 from aae.runs import write_atomically
 from analysis.figures import draw_all
-from analysis.page import compose, number, ranked, states, verdict
+from analysis.page import compose, number, ranked, states, train_command, verdict
 from analysis.trials import Run, TrialRecord, read_run, short_names, writing
 
 TOP = 10  # trials on the screen
 HEAD_WIDTH = 62  # characters of the columns that every table has
 
 
-def write_report(path: Path) -> Path:
-    """Writes report/ of a run folder and returns its index.html. Raises ConfigError; nothing is written then."""
-    return write_files(read_run(path))
-
-
 def write_files(run: Run) -> Path:
-    """All is composed before the first file is written, and each is written whole."""
+    """Writes report/ of a run folder and returns its index.html. All is composed before the first file is written, and each is
+    written whole. Raises ConfigError where it cannot be."""
     figures = draw_all(run)
     files: dict[str, bytes | str | None] = {f"{name}.png": png for name, (png, _) in figures.items()}
     files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": compose(run, figures)}
@@ -56,7 +53,7 @@ def best_yaml(run: Run) -> str | None:
     config = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
     sweep = {"study": {"name": f"{run.name}-best", "metric": run.metric}, "trial": config}
     head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.shown(best.value)} after {best.epochs} epochs, one draw.\n"
-    return head + "#   python -m aae.train best.yaml\n" + OmegaConf.to_yaml(OmegaConf.create(sweep))
+    return f"{head}#   {train_command(run, best)}\n" + OmegaConf.to_yaml(OmegaConf.create(sweep))
 
 
 def trials_csv(run: Run) -> str:
@@ -76,13 +73,13 @@ def trials_csv(run: Run) -> str:
 
 def show(run: Run, console: Console) -> None:
     for line in verdict(run):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)  # a reason or a name may look like rich's markup
     if run.trials:
         console.print(table_of(run, ranked(run)[:TOP], console.width))
         console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count), highlight=False)
     if run.best is not None and run.best.params:
         values = ", ".join(f"{path}={number(value)}" for path, value in run.best.params.items())
-        console.print(f"trial {run.best.number} sampled {values}", highlight=False, soft_wrap=True)
+        console.print(f"trial {run.best.number} sampled {values}", highlight=False, markup=False, soft_wrap=True)
 
 
 def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
@@ -99,7 +96,7 @@ def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
     for trial in trials:
         head = (trial.name, trial.state, run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}")
         values = [number(trial.params.get(path)) for path in short]
-        table.add_row(*head, *values, style="bold" if trial is run.best else None)
+        table.add_row(*map(Text, (*head, *values)), style="bold" if trial is run.best else None)
     return table
 
 
@@ -119,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     console = Console()
     show(run, console)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

@@ -18,8 +18,9 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial
 
 from aae import checkpoint
-from aae.config import ConfigError, TrialConfig, flatten
-from aae.runs import Row, TrialFolder, read_json, trial_folder
+from aae.config import ConfigError, TrialConfig, flatten, one_line
+from aae.data import Dataset, load_dataset
+from aae.runs import Row, TrialFolder, read_manifest, trial_folder
 
 STATES = {  # as they are shown, and what they mean
     "COMPLETE": "ran all of its epochs",
@@ -103,7 +104,15 @@ class Journal(BaseJournalBackend):
 
 def read_run(path: Path) -> Run:
     """Raises ConfigError for a folder that is none of a sweep, or a broken one."""
-    manifest, journal = read_manifest(path), path / "study.journal"
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such folder; give the folder of a sweep, as runs/quick")
+    try:
+        manifest = read_manifest(path)
+    except OSError as error:
+        raise ConfigError(f"{path / 'manifest.json'}: cannot be read ({error.strerror}); restore the file from a copy") from None
+    if manifest is None:
+        raise ConfigError(f"{path}: holds no manifest.json; give the folder of a sweep, as runs/quick")
+    journal = path / "study.journal"
     if not journal.is_file():
         raise ConfigError(f"{path}: holds no study.journal; give the folder of a sweep, as runs/quick")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -118,20 +127,6 @@ def read_run(path: Path) -> Run:
     except (ValueError, KeyError, TypeError, IndexError, AssertionError, OSError) as error:
         raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it from a copy") from None
     return Run(path, name, metric, manifest, [read_trial(path, trial, metric) for trial in trials])
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise ConfigError(f"{path}: no such folder; give the folder of a sweep, as runs/quick")
-    try:
-        manifest = read_json(path / "manifest.json")
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{path / 'manifest.json'}: cannot be read ({one_line(error)}); restore the file from a copy") from None
-    if manifest is None:
-        raise ConfigError(f"{path}: holds no manifest.json; give the folder of a sweep, as runs/quick")
-    if not isinstance(manifest, dict):
-        raise ConfigError(f"{path / 'manifest.json'}: holds a {type(manifest).__name__}, not a description; restore the file from a copy")
-    return manifest
 
 
 def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
@@ -185,7 +180,7 @@ def find_trained(path: Path, number: int | None) -> Trained:
         if number is not None:
             raise ConfigError(f"--trial: got {number}; {path} is a single training, leave --trial out")
         return Trained(TrialFolder(path), checkpoint.read_config(path), path / "report", "", path.resolve().name)
-    if path.is_dir() and not (path / "study.journal").is_file():
+    if not (path / "study.journal").is_file():
         raise ConfigError(f"{path}: neither a sweep nor a training; give runs/STUDY, or the folder of an aae.train")
     if number is None:
         best = read_run(path).best
@@ -200,6 +195,15 @@ def find_trained(path: Path, number: int | None) -> Trained:
     return Trained(folder, checkpoint.read_config(folder.path), path / "report", f"trial-{number:04d}-", f"trial {number}")
 
 
+def load_images(config: TrialConfig, x_dim: int) -> Dataset:
+    """What the trial was trained on. Raises DataError where it is not there, ConfigError where the file is another by now."""
+    dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    found = dataset.validation.images_NX.shape[1]
+    if found != x_dim:
+        raise ConfigError(f"{config.data.folder}: holds images of {found} pixels, the trial was trained on {x_dim}; restore that file")
+    return dataset
+
+
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Makes the folder. Raises ConfigError where it cannot be written."""
@@ -208,7 +212,3 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}); make room, or copy the run elsewhere") from None
-
-
-def one_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
