@@ -69,7 +69,7 @@ def read_record(folder: Path) -> dict[str, str]:
             raise ConfigError(f"{path}: not text; restore it from a copy") from None
         found = ABSOLUTE.search(text)
         if found:  # the manifest is a description; these are data, and a changed copy would be no record
-            raise ConfigError(f"{path}: names {found[0]}, a path of this machine; run again with a relative one")
+            raise ConfigError(f"{path}: names {found[0]}, a path of this machine: no record; run with relative folders, or none")
         texts[path.relative_to(folder).as_posix()] = text
     return texts
 

@@ -1,0 +1,74 @@
+"""The figures of docs/, drawn from records/ alone (make figures). The same records give the same bytes.
+
+docs/figures/training.png   validation error over epochs of the single trainings, records/semi-*
+docs/figures/search.png     the learning curves of the sweep, records/quick
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from matplotlib import style
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from aae.config import ConfigError
+from aae.runs import TrialFolder, write_atomically
+from analysis.figures import learning_curves, legible_ticks, to_png
+from analysis.trials import read_run
+
+RECORDS, FIGURES = Path("records"), Path("docs/figures")
+# Epoch -> validation error in percent of the plain scripts, draw 0, one run each: docs/deviations.md.
+ANCHORS = {
+    "plain script: alternating, float32": {1: 20.6, 6: 8.5, 20: 5.1, 35: 3.3, 50: 3.13},
+    "plain script: joint, bfloat16, shared momentum": {16: 5.2, 30: 3.4, 70: 2.7, 113: 2.4, 150: 2.31},
+}
+
+
+def training(records: Path) -> bytes:
+    folders = [TrialFolder(path) for path in sorted(records.glob("semi-*")) if path.is_dir()]
+    rows = {folder: folder.rows() for folder in folders}
+    if not any(rows.values()):
+        raise ConfigError(f"{records}/semi-*: no training; record one with python -m benchmarks.record FOLDER semi-NAME")
+    figure = Figure(layout="constrained")
+    axis, last = figure.add_subplot(), max(len(row) for row in rows.values())
+    for folder in folders:
+        config = OmegaConf.load(folder.config_path)  # as text: a record may be older than today's schema
+        label = f"{folder.path.name}: {config.train['update']}, {config.train.precision}, draw {config.data.label_seed}"
+        axis.plot([row["epoch"] for row in rows[folder]], [100 * row["val/error"] for row in rows[folder]], label=label)
+    for number, (label, anchors) in enumerate(ANCHORS.items()):
+        shown = {epoch: error for epoch, error in anchors.items() if epoch <= last}
+        axis.plot(list(shown), list(shown.values()), "_", color=("black", "gray")[number], markersize=14, markeredgewidth=2, label=label)
+    axis.set(xlabel="epoch", ylabel="validation error, averaged weights (%)", yscale="log", xlim=(0, last + 1))
+    legible_ticks(axis.yaxis)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    return to_png(figure, 8, 4.5)
+
+
+def search(records: Path) -> bytes:
+    if not (records / "quick").is_dir():
+        raise ConfigError(f"{records}/quick: no sweep; record one with python -m benchmarks.record runs/quick quick")
+    return learning_curves(read_run(records / "quick"))[0]
+
+
+def main() -> int:
+    code = 0
+    for draw in (training, search):
+        try:
+            with style.context("default"):  # whatever a user's matplotlibrc says
+                png = draw(RECORDS)
+            FIGURES.mkdir(parents=True, exist_ok=True)
+            path = FIGURES / f"{draw.__name__}.png"
+            write_atomically(path, png)
+            print(path)
+        except (ConfigError, OSError) as error:
+            print(f"benchmarks.figures: {draw.__name__}.png not drawn: {error}", file=sys.stderr)
+            code = 2
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
