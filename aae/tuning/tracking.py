@@ -14,6 +14,7 @@ import queue
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ TRIAL_WAIT_S = 1.5  # Ray gives a stopped trial's thread 2 s
 STUDY_WAIT_S = 20.0
 FOLLOW_S = 10.0  # how often the driver looks for newly told trials
 PASSED_ON = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_RUN_GROUP", "WANDB_TAGS")  # to workers on other nodes
+THREAD_NAME = "wandb-calls"
 MODES: dict[str, Mode] = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 
 unreachable = False  # of this process: after one failed start online, its later runs are offline from the start
@@ -73,7 +75,7 @@ class Guard:
     def __init__(self, say: Callable[[str], None] = warn) -> None:
         self.say, self.broken = say, False
         self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self.thread.start()
 
     def _work(self) -> None:
@@ -95,6 +97,14 @@ class Guard:
         self.thread.join(timeout_s)
         if self.thread.is_alive():
             self.say(f"W&B was not done after {timeout_s:g} s; nobody waits for it any longer")
+
+
+def wait_for_runs(timeout_s: float) -> None:
+    """Until every run of this process has ended, at most so long."""
+    until = time.monotonic() + timeout_s
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 class Tracker:

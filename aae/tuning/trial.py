@@ -14,7 +14,17 @@ from aae.config import flatten
 from aae.data import DataError
 from aae.runs import Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, train
-from aae.tuning.tracking import Tracker
+from aae.tuning.tracking import Tracker, wait_for_runs
+
+LAST_WAIT_S = 5.0  # Ray waits 15 s for it
+
+
+class FinishesRuns:
+    """Mixed into Ray's actor, whose process is killed as soon as this returns: the runs of its trials end first."""
+
+    def cleanup(self) -> None:
+        super().cleanup()  # type: ignore[misc]
+        wait_for_runs(LAST_WAIT_S)
 
 
 def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
@@ -45,7 +55,7 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
         last = traceback.extract_tb(error.__traceback__)[-1]
         outcome = ("FAIL", f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
         (folder.path / "traceback.txt").write_text(traceback.format_exc())
-    except SystemExit:  # Ray ends a stopped trial so. The driver tells first and stops then: a pruned trial has its result
+    except SystemExit:  # Ray ends a stopped trial so, after the driver has told a pruned one
         result = read_json(folder.result_path)
         outcome = (result["state"], result["reason"]) if result else ("INTERRUPTED", "the same command goes on")
         raise
@@ -55,3 +65,6 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
             torch.cuda.empty_cache()
     if outcome[0] != "COMPLETE":
         tune.report({"state": outcome[0], "reason": outcome[1]})
+
+
+run_trial.__mixins__ = (FinishesRuns,)  # type: ignore[attr-defined]
