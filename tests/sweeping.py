@@ -1,0 +1,110 @@
+"""Real sweeps for tests: `launch.py` as a process of its own, ended by its id, and what must hold of the folder it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from aae.runs import trial_folder
+from aae.tuning.study import open_study
+
+PROJECT = Path(__file__).resolve().parent.parent
+MARK = "AAE_TEST_SWEEP"  # in the environment of every process that a sweep starts, Ray's included
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(PROJECT / "launch.py"), *map(str, arguments)]
+
+
+def launch(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs launch.py to its end."""
+    env = os.environ | {"PYTHONPATH": str(PROJECT)} | environment
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=env)
+
+
+@contextlib.contextmanager
+def launched(mark: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """launch.py in the background; what is left of it and of its Ray at the end is killed."""
+    env = os.environ | {"PYTHONPATH": str(PROJECT), MARK: mark}
+    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that carry a mark, zombies left out."""
+    needle, found = f"{MARK}={mark}".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if needle in (folder / "environ").read_bytes() and "\nState:\tZ" not in (folder / "status").read_text():
+                found.append(int(folder.name))
+    return found
+
+
+def workers(mark: str) -> list[int]:
+    """Ray's worker processes that hold a trial."""
+    found = []
+    for pid in marked(mark):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ImplicitFunc"):
+                found.append(pid)
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def wait_until_gone(mark: str, seconds: float = 120) -> None:
+    """After a kill -9 Ray's agents take some 40 s to see that nobody needs them."""
+    try:
+        wait_for(lambda: not marked(mark), seconds, "processes of an ended sweep are gone")
+    finally:
+        for pid in marked(mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def trials_of(run: Path) -> list[FrozenTrial]:
+    return open_study(run, "", create=False).get_trials(deepcopy=False)
+
+
+def count_told(run: Path) -> int:
+    return len(list(run.glob("trials/*/result.json")))
+
+
+def count_rows(run: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in run.glob("trials/*/attempt-*/metrics.jsonl"))
+
+
+def assert_one_truth(run: Path, num_trials: int, metric: str = "val/error") -> None:
+    """Every trial is there once and has ended; study, rows of the highest attempt and result.json say the same, each epoch once."""
+    trials = trials_of(run)
+    assert [trial.number for trial in trials] == list(range(num_trials))
+    assert all(trial.state.is_finished() for trial in trials)
+    sampled = [json.dumps(trial.params, sort_keys=True) for trial in trials if trial.params]
+    assert len(set(sampled)) == len(sampled), "two trials with the same parameters"
+    for trial in trials:
+        folder = trial_folder(run, trial.number)
+        rows = folder.rows()
+        assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+        assert trial.intermediate_values == {row["epoch"]: row[metric] for row in rows}
+        result = json.loads(folder.result_path.read_text())
+        assert (result["number"], result["state"], result["epochs"]) == (trial.number, trial.state.name, len(rows))
+        assert not any(row.get("retold") for row in rows), "an epoch trained again came out otherwise"
