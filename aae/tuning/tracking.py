@@ -131,7 +131,6 @@ class Tracker:
         self.run = start(study, name, "trial", config, tags, warn)
         self.run.define_metric("epoch")
         self.run.define_metric("*", step_metric="epoch")
-        self.run.define_metric(study["metric"], step_metric="epoch", summary="last")
         self.epoch = last_step(self.run)
         for row in self.attempt.rows():
             self._log(row)
@@ -144,7 +143,7 @@ class Tracker:
         self.epoch = row["epoch"]
         images = sorted(self.attempt.samples_path.glob(f"epoch-{self.epoch:04d}-*.png"))
         pictures = {f"pictures/{path.stem.split('-', 2)[2]}": wandb.Image(str(path)) for path in images}
-        self.run.log(row | pictures, step=self.epoch)
+        self.run.log(row | pictures, step=self.epoch, commit=True)
 
     def _finish(self, state: str, reason: str | None) -> None:
         self.run.summary["state"] = state
@@ -224,10 +223,12 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
             if ended:
                 break
         columns, data = table(trials(), study["metric"])
-        figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in shown}
-        run.log({"trials": wandb.Table(columns=columns, data=data, allow_mixed_types=True)} | figures, step=max(before, run.step))
         run.summary["num_trials"] = len(data)
-        run.finish()
+        try:
+            figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in shown}
+            run.log({"trials": wandb.Table(columns=columns, data=data, allow_mixed_types=True)} | figures, step=max(before, run.step))
+        finally:
+            run.finish()
 
     guard = Guard(say)
     guard.do(work)
