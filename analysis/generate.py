@@ -76,6 +76,7 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.generate",
+        usage="%(prog)s [-h] FOLDER [--trial N] [--num N] [--seed S] [--class K]",  # a line: with an error at most three
         description=f"Sample new images from one trial: a PNG of the first {MAX_SHOWN} and all of them as .npy (uint8), in FOLDER/report/.",
         epilog="example: python -m analysis.generate runs/quick --num 1000 --class 3",
     )

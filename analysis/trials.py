@@ -136,14 +136,14 @@ def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
         seconds = sum(row.get("time/epoch_s", 0) + row.get("time/evaluation_s", 0) for row in rows)
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise ConfigError(f"{folder.path}: its metrics.jsonl cannot be read ({one_line(error)}); restore it from a copy") from None
-    told = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
+    last = trial.last_step  # the study's, with its value: a worker's rows may be an epoch ahead of what was told
     reason = trial.user_attrs.get("reason")
     state = "interrupted" if not trial.state.is_finished() else trial.state.name
     return TrialRecord(
         number=trial.number,
         state="DIVERGED" if state == "PRUNED" and str(reason).startswith("diverged") else state,
-        value=told if told is not None or not rows else rows[-1].get(metric),
-        epochs=len(rows) or trial.last_step or 0,
+        value=trial.intermediate_values[last] if last is not None else rows[-1].get(metric) if rows else None,
+        epochs=len(rows) if last is None else last,
         seconds=seconds,
         reason=reason,
         baseline=trial.user_attrs.get("baseline", {}).get("name"),
