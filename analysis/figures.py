@@ -83,6 +83,10 @@ def study_of(run: Run, values: Callable[[TrialRecord], float | None], baselines:
     return study
 
 
+def plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def final(trial: TrialRecord) -> float | None:
     return trial.value if trial.state == "COMPLETE" else None
 
@@ -93,7 +97,7 @@ def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
     if not run.searched_paths:
         raise NotDrawn(f"This study searched no parameter, so there is {what}.")
     if count < least:
-        raise NotDrawn(f"{count} searched trial{'s are' if count != 1 else ' is'} complete; {what} below {least}.")
+        raise NotDrawn(f"{plural(count, 'searched trial')} complete; {what} below {least}.")
     return study, count
 
 
@@ -113,11 +117,11 @@ def history(run: Run) -> tuple[bytes, str]:
     axis.lines[0].set_drawstyle("steps-post")  # the best so far does not fall between two trials
     axis.set(title="", xlabel="trial")
     wide_to_log(axis)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     handles, labels = axis.get_legend_handles_labels()
     names = [{run.metric_label: "complete", "Best Value": "best so far"}.get(label, label) for label in labels]
     axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=4, frameon=False)
-    caption = f"Dots: the {count} complete trials, each by its last epoch. Line: the best complete trial so far."
+    caption = f"Dots: the {plural(count, 'complete trial')}, each by its last epoch. Line: the best complete trial so far."
     return to_png(axis.figure, 9, 4), caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
 
 
@@ -128,7 +132,7 @@ def importance(run: Run) -> tuple[bytes, str]:
         reached = [trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows]
         if len(reached) < MIN_FOR_IMPORTANCE:
             enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE}"
-            raise NotDrawn(f"{count} searched trials are complete and {len(reached)} have a finished epoch; {enough}.")
+            raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
         study = study_of(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
         few = f"only {count} are complete, and {epoch} is the last epoch that all of these reached"
@@ -139,7 +143,7 @@ def importance(run: Run) -> tuple[bytes, str]:
     axis.set(xlabel="share of the importance", ylabel="")
     if axis.get_legend() is not None:
         axis.get_legend().remove()
-    caption = f"PED-ANOVA on {count} trials: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. " + (
+    caption = f"PED-ANOVA on {plural(count, 'trial')}: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. " + (
         "With so few trials the order of the first ones is a hint, not a finding." if count < FEW else ""
     )
     return to_png(axis.figure, 9, 0.9 + 0.42 * len(run.searched_paths)), caption
@@ -173,18 +177,18 @@ def values_of(study: optuna.Study, name: str) -> list[Any]:
 
 
 def legible_ticks(axis: Any, whole: bool = False) -> None:
-    """Whole numbers where the values are; on a log scale 1, 2, 5 times a power of ten, written out: 10^0 alone says little on a
-    scale from 0.3 to 3."""
+    """Whole numbers where the values are. On a log scale round numbers, written out and at least three: 10^0 alone says little on
+    a scale from 0.3 to 3."""
     low, high = sorted(axis.get_view_interval())
     if axis.get_scale() == "log":
-        for digits in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
             marks = [digit * 10.0**power for power in range(-8, 9) for digit in digits if low <= digit * 10.0**power <= high]
             if len(marks) >= 3:
                 break
         else:
-            marks = np.geomspace(low, high, 4)[1:-1].tolist()
+            marks = [float(f"{mark:.2g}") for mark in np.geomspace(low, high, 5)[1:-1]]
         axis.set_major_locator(FixedLocator(marks))
-        axis.set_major_formatter(FormatStrFormatter("%.2g"))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
         axis.set_minor_formatter(NullFormatter())
     elif whole:
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=6))
@@ -210,6 +214,7 @@ def slices(run: Run) -> tuple[bytes, str]:
         figure.suptitle("")
         axes[0].set_title("")
         figure.axes[-1].set_ylabel("trial")  # the colour bar
+        legible_ticks(figure.axes[-1].yaxis, whole=True)
         for axis in axes:
             axis.tick_params(labelsize=9)
             axis.xaxis.label.set_size(11)
@@ -257,7 +262,7 @@ def learning_curves(run: Run) -> tuple[bytes, str]:
         axis.plot(*curves[best.number], color=BEST, linewidth=2.6, marker="o", markevery=[-1], label=f"best: trial {best.name}", zorder=5)
     wide_to_log(axis)
     axis.set(xlabel="epoch", ylabel=run.metric_label)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
