@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +20,7 @@ from aae.pictures import image_grid
 from aae.runs import Attempt, TrialFolder
 from aae.tuning import tracking
 from aae.tuning.tracking import Guard, Tracker, choose_mode, describe, follow_study, table, told_rows
-from tests.sweeping import launch
+from tests.sweeping import PROJECT, launch
 
 KEY = "0123456789" * 4
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
@@ -312,7 +312,7 @@ class Service(BaseHTTPRequestHandler):
             files = [{"name": file, "uploadUrl": address + file} for file in given.get("files", [])]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
         if name == "ArtifactType":
-            return {"project": {"artifactType": {"name": "run_table"}}}
+            return {"project": None}
         if name == "CreateArtifact":  # COMMITTED: these files are here already
             sequence = {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
@@ -359,11 +359,13 @@ def test_with_a_key_history_summary_and_pictures_reach_the_service(tmp_path, ser
     assert sum("pictures" in path for path in service.uploads) == 3
 
 
-def test_the_project_is_named_once_when_online(tmp_path, service):
+def test_online_the_project_is_named_once_and_the_study_reaches_the_service(tmp_path, service):
     said: list[str] = []
     follow_study(about(tmp_path / "digits"), lambda: TRIALS, said.append)([])
-    print(service.asked)
     assert said == [f"W&B: http://127.0.0.1:{service.server_address[1]}/me/aae-sweep"]
+    history = lines(service, "abc-study", "wandb-history.jsonl")
+    assert [(line["told"], line.get("best val/error")) for line in history] == [(1, None), (2, None), (3, 0.3), (4, 0.2)]
+    assert history[-1]["trials"]["nrows"] == 4
 
 
 def test_a_service_that_goes_away_costs_a_trial_no_more_than_its_bound(tmp_path, service, attempt, monkeypatch):
@@ -391,10 +393,40 @@ def test_without_a_service_the_trial_waits_for_nothing_and_its_run_is_offline(tm
     tracker.finish("COMPLETE", None)
     assert time.monotonic() - started < 1 + tracking.TRIAL_WAIT_S + 1
     tracking.wait_for_runs(40)
-    shutil.rmtree(next((tmp_path / "digits" / "wandb").glob("run-*")))  # what was begun online
     assert [item["epoch"] for item in items(inspect(tmp_path / "digits", "abc-0000"))] == [1]
     assert capfd.readouterr().err.count("W&B cannot be reached") == 1
     assert tracking.unreachable
+
+
+HANGING = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from aae.tuning import tracking
+
+tracking.STUDY_WAIT_S = 0.5
+run = Path(sys.argv[1])
+finish = tracking.follow_study(tracking.describe("digits", "abc", run, "val/error", []), list, print)
+while not list(run.glob("wandb/offline-run-*/*.wandb")):
+    time.sleep(0.1)
+children = subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True).stdout
+os.kill(int(children), signal.SIGSTOP)
+print("stopped", int(children), flush=True)
+finish([])
+"""
+
+
+def test_a_hanging_process_of_wandb_does_not_hold_the_end_of_a_sweep(tmp_path):
+    command = [sys.executable, "-c", HANGING, str(tmp_path / "digits")]
+    said = tmp_path / "said"  # no pipe: W&B's process holds its end
+    try:
+        with open(said, "w") as file:
+            env = os.environ | {"PYTHONPATH": str(PROJECT)}
+            done = subprocess.run(command, stdout=file, stderr=file, timeout=40, env=env)
+        assert "nobody waits" in said.read_text()
+        assert done.returncode == 0
+    finally:
+        for number in re.findall(r"^stopped (\d+)$", said.read_text(), re.MULTILINE):
+            os.kill(int(number), signal.SIGKILL)
 
 
 # ---- a sweep ----

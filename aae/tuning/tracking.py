@@ -162,26 +162,25 @@ def start(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], t
 
     def init(mode: Mode) -> Any:
         folder, run_id = Path(study["run"]), f"{study['id']}-{name}"
-        for older in (folder / "wandb").glob(f"offline-run-*-{run_id}") if mode == "offline" else ():
+        for older in (folder / "wandb").glob(f"*run-*-{run_id}") if mode == "offline" else ():  # what follows holds all of it
             shutil.rmtree(older, ignore_errors=True)
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(sys.stderr):
-            return wandb.init(
-                project=os.environ.get("WANDB_PROJECT", PROJECT),
-                group=os.environ.get("WANDB_RUN_GROUP", study["name"]),
-                job_type=kind,
-                name=f"{study['name']}/{name}",
-                id=run_id,
-                resume="allow" if mode == "online" else None,
-                dir=str(folder),
-                mode=mode,
-                tags=[*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
-                config=config,
-                reinit="create_new",  # the run before it may still be uploading
-                settings=wandb.Settings(
-                    console="off", x_disable_stats=True, silent=True, init_timeout=INIT_TIMEOUT_S, finish_timeout=UPLOAD_TIMEOUT_S
-                ),
-            )
+        return wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            group=os.environ.get("WANDB_RUN_GROUP", study["name"]),
+            job_type=kind,
+            name=f"{study['name']}/{name}",
+            id=run_id,
+            resume="allow" if mode == "online" else None,
+            dir=str(folder),
+            mode=mode,
+            tags=[*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
+            config=config,
+            reinit="create_new",  # the run before it may still be uploading
+            settings=wandb.Settings(
+                console="off", x_disable_stats=True, silent=True, init_timeout=INIT_TIMEOUT_S, finish_timeout=UPLOAD_TIMEOUT_S
+            ),
+        )
 
     if study["wandb_mode"] == "online" and not unreachable:
         try:
@@ -237,8 +236,16 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
         shown.extend(figures)
         done.set()
         guard.close(STUDY_WAIT_S)
+        if guard.thread.is_alive():
+            leave_at_exit()
 
     return finish
+
+
+def leave_at_exit() -> None:
+    """W&B's hook at the process's exit waits for its service process without a bound; a service that hangs would hold it for ever."""
+    with contextlib.suppress(AttributeError, KeyError, TypeError):  # nothing public takes the hook away alone
+        sys.modules["wandb"].sdk.wandb_setup.singleton()._connection._cleanup()
 
 
 def told_rows(trials: list[Any], metric: str) -> list[Row]:
