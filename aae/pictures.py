@@ -32,7 +32,8 @@ def latent_scatter(path: Path, points_N2: np.ndarray, label_N: np.ndarray, title
     for k in np.unique(label_N):
         x, y = points_N2[label_N == k].T
         axis.scatter(x, y, s=7, alpha=0.7, linewidths=0, color=f"C{k % 10}", label=str(k))
-    axis.set(title=title, xlabel=axes[0], ylabel=axes[1], aspect="equal")
+    axis.set(title=title, xlabel=axes[0], ylabel=axes[1])
+    axis.set_aspect("equal", adjustable="datalim")  # the box stays as it is where the codes have collapsed to a line
     axis.legend(title="class", markerscale=3, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -32,7 +32,7 @@ td.text, th.text { text-align: left; } td.why { white-space: normal; color: #566
 tr.best td { background: #eaf2f9; font-weight: 600; }
 pre { background: #f0f2f5; padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; font-size: .88rem; margin: .5rem 0; }
 figure { margin: .4rem 0 1rem; } img { max-width: 100%; height: auto; } .strip { display: flex; flex-wrap: wrap; gap: 8px; }
-.strip figure { flex: 1 1 30%; min-width: 240px; max-width: 48%; margin: 0; }
+.strip figure { flex: 0 1 32%; min-width: 240px; margin: 0; }
 """.strip()
 HEADINGS = {
     "history": "Optimisation history",
@@ -196,8 +196,7 @@ def trial_table(run: Run) -> str:
     head = "<th class=text>trial</th><th class=text>state</th>" + "".join(
         f"<th>{escape(name)}</th>" for name in (run.metric, "epochs", "seconds")
     )
-    breakable = {path: re.sub("([._])", r"\1<wbr>", escape(name)) for path, name in short.items()}
-    head += "".join(f"<th title='{escape(path)}'>{name}</th>" for path, name in breakable.items())
+    head += "".join(f"<th title='{escape(path)}'>{escape(name).replace('.', '.<wbr>')}</th>" for path, name in short.items())
     body = []
     for trial in ranked(run):
         cells = [run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *(number(trial.params.get(path)) for path in short)]
@@ -273,7 +272,8 @@ def latent_pictures(run: Run) -> str:
     }
     shown = {kind: by_epoch[last][kind] for kind in captions if kind in by_epoch[last]}
     content = f"<p>Trial {escape(run.best.name)}, epoch {last}.</p>"
-    content = section(content + "".join(figure(path.read_bytes(), captions[kind], kind) for kind, path in shown.items()))
+    pictures = "".join(figure(path.read_bytes(), captions[kind], kind) for kind, path in shown.items())
+    content = section(f"{content}<div class=strip>{pictures}</div>")
     epochs = [epoch for epoch, paths in sorted(by_epoch.items()) if "latent" in paths]
     if len(epochs) > 1:
         chosen = epochs[:: -(-len(epochs) // MAX_STRIP)]

@@ -106,15 +106,15 @@ def read_run(path: Path) -> Run:
     """Raises ConfigError for a folder that is none of a sweep, or a broken one."""
     if not path.is_dir():
         raise ConfigError(f"{path}: no such folder; give the folder of a sweep, as runs/quick")
+    journal = path / "study.journal"
+    if not journal.is_file():  # first, for aae.train writes a manifest too, of other keys
+        raise ConfigError(f"{path}: holds no study.journal; give the folder of a sweep, as runs/quick")
     try:
         manifest = read_manifest(path)
     except OSError as error:
         raise ConfigError(f"{path / 'manifest.json'}: cannot be read ({error.strerror}); restore the file from a copy") from None
     if manifest is None:
-        raise ConfigError(f"{path}: holds no manifest.json; give the folder of a sweep, as runs/quick")
-    journal = path / "study.journal"
-    if not journal.is_file():
-        raise ConfigError(f"{path}: holds no study.journal; give the folder of a sweep, as runs/quick")
+        raise ConfigError(f"{path}: holds no manifest.json; restore it from a copy")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = manifest["sweep"]["study"]

@@ -648,8 +648,8 @@ BOTH = [
 ]
 WRONG = [
     *((report, *case) for case in [("missing", [], None, "no such folder"), ("tiny.npz", [], None, "no such folder")]),
-    (report, "empty", [], "empty folder", "holds no manifest.json"),
-    (report, "single", [], None, "single"),
+    (report, "empty", [], "empty folder", "holds no study.journal"),
+    (report, "single", [], None, "holds no study.journal; give the folder of a sweep"),
     *((report, "run", [], kind, "manifest.json") for kind in BREAK if kind and "manifest" in kind),
     *((report, "run", [], kind, "study.journal") for kind in BREAK if kind and "journal" in kind),
     *((report, "run", [], kind, "metrics.jsonl") for kind in ("broken row", "rows are numbers")),
