@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from torch import Tensor
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
+from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
@@ -40,30 +39,6 @@ SHOWN = {"error": "val/error", "plain": "val/error_plain"}
 
 class Diverged(Exception):
     """A loss is no longer finite. The epoch has no row."""
-
-
-def choose_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def resolve(config: TrialConfig, device: torch.device) -> TrialConfig:
-    """The configuration with nothing left to the machine: `precision: auto` becomes what this device multiplies natively."""
-    if config.train.precision != "auto":
-        return config
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return replace(config, train=replace(config.train, precision="bfloat16" if native else "float32"))
-
-
-def repeatable(device: torch.device, num_threads: int) -> None:
-    """The same configuration on the same machine gives the same bits."""
-    torch.set_num_threads(num_threads)
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
@@ -123,6 +98,7 @@ def train(
     Raises Diverged, and DataError or ConfigError for wrong input."""
     device = device or choose_device()
     config = resolve(config, device)
+    steady_memory()
     repeatable(device, config.train.num_threads)
     dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     train_split, labelled, validation = (part.to(device) for part in split_labels(config, dataset, folder))

@@ -22,9 +22,9 @@ from rich.console import Console
 from aae import manifest
 from aae.config import ConfigError
 from aae.data import load_dataset
+from aae.device import choose_device, resolve
 from aae.layers import set_paths
 from aae.runs import read_json, write_atomically, write_json
-from aae.train import choose_device, resolve
 from aae.tuning import tracking
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole, state_of
