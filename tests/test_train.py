@@ -16,7 +16,7 @@ from aae.config import ConfigError, ScheduleConfig
 from aae.runs import Attempt, TrialFolder, read_rows, same_row
 from aae.schedules import drop_epoch, rate_multiplier
 from aae.train import Diverged, train
-from aae.updates import State
+from aae.updates import STREAMS, State
 from tests.golden import tiny_config
 
 
@@ -171,7 +171,7 @@ def test_a_checkpoint_holds_everything_that_a_step_changes(dataset):
     config = tiny_config({"optim.kind": "adam", "train.epochs": 1})
     state = State(config, 36, torch.device("cpu"))
     assert set(state.state_dict()) == {"config", "epoch", "steps", "x_dim", "model", "averaged", "optimizers", "generators"}
-    assert set(state.state_dict()["generators"]) == set(training.STREAMS)
+    assert set(state.state_dict()["generators"]) == set(STREAMS)
     assert set(state.state_dict()["optimizers"]) == {phase.name for phase in state.phases}
 
 
