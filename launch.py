@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, DataError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the trials start or after they end; between them the sweep has its own handlers
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:

@@ -35,7 +35,9 @@ def launch(*arguments: str, timeout: float = 300, **environment: str) -> subproc
 def launched(mark: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """launch.py in the background; what is left of it and of its Ray at the end is killed."""
     env = os.environ | {"PYTHONPATH": str(PROJECT), MARK: mark}
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True
+    )
     try:
         yield process
     finally:
@@ -93,18 +95,19 @@ def count_rows(run: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in run.glob("trials/*/attempt-*/metrics.jsonl"))
 
 
-def assert_one_truth(run: Path, num_trials: int, metric: str = "val/error") -> None:
-    """Every trial is there once and has ended; study, rows of the highest attempt and result.json say the same, each epoch once."""
+def assert_one_truth(run: Path, num_trials: int, distinct: bool = True) -> None:
+    """Every trial is there once and has ended; study, rows of the highest attempt and result.json say the same, each epoch
+    once; and, where the space is too large for chance, no two trials have the same parameters."""
     trials = trials_of(run)
     assert [trial.number for trial in trials] == list(range(num_trials))
     assert all(trial.state.is_finished() for trial in trials)
     sampled = [json.dumps(trial.params, sort_keys=True) for trial in trials if trial.params]
-    assert len(set(sampled)) == len(sampled), "two trials with the same parameters"
+    assert len(set(sampled)) == len(sampled) or not distinct, "two trials with the same parameters"
     for trial in trials:
         folder = trial_folder(run, trial.number)
         rows = folder.rows()
         assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
-        assert trial.intermediate_values == {row["epoch"]: row[metric] for row in rows}
+        assert trial.intermediate_values == {row["epoch"]: row["val/error"] for row in rows}
         result = json.loads(folder.result_path.read_text())
         assert (result["number"], result["state"], result["epochs"]) == (trial.number, trial.state.name, len(rows))
         assert not any(row.get("retold") for row in rows), "an epoch trained again came out otherwise"

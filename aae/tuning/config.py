@@ -210,7 +210,7 @@ def load_study(block: DictConfig, overrides: dict[str, Any], source: str) -> Stu
     layered = OmegaConf.merge(block)
     try:
         for key, value in overrides.items():
-            OmegaConf.update(layered, key, value, force_add=True)
+            OmegaConf.update(layered, key, value, merge=False, force_add=True)
         raw: Any = OmegaConf.to_container(layered)
         # Blocks of their own, never merged with the arguments of a default.
         blocks = {key: raw.pop(key) for key in ("sampler", "pruner", "resources_per_trial", "confirm") if key in raw}

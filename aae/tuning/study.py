@@ -61,9 +61,9 @@ def open_study(run: Path, name: str, create: bool) -> optuna.Study:
         if create:
             cut_torn_tail(journal)
         storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=NoLock()))
-        if create:
-            return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="minimize")
-        return optuna.load_study(storage=storage, study_name=None)
+        if create and not storage.get_all_studies():
+            return optuna.create_study(storage=storage, study_name=name, direction="minimize")
+        return optuna.load_study(storage=storage, study_name=name if create else None)
     except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
         raise ConfigError(
             f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name"

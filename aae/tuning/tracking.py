@@ -58,6 +58,7 @@ def describe(name: str, run_id: str, run: Path, metric: str, baselines: list[str
         "name": name,
         "id": run_id,
         "run": str(run.resolve()),
+        "command_folder": str(Path.cwd()),
         "metric": metric,
         "wandb_mode": choose_mode(),
         "environment": {key: os.environ[key] for key in PASSED_ON if key in os.environ},

@@ -11,7 +11,7 @@ from ray import tune
 
 from aae import checkpoint
 from aae.config import flatten
-from aae.data import DataError
+from aae.data import DataError, load_dataset
 from aae.runs import Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker, wait_for_runs
@@ -41,7 +41,10 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
 
     outcome: tuple[str, str | None] = ("COMPLETE", None)
     try:
-        train(config, report, folder, attempt)
+        # A relative data.folder is meant from where the command was given, and Ray's workers run elsewhere.
+        data_folder = config.data.folder and str(Path(study["command_folder"], Path(config.data.folder).expanduser()))
+        dataset = load_dataset(config.data.name, data_folder, config.data.num_validation)
+        train(config, report, folder, attempt, dataset)
     except Diverged as error:
         # A sampler learns from pruned trials and ignores failed ones: as a failure it would come back to this corner for ever.
         outcome = ("PRUNED", f"diverged: {error}")
