@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from aae import manifest
 from aae.data import Split
+from aae.device import steady_memory
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
 from aae.train import train_epoch
 from aae.updates import State
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
     options = parser.parse_args()
+    steady_memory()  # for both
     torch.set_num_threads(1)
     torch.manual_seed(0)
     images = torch.randint(0, 256, (20_000, 784), dtype=torch.uint8)
