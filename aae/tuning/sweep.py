@@ -116,7 +116,8 @@ def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int, Callable
             return study, exit_code(study, None), follow()
         with ray_running(lock) as where:
             resources, slots = fit_resources(sweep)
-            console.print(f"{run}: {sweep.study.num_trials} trials, {slots} at a time with {resources} each, on {where}", highlight=False)
+            needs = ", ".join(f"{amount:g} {kind}" for kind, amount in resources.items())
+            console.print(f"{run}: {sweep.study.num_trials} trials, {slots} at a time with {needs} each, on {where}", highlight=False)
             finish_tracking = follow()  # after Ray's start: its workers would inherit the driver's W&B service
             received = execute(study, about, resources, slots, console)
         return study, exit_code(study, received), finish_tracking
