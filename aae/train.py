@@ -218,7 +218,8 @@ def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
     described, existed = folder.path / "manifest.json", folder.path.exists()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        if any(path != described for path in folder.path.iterdir()):  # it alone: a start that was killed right here
+        # It alone, or half of it under a hidden name: a start that was killed right here.
+        if any(path != described and not path.name.startswith(".") for path in folder.path.iterdir()):
             raise ConfigError(f"{folder.path}: not empty and no training; name another folder with --output")
         write_json(described, manifest.describe(manifest.own_command(), dataset.hashes))
         write_atomically(folder.config_path, OmegaConf.to_yaml(OmegaConf.structured(config)))

@@ -1,12 +1,16 @@
 """The one truth, without Ray: what a kill at any write leaves, and what the next start makes of it."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
+from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
+from aae.tuning import sweep as tuning_sweep
 from aae.tuning.config import load_sweep
 from aae.tuning.study import SweepStudy, cut_torn_tail, open_study
 from aae.tuning.views import TrialSampler
@@ -253,7 +257,26 @@ def test_tpe_learns_past_a_baseline_that_it_does_not_see(make_study):
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):
-    from aae.config import ConfigError
-
     with pytest.raises(ConfigError, match=r"holds no study\.journal"):
         open_study(tmp_path, "", create=False)
+
+
+# ---- the run folder ----
+
+
+def test_a_start_that_is_killed_while_it_makes_the_folder_is_gone_on_with(workplace, monkeypatch):
+    """Each write of `prepare` in turn is the one that a kill, or a full disk, does not let happen."""
+    small = {"data.name": "npz", "data.folder": "tiny.npz", "data.num_validation": 105, "data.num_labels": 20, "train.batch_size": 50}
+    Path("s.yaml").write_text(SWEEP.format(num_trials=2, pruner=HALVING, baselines="{}"))
+    sweep = load_sweep("s.yaml", small | {"train.labelled_batch_size": 20})
+
+    def dies(path, content):
+        path.with_name(f".{path.name}.1").write_bytes(b"half")  # what a writer that was killed leaves
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for function in ("write_json", "write_atomically"):
+        with monkeypatch.context() as patched, pytest.raises(ConfigError, match="make room"):
+            patched.setattr(tuning_sweep, function, dies)
+            tuning_sweep.prepare(sweep, Console())
+    tuning_sweep.prepare(sweep, Console())[1].release()
+    assert {"manifest.json", "sweep.yaml"} <= {path.name for path in Path("runs/s").iterdir()}

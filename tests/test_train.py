@@ -518,6 +518,7 @@ def test_another_configuration_in_the_same_folder_is_refused(sweep, workplace, c
 def test_a_start_that_was_killed_before_its_configuration_was_written_starts_again(sweep, workplace):
     (workplace / "here").mkdir()
     (workplace / "here" / "manifest.json").write_text("{}")
+    (workplace / "here" / ".config.yaml.1").write_text("tr")
     assert training.main([sweep, "train.epochs=1", "--output", "here"]) == 0
     assert json.loads((workplace / "here" / "manifest.json").read_text())["versions"]["torch"] == torch.__version__
 

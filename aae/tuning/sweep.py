@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.study import SweepStudy
 from aae.tuning.trial import run_trial
 
+TOKEN = Path("~/.ray/auth_token")
 EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR1: 0}
 
 
@@ -41,7 +43,7 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
     the lock, the manifest). Raises ConfigError or DataError; nothing is written then."""
     run = sweep.study.path
     recorded = read_json(run / "manifest.json")
-    if recorded is None and run.exists() and (not run.is_dir() or any(path.name != ".lock" for path in run.iterdir())):
+    if recorded is None and run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
         raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
     config = sweep.fixed
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
@@ -62,9 +64,10 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
             "precision": sweep.fixed.train.precision,
             "sweep": sweep.fingerprint(),
         } | manifest.describe(manifest.own_command(), data.hashes)
-        if recorded is None:
-            write_atomically(run / "sweep.yaml", OmegaConf.to_yaml(to_yaml(sweep)))
+        if recorded is None:  # first what a sweep's folder is recognised by: a kill may fall between the two
             write_json(run / "manifest.json", made)
+        if not (run / "sweep.yaml").exists():
+            write_atomically(run / "sweep.yaml", OmegaConf.to_yaml(to_yaml(sweep)))
     except OSError as error:
         lock.release()
         raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None
@@ -96,6 +99,7 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
 
 def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int, Callable[[list[Path]], None]]:
     """Runs a sweep, or goes on with it. Returns (its study, exit code, what ends the study's W&B run with the report's figures)."""
+    cluster_address()
     sweep, lock, made = prepare(sweep, console)
     if remove_dead_session(lock.predecessor):
         console.print("removed the session folder of a driver that was killed")
@@ -125,12 +129,30 @@ def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int, Callable
         lock.release()
 
 
+def cluster_address() -> str | None:
+    """Of the cluster to join, None for this machine alone. Raises ConfigError where nobody answers: Ray would ask for minutes."""
+    address = os.environ.get("RAY_ADDRESS", "local")
+    if address in ("local", ""):
+        return None
+    if address.startswith("ray://"):
+        raise ConfigError(f"RAY_ADDRESS: got {address}; run launch.py on the cluster's head node, with RAY_ADDRESS=auto")
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise ConfigError(f"RAY_ADDRESS: got {address}; nobody answers there ({error}); unset it to run on this machine") from None
+    return address
+
+
 @contextlib.contextmanager
 def ray_running(lock: DriverLock) -> Iterator[str]:
     """Ray, on this machine or on the cluster that RAY_ADDRESS names; says which. A session of our own is removed at the end."""
     silence_ray()
-    address = os.environ.get("RAY_ADDRESS")
+    address = cluster_address()
     options: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if not address else {}
+    if address and TOKEN.expanduser().exists():  # Ray's own default for what it starts, but not for what it joins
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, ValueError) as error:
