@@ -1,7 +1,10 @@
 """The one truth, without Ray: what a kill at any write leaves, and what the next start makes of it."""
 
 import errno
+import fcntl
 import json
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning import sweep as tuning_sweep
 from aae.tuning.config import load_sweep
+from aae.tuning.lock import DriverLock
 from aae.tuning.study import SweepStudy, cut_torn_tail, open_study
 from aae.tuning.views import TrialSampler
 
@@ -280,3 +284,26 @@ def test_a_start_that_is_killed_while_it_makes_the_folder_is_gone_on_with(workpl
             tuning_sweep.prepare(sweep, Console())
     tuning_sweep.prepare(sweep, Console())[1].release()
     assert {"manifest.json", "sweep.yaml"} <= {path.name for path in Path("runs/s").iterdir()}
+
+
+def test_a_copy_of_a_run_folder_leaves_the_original_s_driver_alone(tmp_path):
+    """The lock of a running sweep names its Ray's session; the next start on the same folder ends a dead one, on a copy nothing."""
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    lock = DriverLock(original)
+    lock.name_session("the session")
+    shutil.copytree(original, copy)
+    assert DriverLock(copy).predecessor.get("session") is None
+    lock._stop.set()  # killed: the lock is free, the name tag stays
+    lock._file.close()
+    assert DriverLock(original).predecessor["session"] == "the session"
+
+
+def test_a_reader_that_looks_at_the_lock_does_not_turn_a_driver_away(tmp_path):
+    with open(tmp_path / ".lock", "a+") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)  # as `running` does, for a moment
+        threading.Timer(0.2, lambda: fcntl.flock(reader, fcntl.LOCK_UN)).start()
+        DriverLock(tmp_path).release()
+    DriverLock(tmp_path)
+    with pytest.raises(ConfigError, match="another driver runs this study"):
+        DriverLock(tmp_path)

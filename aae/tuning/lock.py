@@ -17,6 +17,7 @@ from typing import Any
 from aae.config import ConfigError
 
 HEARTBEAT_S = 5.0
+READER_S = 0.5  # `running` holds the lock for a moment
 STALE_S = 30.0  # a holder on another host is believed dead when its heartbeat is older
 LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
 
@@ -28,11 +29,13 @@ class DriverLock:
         self.path = run / ".lock"
         self._file = open(self.path, "a+")  # noqa: SIM115 - held as long as the sweep runs
         self._acquire(say)
-        self.predecessor = read_tag(self.path)
-        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "session": None}
+        tag = read_tag(self.path)
+        self.predecessor = tag if tag.get("run") == str(run.resolve()) else {}  # else a copy of a run that may be going on elsewhere
+        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "run": str(run.resolve()), "session": None}
         self._stop = threading.Event()
         self._write()
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
 
     def _acquire(self, say: Any) -> None:
         waited_from = time.monotonic()
@@ -46,39 +49,37 @@ class DriverLock:
                 age = time.time() - tag.get("heartbeat", 0.0)
                 holder = f"pid {tag.get('pid', '?')} on {tag.get('host', '?')}"
                 here = tag.get("host") in (None, socket.gethostname())
-                if here or age < STALE_S or time.monotonic() - waited_from > LEASE_S:
+                waited = time.monotonic() - waited_from
+                refused = here or age < STALE_S or waited > LEASE_S
+                if refused and waited > READER_S:
                     self._file.close()
                     raise ConfigError(
                         f"{self.path.parent}: another driver runs this study ({holder}); watch it with launch.py status, or end it first"
                     ) from None
-                if not said:
+                if not refused and not said:
                     say(f"waiting up to {LEASE_S:.0f} s for the lock of {holder}, last heard of {age:.0f} s ago")
                     said = True
-                time.sleep(1.0)
+                time.sleep(0.1 if refused else 1.0)
 
     def _write(self) -> None:
-        text = json.dumps(self._tag | {"heartbeat": time.time()})
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(text)
-        self._file.flush()
+        os.ftruncate(self._file.fileno(), 0)
+        os.write(self._file.fileno(), json.dumps(self._tag | {"heartbeat": time.time()}).encode())  # no buffer to fail at the close
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            try:
+            with contextlib.suppress(OSError):  # a full disk: the lock itself still holds
                 self._write()
-            except (OSError, ValueError):  # a full disk, or released a moment ago: the lock itself still holds
-                continue
 
     def name_session(self, folder: str) -> None:
         """Writes down Ray's session folder, for the next start to remove if this one is killed."""
         self._tag["session"] = folder
-        self._write()
+        with contextlib.suppress(OSError):  # a full disk: the next heartbeat tries again
+            self._write()
 
     def release(self) -> None:
         self._stop.set()
-        self._file.seek(0)
-        self._file.truncate()
+        self._thread.join()
+        os.ftruncate(self._file.fileno(), 0)
         self._file.close()
 
 
