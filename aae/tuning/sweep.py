@@ -25,7 +25,7 @@ from aae.config import ConfigError
 from aae.data import load_dataset
 from aae.device import choose_device, resolve
 from aae.layers import set_paths
-from aae.runs import read_json, write_atomically, write_json
+from aae.runs import read_manifest, write_atomically, write_json
 from aae.tuning import tracking
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole, state_of
@@ -34,7 +34,6 @@ from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.study import SweepStudy
 from aae.tuning.trial import run_trial
 
-TOKEN = Path("~/.ray/auth_token")
 EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR1: 0}
 
 
@@ -42,7 +41,7 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
     """Checks the data, makes or recognises the run folder and locks it. Returns (sweep with nothing left to the machine,
     the lock, the manifest). Raises ConfigError or DataError; nothing is written then."""
     run = sweep.study.path
-    recorded = read_json(run / "manifest.json")
+    recorded = read_manifest(run)
     if recorded is None and run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
         raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
     config = sweep.fixed
@@ -151,8 +150,6 @@ def ray_running(lock: DriverLock) -> Iterator[str]:
     silence_ray()
     address = cluster_address()
     options: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if not address else {}
-    if address and TOKEN.expanduser().exists():  # Ray's own default for what it starts, but not for what it joins
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, ValueError) as error:
