@@ -6,6 +6,9 @@ import random
 import re
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 
 from aae.runs import read_rows, trial_folder, write_rows
 from tests.sweeping import (
+    MARK,
     PROJECT,
     assert_one_truth,
     count_rows,
@@ -52,6 +56,11 @@ def folder(tmp_path: Path) -> Path:
     """Holds s.yaml; its sweeps run in `folder / "s"`."""
     (tmp_path / "s.yaml").write_text(SWEEP)
     return tmp_path
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
@@ -303,6 +312,32 @@ def test_a_budget_in_minutes_ends_the_invocation_and_not_the_study(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "interrupted" in done.stdout.splitlines()[-1] and "the same command goes on" in done.stdout
     assert 0 < count_rows(run) < 160
+
+
+def test_a_sweep_joins_the_cluster_that_ray_address_names(folder, tmp_path):
+    port = 6399
+    start = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1"]
+    start += ["--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir=/tmp/ray-{os.getpid()}"]
+    env = os.environ | {MARK: str(tmp_path), "RAY_AUTH_MODE": "token"}
+    subprocess.run([start[0], "get-auth-token", "--generate"], check=True, capture_output=True, timeout=60)
+    cluster = subprocess.Popen(start, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: answers(port), 60, "the cluster's head answers")
+        done = launch(*arguments(folder, "study.num_trials=2", "train.epochs=2"), RAY_ADDRESS=f"127.0.0.1:{port}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"1 at a time with 1 cpu each, on the Ray cluster at 127.0.0.1:{port}" in done.stdout
+        assert_one_truth(folder / "s", 2)
+    finally:
+        cluster.terminate()
+        wait_until_gone(str(tmp_path), 30)
+        shutil.rmtree(f"/tmp/ray-{os.getpid()}", ignore_errors=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:10001"])
+def test_a_cluster_that_does_not_answer_is_refused_at_once_and_nothing_is_written(folder, address):
+    done = launch(*arguments(folder), RAY_ADDRESS=address)
+    assert done.returncode == 2 and "RAY_ADDRESS: got " in done.stderr, done.stderr
+    assert done.stderr.count("\n") <= 3 and not (folder / "s").exists()
 
 
 def test_more_than_there_is_here_is_refused_with_what_there_is(folder):

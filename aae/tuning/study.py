@@ -178,8 +178,9 @@ class SweepStudy:
         trial = self.trial(number)
         if trial.state.is_finished():
             return True
-        if epoch not in trial.intermediate_values:  # a step reported twice keeps its first value
-            self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+        if epoch in trial.intermediate_values:  # trained again from an older checkpoint: `catch_up` has judged it
+            return False
+        self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
         return self.judge(number, epoch)
 
     def judge(self, number: int, epoch: int) -> bool:
@@ -191,7 +192,7 @@ class SweepStudy:
             view = PruningView(self.study, is_baseline)
             stop = self.study.pruner.prune(view, trial)
             verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
-            if view.marks:
+            if stop or view.marks:
                 self.study._storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
         for key, value in verdict["marks"].items():
             if key not in trial.system_attrs:
@@ -205,20 +206,22 @@ class SweepStudy:
         trial = self.trial(number)
         if trial.state.is_finished():
             return
-        if reason is not None:
-            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
         value = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
         if state == TrialState.COMPLETE and value is None:
             state, reason = TrialState.FAIL, "it ended without a finished epoch"
+        if reason != trial.user_attrs.get(REASON):  # one that is there already is of an end that a kill did not let happen
+            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
         self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
         self.close(number)
 
     def catch_up(self, number: int, rows: list[Row]) -> bool:
         """Tells the study the epochs of an attempt that it lacks, with the verdict after each. True when the trial has ended."""
-        told = dict(self.trial(number).intermediate_values)
+        told = self.trial(number).last_step
+        if told is not None and self.judge(number, told):  # a kill may have come before its verdict
+            return True
         for row in rows:
-            if (row["epoch"] not in told or row["epoch"] == max(told)) and self.report(number, row):
+            if self.report(number, row):
                 return True
         if rows and rows[-1]["epoch"] >= self.sweep.epochs:
             self.tell(number, TrialState.COMPLETE)
