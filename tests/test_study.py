@@ -265,6 +265,61 @@ def test_a_folder_without_a_study_is_refused(tmp_path):
         open_study(tmp_path, "", create=False)
 
 
+# ---- ends that a kill interrupts, and epochs trained again ----
+
+MEDIAN = "{kind: MedianPruner, n_startup_trials: 1}"
+
+
+def run_alone(study: SweepStudy, number: int, error: float) -> None:
+    handout = study.next()
+    assert handout.number == number
+    for epoch in range(1, 7):
+        study.report(number, handout.attempt.write_row(row(epoch, error)))
+    study.tell(number, TrialState.COMPLETE)
+
+
+def test_an_epoch_that_is_trained_again_is_not_judged_again(make_study):
+    """Its verdict was to go on; by the time a checkpoint's later epochs are repeated, other trials have made the median lower."""
+    study = make_study(pruner=MEDIAN)
+    first = study.next()
+    study.report(0, first.attempt.write_row(row(1, 0.9)))
+    study.report(0, first.attempt.write_row(row(2, 0.9)))
+    study.unfinished.append(0)
+    again = study.next()  # after a dead worker, whose last checkpoint was at epoch 0
+    run_alone(study, 1, 0.1)
+    assert not study.report(0, again.attempt.write_row(row(1, 0.9)))
+    assert study.trial(0).state == TrialState.RUNNING
+
+
+@pytest.mark.parametrize("pruner", [MEDIAN, HALVING])
+def test_a_verdict_to_stop_stands_when_a_kill_comes_before_the_trial_is_told(make_study, monkeypatch, pruner):
+    study = make_study(pruner=pruner)
+    run_alone(study, 0, 0.5)
+    study.next()
+    monkeypatch.setattr(study, "tell", lambda *arguments: None)  # the kill comes before it
+    assert study.report(1, row(1, 0.9))
+    again = make_study(pruner="{kind: NopPruner}")  # by now the pruner may answer differently
+    assert again.catch_up(1, [row(1, 0.9)]) and again.trial(1).user_attrs["reason"] == "pruned at epoch 1"
+
+
+def test_the_reason_of_an_end_that_a_kill_did_not_let_happen_goes(make_study):
+    study = make_study(pruner="{kind: NopPruner}")
+    handout = study.next()
+    study.study._storage.set_trial_user_attr(study.trial(0)._trial_id, "reason", "diverged: on the machine before")  # killed here
+    for epoch in range(1, 7):
+        study.report(0, handout.attempt.write_row(row(epoch, 0.5)))
+    study.tell(0, TrialState.COMPLETE)
+    assert study.trial(0).user_attrs["reason"] is None
+    assert json.loads(handout.folder.result_path.read_text())["reason"] is None
+
+
+def test_a_trial_that_ends_without_an_epoch_says_so(make_study):
+    study = make_study()
+    study.next()
+    study.tell(0, TrialState.COMPLETE)
+    assert (study.trial(0).state, study.trial(0).user_attrs["reason"]) == (TrialState.FAIL, "it ended without a finished epoch")
+
+
 # ---- the run folder ----
 
 

@@ -190,7 +190,7 @@ class SweepStudy:
         verdict = trial.user_attrs.get(VERDICT)
         if verdict is None or verdict["epoch"] != epoch:
             view = PruningView(self.study, is_baseline)
-            stop = self.study.pruner.prune(view, trial)
+            stop = bool(self.study.pruner.prune(view, trial))
             verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
             if stop or view.marks:
                 self.study._storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
