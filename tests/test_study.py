@@ -15,6 +15,7 @@ from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning import sweep as tuning_sweep
 from aae.tuning.config import load_sweep
+from aae.tuning.engine import StudySearch
 from aae.tuning.lock import DriverLock
 from aae.tuning.study import SweepStudy, cut_torn_tail, open_study
 from aae.tuning.views import TrialSampler
@@ -318,6 +319,71 @@ def test_a_trial_that_ends_without_an_epoch_says_so(make_study):
     study.next()
     study.tell(0, TrialState.COMPLETE)
     assert (study.trial(0).state, study.trial(0).user_attrs["reason"]) == (TrialState.FAIL, "it ended without a finished epoch")
+
+
+# ---- Ray's side ----
+
+
+class Quiet:
+    """An observer that writes down what was said of lost workers."""
+
+    def __init__(self) -> None:
+        self.lost_causes: list[str] = []
+
+    def started(self, handout) -> None: ...
+    def epoch(self, number, row) -> None: ...
+    def ended(self, number) -> None: ...
+    def lost(self, number, cause) -> None:
+        self.lost_causes.append(cause)
+
+
+@pytest.fixture
+def make_search(make_study):
+    def make(**changes) -> StudySearch:
+        return StudySearch(make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)), Quiet(), 2, threading.Event(), None)
+
+    return make
+
+
+def test_a_worker_that_always_dies_in_the_same_epoch_ends_although_it_repeats_the_epochs_before(make_search):
+    """The host's out-of-memory killer in epoch 3, with checkpoints too rare to come before it."""
+    search = make_search()
+    for attempt in range(4):
+        trial = f"ray-{attempt}"
+        assert search.suggest(trial)["number"] == 0
+        for epoch in (1, 2):
+            search.on_result(trial, search.live[trial].attempt.write_row(row(epoch, 0.5)))
+        search.on_trial_complete(trial, error=True)
+    assert search.study.trial(0).state == TrialState.FAIL
+    assert "3 attempts in a row" in search.study.trial(0).user_attrs["reason"]
+    assert len(search.observer.lost_causes) == 3  # "it goes on" is not said of the last
+    assert search.suggest("ray-4") == "FINISHED"
+
+
+def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):
+    """The disk was full for the checkpoint, after the row and before the report."""
+    search = make_search()
+    search.suggest("ray-0")
+    search.live["ray-0"].attempt.write_row(row(1, 0.5))
+    assert search.on_result("ray-0", {"state": "FAIL", "reason": "OSError: no space"})
+    assert search.study.trial(0).state == TrialState.FAIL and search.study.trial(0).intermediate_values == {1: 0.5}
+
+
+def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_for_ever(make_search, monkeypatch):
+    """Ray takes what `on_trial_complete` raises for the trial's own failure and goes on."""
+    search = make_search()
+    search.suggest("ray-0")
+    for epoch in range(1, 7):
+        search.on_result("ray-0", search.live["ray-0"].attempt.write_row(row(epoch, 0.5)))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(search.study, "tell", full)
+    with pytest.raises(OSError, match="No space"):
+        search.on_trial_complete("ray-0")
+    with pytest.raises(OSError, match="No space"):
+        search.suggest("ray-1")
 
 
 # ---- the run folder ----

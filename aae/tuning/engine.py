@@ -39,9 +39,11 @@ class StudySearch(Searcher):
         self.live: dict[str, Handout] = {}  # Ray's trial id -> what it runs
         self.causes: dict[str, str] = {}  # of workers that died
         self.barren: dict[int, int] = {}
-        self.grew: set[str] = set()  # live trials that finished an epoch in this attempt
+        self.broken: Exception | None = None  # what telling the study's truth failed with: Ray takes it for a trial's failure
 
     def suggest(self, trial_id: str) -> Any:
+        if self.broken is not None:
+            raise self.broken
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.stopping.set()
         if self.stopping.is_set():
@@ -59,9 +61,10 @@ class StudySearch(Searcher):
         handout = self.live[trial_id]
         if "state" in result:  # the trial's own word on how it failed
             state = TrialState.PRUNED if result["state"] == "PRUNED" else TrialState.FAIL
+            for row in handout.attempt.rows():  # its last row may be one that it could not report: the checkpoint comes between
+                self.study.report(handout.number, row)
             self.study.tell(handout.number, state, result["reason"])
             return True
-        self.grew.add(trial_id)
         stop = self.study.report(handout.number, result)
         self.observer.epoch(handout.number, result)
         if self.deadline is not None and time.monotonic() > self.deadline:
@@ -70,19 +73,24 @@ class StudySearch(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         handout = self.live.pop(trial_id, None)
-        if handout is None:
-            return
-        number, grew = handout.number, trial_id in self.grew
-        self.grew.discard(trial_id)
-        if error:
-            cause = self.causes.pop(trial_id, "the worker died")
+        try:
+            if handout is not None:
+                self.end(handout, self.causes.pop(trial_id, "the worker died") if error else None)
+        except Exception as failure:
+            self.broken = failure
+            raise
+
+    def end(self, handout: Handout, cause: str | None) -> None:
+        """`cause`: of a dead worker; None for a trial that ended or was stopped."""
+        number = handout.number
+        if cause is not None:
+            grew = len(handout.attempt.rows()) > handout.first_epoch  # an epoch trained again is no progress
             self.barren[number] = 0 if grew else self.barren.get(number, 0) + 1
-            self.observer.lost(number, cause)
-            if self.barren[number] >= MAX_BARREN_ATTEMPTS:
-                self.study.tell(number, TrialState.FAIL, f"{cause}, {MAX_BARREN_ATTEMPTS} attempts in a row")
-            else:
+            if self.barren[number] < MAX_BARREN_ATTEMPTS:
+                self.observer.lost(number, cause)
                 self.study.unfinished.append(number)
                 return
+            self.study.tell(number, TrialState.FAIL, f"{cause}, {MAX_BARREN_ATTEMPTS} attempts in a row")
         elif not self.study.trial(number).state.is_finished():
             if handout.attempt.rows()[-1:] and handout.attempt.rows()[-1]["epoch"] >= handout.config.train.epochs:
                 self.study.tell(number, TrialState.COMPLETE)
