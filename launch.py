@@ -66,7 +66,7 @@ def sweep(arguments: list[str], console: Console) -> int:
 
     try:
         study, code, finish_tracking = run_sweep(checked, console)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
     trials = study.trials()

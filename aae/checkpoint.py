@@ -21,8 +21,11 @@ from aae.runs import TrialFolder
 def save(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(state, temporary)
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
         os.replace(temporary, path)
+    except RuntimeError as error:
+        raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None  # torch's words hide a full disk
     finally:
         temporary.unlink(missing_ok=True)
 

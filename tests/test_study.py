@@ -8,12 +8,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
 from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning import sweep as tuning_sweep
+from aae.tuning import trial as tuning_trial
 from aae.tuning.config import load_sweep
 from aae.tuning.engine import StudySearch
 from aae.tuning.lock import DriverLock
@@ -125,6 +127,22 @@ def test_a_torn_last_line_of_the_journal_is_cut_and_the_study_goes_on(make_study
         study.reconcile()
     play(study, ERRORS)
     assert study.all_told
+
+
+def test_an_append_that_a_full_disk_tears_leaves_a_journal_that_goes_on(make_study, tmp_path, monkeypatch):
+    study, journal = make_study(), tmp_path / "run" / "study.journal"
+    study.next()
+
+    def full(backend, logs):
+        with open(journal, "ab") as file:
+            file.write(b'{"op_code":')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(JournalFileBackend, "append_logs", full)
+        study.report(0, row(1, 0.5))
+    study.report(0, row(1, 0.5))  # there is room again
+    assert make_study().trial(0).intermediate_values == {1: 0.5}
 
 
 def test_cutting_leaves_a_whole_journal_alone(tmp_path):
@@ -367,6 +385,24 @@ def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):
     search.live["ray-0"].attempt.write_row(row(1, 0.5))
     assert search.on_result("ray-0", {"state": "FAIL", "reason": "OSError: no space"})
     assert search.study.trial(0).state == TrialState.FAIL and search.study.trial(0).intermediate_values == {1: 0.5}
+
+
+def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_search, monkeypatch):
+    """Each trial in turn would fail, and be told so for good."""
+    search, reports = make_search(), []
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning_trial, "train", full)
+        patched.setattr(tuning_trial, "load_dataset", lambda *arguments: None)
+        patched.setattr(tuning_trial.tune, "report", reports.append)
+        patched.setattr(Path, "write_text", full)  # not even room for the traceback
+        tuning_trial.run_trial(search.suggest("ray-0"), {"wandb_mode": "disabled", "command_folder": "."})
+    with pytest.raises(OSError, match="No space left on device"):
+        search.on_result("ray-0", reports[0])
+    assert search.study.trial(0).state == TrialState.RUNNING
 
 
 def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_for_ever(make_search, monkeypatch):

@@ -1,8 +1,10 @@
 """Training: interrupted and continued it is the same to the bit; its schedule, its folder, its command line."""
 
+import errno
 import json
 import math
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -156,14 +158,26 @@ def test_a_half_written_checkpoint_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, {"epoch": 1})
 
-    def half(state, temporary):
-        temporary.write_bytes(b"half")
+    def half(state, file):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(OSError):
         checkpoint.save(path, {"epoch": 2})
     assert checkpoint.read(path) == {"epoch": 1} and os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_checkpoint_that_the_file_system_does_not_take_is_an_oserror(tmp_path):
+    """As on a full disk. torch alone raises a RuntimeError about positions in a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        with pytest.raises(OSError) as raised:
+            checkpoint.save(tmp_path / "checkpoint.pt", {"a": torch.zeros(1000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.errno == errno.EFBIG and not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_holds_everything_that_a_step_changes(dataset):

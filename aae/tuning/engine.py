@@ -59,6 +59,8 @@ class StudySearch(Searcher):
     def on_result(self, trial_id: str, result: Row) -> bool:
         """True: the trial stops here."""
         handout = self.live[trial_id]
+        if result.get("state") == "DISK FULL":
+            raise OSError(f"trial {handout.number}: {result['reason']}")
         if "state" in result:  # the trial's own word on how it failed
             state = TrialState.PRUNED if result["state"] == "PRUNED" else TrialState.FAIL
             for row in handout.attempt.rows():  # its last row may be one that it could not report: the checkpoint comes between

@@ -51,6 +51,15 @@ def cut_torn_tail(journal: Path) -> None:
             os.truncate(journal, whole)
 
 
+class Journal(JournalFileBackend):
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError:  # a full disk: half a line may be there, and the driver's next append would corrupt the file
+            cut_torn_tail(Path(self._file_path))
+            raise
+
+
 def open_study(run: Path, name: str, create: bool) -> optuna.Study:
     """The study of a run folder. Without `create` it is only read. Raises ConfigError where there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -60,7 +69,7 @@ def open_study(run: Path, name: str, create: bool) -> optuna.Study:
     try:
         if create:
             cut_torn_tail(journal)
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=NoLock()))
+        storage = JournalStorage(Journal(str(journal), lock_obj=NoLock()))
         if create and not storage.get_all_studies():
             return optuna.create_study(storage=storage, study_name=name, direction="minimize")
         return optuna.load_study(storage=storage, study_name=name if create else None)

@@ -225,7 +225,8 @@ def execute(study: SweepStudy, about: dict[str, Any], resources: dict[str, float
             signal.signal(number, handler)
         shutil.rmtree(scratch, ignore_errors=True)
     if failure:
-        raise RuntimeError(f"the sweep broke midway, the same command goes on: {failure[0]}") from failure[0]
+        last = [line.strip() for line in str(failure[0]).splitlines() if line.strip()]  # Ray's errors hold whole tracebacks
+        raise RuntimeError(f"the sweep broke midway, the same command goes on: {last[-1] if last else repr(failure[0])}") from failure[0]
     return received[0] if received else None
 
 

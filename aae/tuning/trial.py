@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import traceback
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker, wait_for_runs
 
 LAST_WAIT_S = 5.0  # Ray waits 15 s for it
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no trial's own failure: each one would fail in turn, and be spent
 
 
 class FinishesRuns:
@@ -54,10 +57,10 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
         outcome = ("FAIL", "the host ran out of memory")
     except DataError as error:
         outcome = ("FAIL", str(error))
+    except OSError as error:
+        outcome = ("DISK FULL" if error.errno in DISK_FULL else "FAIL", explained(error, folder))
     except Exception as error:  # whatever it is, the sweep goes on without this trial and says why
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        outcome = ("FAIL", f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
-        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        outcome = ("FAIL", explained(error, folder))
     except SystemExit:  # Ray ends a stopped trial so, after the driver has told a pruned one
         result = read_json(folder.result_path)
         outcome = (result["state"], result["reason"]) if result else ("INTERRUPTED", "the same command goes on")
@@ -68,6 +71,14 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
             torch.cuda.empty_cache()
     if outcome[0] != "COMPLETE":
         tune.report({"state": outcome[0], "reason": outcome[1]})
+
+
+def explained(error: Exception, folder: TrialFolder) -> str:
+    """An exception in a line; all of it is in the trial's traceback.txt."""
+    with contextlib.suppress(OSError):
+        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
 
 run_trial.__mixins__ = (FinishesRuns,)  # type: ignore[attr-defined]
