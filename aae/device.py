@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -29,14 +28,24 @@ def resolve(config: TrialConfig, device: torch.device) -> TrialConfig:
 
 
 def steady_memory() -> None:
-    """Keeps freed tensors' memory in the process. glibc's own limits move as it runs: under them the joint update in bfloat16 grew
-    by 1 to 2 MB a step, to 7 GB, most of it holes (docs/log.md)."""
+    """Fixed limits for when freed memory goes back to the system. glibc's own move as it runs, and cost page faults at every step
+    (docs/log.md)."""
     m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # another C library
-            libc = ctypes.CDLL(None)
-            libc.mallopt(m_mmap_threshold, 32 << 20)
-            libc.mallopt(m_trim_threshold, 256 << 20)
+    ask_glibc("mallopt", m_mmap_threshold, 32 << 20)
+    ask_glibc("mallopt", m_trim_threshold, 256 << 20)
+
+
+def give_back_memory() -> None:
+    """Returns the holes in the heap to the system. Aligned blocks leave holes that glibc does not fill again: without this the joint
+    update in bfloat16, with a checkpoint an epoch, grows to 7 GB (docs/log.md)."""
+    ask_glibc("malloc_trim", 0)
+
+
+def ask_glibc(function: str, *arguments: int) -> None:
+    """Does nothing where the C library is another one."""
+    call = getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
+    if call is not None:
+        call(*arguments)
 
 
 def repeatable(device: torch.device, num_threads: int) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
-from aae.device import choose_device, repeatable, resolve, steady_memory
+from aae.device import choose_device, give_back_memory, repeatable, resolve, steady_memory
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
@@ -143,6 +143,7 @@ def train(
             if last or checkpoint_due(config.train.checkpoint_every, epoch, time.monotonic() - saved_at):
                 checkpoint.save(attempt.checkpoint_path, state.state_dict())
                 saved_at = time.monotonic()
+        give_back_memory()
         report(row)
     return row
 
