@@ -17,6 +17,8 @@ from aae.layers import to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder
 
+UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)  # as torch says that a file is no checkpoint
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -34,12 +36,33 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     return torch.load(path, map_location=device, weights_only=True)
 
 
+def resumable(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """What a training goes on from; None where there is none, or it is shrunk or broken: then it begins at epoch 0."""
+    try:
+        state = read(path, device)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except UNREADABLE:
+        return None
+    return state if "optimizers" in state else None
+
+
+def epoch(path: Path) -> int:
+    """Of a checkpoint, whole or shrunk; 0 where there is none or it is broken."""
+    try:
+        return int(torch.load(path, weights_only=True, mmap=True)["epoch"])
+    except UNREADABLE:
+        return 0
+
+
 def shrink(path: Path) -> None:
     """Keeps the averaged encoder and decoder alone: 14 MB instead of about 80. For a trial that will not go on."""
-    if path.exists():
+    try:
         state = torch.load(path, weights_only=True, mmap=True)
-        if "optimizers" in state:
-            save(path, {key: state[key] for key in ("epoch", "x_dim", "averaged")})
+    except UNREADABLE:
+        return
+    if "optimizers" in state:
+        save(path, {key: state[key] for key in ("epoch", "x_dim", "averaged")})
 
 
 def read_config(folder: str | Path) -> TrialConfig:
@@ -65,7 +88,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoen
         state = read(attempt.checkpoint_path, device)
         model = Autoencoder(state["x_dim"], config.model.z_dim, config.model.num_heads, config.model.hidden_dims)
         model.load_state_dict(state["averaged"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         path = attempt.checkpoint_path
         raise ConfigError(f"{path}: broken, no checkpoint of this configuration ({type(error).__name__}); give another trial") from None
     return model.to(device).eval(), config

@@ -140,6 +140,8 @@ class TrialFolder:
             if previous.checkpoint_path.exists():
                 os.link(previous.checkpoint_path, making / "checkpoint.pt")
             write_rows(making / "metrics.jsonl", previous.rows())
+            if (previous.path / "predictions.npy").exists():
+                shutil.copy(previous.path / "predictions.npy", making)
             if previous.samples_path.exists():
                 shutil.copytree(previous.samples_path, making / "samples")
         os.rename(making, target)

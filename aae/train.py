@@ -103,8 +103,9 @@ def train(
     dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     train_split, labelled, validation = (part.to(device) for part in split_labels(config, dataset, folder))
     state = State(config, train_split.images_NX.shape[1], device)
-    if attempt is not None and attempt.checkpoint_path.exists():
-        state.load_state_dict(checkpoint.read(attempt.checkpoint_path, device))
+    saved = None if attempt is None else checkpoint.resumable(attempt.checkpoint_path, device)
+    if attempt is not None and saved is not None and saved["epoch"] <= len(attempt.rows()):  # else rows were lost: from epoch 0
+        state.load_state_dict(saved)
     steps = len(train_split.images_NX) // config.train.batch_size
     rate = rate_multiplier(config.optim.schedule, config.train.epochs, steps)
 

@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
+from aae import checkpoint
 from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning import sweep as tuning_sweep
@@ -169,11 +170,48 @@ def test_a_trial_with_no_epoch_left_is_told_complete_without_a_worker(make_study
     handout = study.next()
     for epoch in range(1, 7):
         handout.attempt.write_row(row(epoch, 0.6 / epoch))
+    checkpoint.save(handout.attempt.checkpoint_path, {"epoch": 6})
     again = make_study(pruner="{kind: NopPruner}")
     assert again.reconcile()["ended"] == 1
     assert again.trial(0).state == TrialState.COMPLETE and again.trial(0).value == pytest.approx(0.1)
     result = json.loads(trial_folder(again.run, 0).result_path.read_text())
     assert (result["state"], result["epochs"]) == ("COMPLETE", 6)
+
+
+def test_a_trial_whose_last_row_came_without_its_checkpoint_is_handed_out_again(make_study):
+    """Told complete it would keep an older epoch's weights, or none, beside the last epoch's value."""
+    study = make_study(pruner="{kind: NopPruner}")
+    handout = study.next()
+    for epoch in range(1, 7):
+        handout.attempt.write_row(row(epoch, 0.6 / epoch))
+    checkpoint.save(handout.attempt.checkpoint_path, {"epoch": 5})
+    again = make_study(pruner="{kind: NopPruner}")
+    assert again.reconcile() == {"told": 6, "ended": 0, "going on": 1}
+    assert again.next().first_epoch == 6 and again.trial(0).state == TrialState.RUNNING
+
+
+def test_a_trial_that_is_told_keeps_one_small_checkpoint_whatever_was_killed(make_study):
+    study = make_study(pruner="{kind: NopPruner}")
+    whole = {"epoch": 1, "x_dim": 2, "averaged": {}, "optimizers": {}}
+    for _ in range(3):
+        attempt = study.next().attempt
+        checkpoint.save(attempt.checkpoint_path, whole)
+        attempt.checkpoint_path.with_name(".checkpoint.pt.1").write_bytes(b"half")
+        study.unfinished.append(0)
+    last = study.next().attempt
+    study.report(0, last.write_row(row(1, 0.5)))
+    study.tell(0, TrialState.PRUNED)
+    assert list(last.path.parent.rglob("*checkpoint.pt*")) == [last.checkpoint_path]
+    assert checkpoint.read(last.checkpoint_path).keys() == {"epoch", "x_dim", "averaged"}
+
+
+def test_a_broken_checkpoint_does_not_stop_its_trial_from_being_told(make_study):
+    study = make_study(pruner="{kind: NopPruner}")
+    handout = study.next()
+    handout.attempt.checkpoint_path.write_bytes(b"torn")
+    study.report(0, handout.attempt.write_row(row(1, 0.5)))
+    study.tell(0, TrialState.FAIL, "why")
+    assert json.loads(handout.folder.result_path.read_text())["reason"] == "why"
 
 
 def test_every_ask_has_a_seed_of_its_own(make_study):

@@ -15,7 +15,7 @@ import aae
 from aae import checkpoint, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
-from aae.runs import Attempt, TrialFolder, read_rows, same_row
+from aae.runs import Attempt, TrialFolder, read_rows, same_row, write_rows
 from aae.schedules import drop_epoch, rate_multiplier
 from aae.train import Diverged, train
 from aae.updates import STREAMS, State
@@ -114,6 +114,26 @@ def test_an_epoch_computed_differently_keeps_its_first_value_and_says_so(tmp_pat
     train(config, reported.append, trial, trial.next_attempt(), dataset)
     assert [row.get("retold", False) for row in trial.rows()] == [False, True, False]
     assert trial.rows()[1]["val/error"] == reported[1]["val/error"] == 0.123
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "torn", "shrunk", "ahead"])
+def test_without_a_checkpoint_to_go_on_from_training_begins_again_and_its_rows_are_compared(tmp_path, dataset, damage):
+    config, trial, reported = tiny_config({"train.epochs": 3}), TrialFolder(tmp_path / "t"), []
+    with pytest.raises(Killed):
+        train(config, killed_after(2), trial, trial.next_attempt(), dataset)
+    attempt, first = trial.last_attempt(), trial.rows()
+    path, content = attempt.checkpoint_path, attempt.checkpoint_path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "shrunk":
+        checkpoint.shrink(path)
+    elif damage == "ahead":  # of the rows, the last of which are lost
+        write_rows(attempt.metrics_path, first[:1])
+    else:
+        path.write_bytes(content[: 0 if damage == "empty" else len(content) // 2])
+    train(config, reported.append, trial, trial.next_attempt(), dataset)
+    assert [row["epoch"] for row in reported] == [1, 2, 3] == [row["epoch"] for row in trial.rows()]
+    assert all(map(same_row, first, trial.rows())) and not any("retold" in row for row in trial.rows())
 
 
 def test_a_finished_training_that_is_handed_out_again_trains_nothing(tmp_path, dataset, monkeypatch):
@@ -422,11 +442,13 @@ def test_the_next_attempt_shares_the_checkpoint_and_copies_the_rows(tmp_path):
     first = trial.next_attempt()
     first.write_row(row_of(1))
     first.checkpoint_path.write_bytes(b"one")
+    (first.path / "predictions.npy").write_bytes(b"npy")
     first.samples_path.mkdir()
     (first.samples_path / "epoch-0001.png").write_bytes(b"png")
     second = trial.next_attempt()
     assert (first.path.name, second.path.name) == ("attempt-0", "attempt-1")
     assert os.path.samefile(first.checkpoint_path, second.checkpoint_path)
+    assert (second.path / "predictions.npy").read_bytes() == b"npy"
     assert second.rows() == [row_of(1)] and (second.samples_path / "epoch-0001.png").read_bytes() == b"png"
     first.write_row(row_of(2))  # a worker believed dead goes on, into its own attempt
     checkpoint.save(first.checkpoint_path, {"epoch": 2})

@@ -232,7 +232,9 @@ class SweepStudy:
         for row in rows:
             if self.report(number, row):
                 return True
-        if rows and rows[-1]["epoch"] >= self.sweep.epochs:
+        attempt = trial_folder(self.run, number).last_attempt()
+        # The row comes before the checkpoint: without that the last epoch is trained again, for its weights.
+        if rows and attempt is not None and rows[-1]["epoch"] == checkpoint.epoch(attempt.checkpoint_path) == self.sweep.epochs:
             self.tell(number, TrialState.COMPLETE)
             return True
         return False
@@ -251,10 +253,13 @@ class SweepStudy:
             "metrics": rows[-1] if rows else {},
         }
         folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(folder.result_path, result)
         attempt = folder.last_attempt()
         if attempt is not None:
             checkpoint.shrink(attempt.checkpoint_path)
+            for earlier in folder.path.glob("attempt-*/*checkpoint.pt*"):  # whole ones, and halves of saves that a kill ended
+                if earlier != attempt.checkpoint_path:
+                    earlier.unlink(missing_ok=True)
+        write_json(folder.result_path, result)  # last: where it is missing, all of this is done again
 
     # ---- after a kill ----
 
