@@ -27,7 +27,7 @@ $(READY): requirements.lock
 	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-sweep: $(READY)  ## a small search over real trainings, ten minutes on two cores
+sweep: $(READY)  ## a small search over real trainings, five minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
 test: $(READY)  ## every test but the slow ones

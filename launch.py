@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from aae.layers import parse_overrides
 
 USAGE = """\
   python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
-  python launch.py sweeps/semi.yaml train.epochs=20           the same with any path of the YAML set
+  python launch.py sweeps/semi.yaml train.epochs=20           the same with paths of study: or trial: set
   python launch.py sweeps/semi.yaml --plan                    what would run, three sampled trials, a forecast
   python launch.py status runs/quick                          where it stands, from another terminal
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
@@ -45,7 +46,12 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 def sweep(arguments: list[str], console: Console) -> int:
     options = parser("", "Ray Tune drives an Optuna search over adversarial autoencoders; one YAML says what to search.")
     options.add_argument("sweep", help="a sweep file, for example sweeps/quick.yaml")
-    options.add_argument("overrides", nargs="*", metavar="path=value", help="set any path of the sweep: study.num_trials=40 model.z_dim=8")
+    options.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="path=value",
+        help="set a path of study: or trial:, as study.num_trials=40 model.z_dim=8; a searched path that is set is searched no longer",
+    )
     options.add_argument("--plan", action="store_true", help="print the resolved sweep, sampled trials and a forecast; start nothing")
     given = options.parse_intermixed_args(arguments)
 
@@ -79,9 +85,11 @@ def sweep(arguments: list[str], console: Console) -> int:
         finish_tracking(sorted(page.parent.glob("*.png")))
     best = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if best:
-        console.print(f"reproduce the best: python launch.py reproduce {study.run}", soft_wrap=True)
+        console.print(f"reproduce the best: python launch.py reproduce {shlex.quote(str(study.run))}", soft_wrap=True)
     if interrupted or len(trials) < checked.study.num_trials:
-        console.print(f"{interrupted} interrupted, {checked.study.num_trials - len(trials)} not asked yet; the same command goes on")
+        console.print(
+            f"{interrupted} interrupted, {max(0, checked.study.num_trials - len(trials))} not asked yet; the same command goes on"
+        )
     return code
 
 
@@ -106,12 +114,11 @@ def reproduce(arguments: list[str], console: Console) -> int:
     options = parser(" reproduce", "Train a trial again from what was recorded, and compare every epoch to the bit.")
     options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
     options.add_argument("--trial", type=int, metavar="N", help="which trial (default: the best)")
-    options.add_argument("--exact", action="store_true", help="demand equal bits on another device or version too")
     given = options.parse_args(arguments)
 
     from aae.tuning.reproduce import reproduce as train_again
 
-    return train_again(given.run, given.trial, given.exact, console)
+    return train_again(given.run, given.trial, console)
 
 
 def confirm(arguments: list[str], console: Console) -> int:

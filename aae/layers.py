@@ -29,6 +29,8 @@ def read_sweep(path: str | Path) -> DictConfig:
         raise ConfigError(f"{path}: no such file; the sweeps that come with the project are sweeps/*.yaml") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a text file; give a sweep in YAML, as sweeps/quick.yaml is") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: a folder; give a sweep file (python launch.py status FOLDER shows a run)") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a sweep file") from None
     try:
@@ -67,12 +69,16 @@ def parse_overrides(items: list[str]) -> dict[str, Any]:
     for item in items:
         key, equals, text = item.partition("=")
         if not equals or not text.strip() or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
-            raise ConfigError(f"{item}: not an override; write path=value, for example train.epochs=5 (null is written null)")
+            raise ConfigError(
+                f"{item}: not an override; write path=value without spaces, for example train.epochs=5 (null is written null)"
+            )
         refuse_unsafe_values(text, key)
         try:
             values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore[index, call-overload]
         except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(f"{item}: the value is not valid YAML: {one_line(error)}") from None
+            raise ConfigError(
+                f"{item}: the value is not valid YAML: {one_line(error)}; quote the whole path=value for your shell"
+            ) from None
         refuse_unsafe_values(values[key], key)
     return values
 

@@ -58,9 +58,10 @@ def read_manifest(run: Path) -> dict[str, Any] | None:
     """What a sweep's folder was made with; None where it is no sweep's. Raises ConfigError where it is broken."""
     made = read_json(run / "manifest.json")
     if made is not None and not (isinstance(made, dict) and made.keys() >= MANIFEST_KEYS):
-        raise ConfigError(
-            f"{run / 'manifest.json'}: broken, it lacks {', '.join(sorted(MANIFEST_KEYS))}; restore it, or name another folder"
-        )
+        if (run / "config.yaml").is_file():
+            raise ConfigError(f"{run}: a single training of aae.train, no sweep; analysis.latents and analysis.generate read it")
+        lacks = ", ".join(sorted(MANIFEST_KEYS - made.keys() if isinstance(made, dict) else MANIFEST_KEYS))
+        raise ConfigError(f"{run / 'manifest.json'}: broken, it lacks {lacks}; restore it, or name another folder")
     return made
 
 

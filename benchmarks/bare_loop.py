@@ -1,6 +1,6 @@
 """The semi-supervised AAE's two updates written plainly, as one would in a notebook: the yardstick for `aae.train`.
 
-    python -m benchmarks.bare_loop [--steps 60] [--repeats 5] [--precision float32 bfloat16]
+    python -m benchmarks.bare_loop [--steps 40] [--repeats 7] [--precision float32 bfloat16]
 
 Times ours and the plain loop in turn, in one process and on one thread, on the same random images, and appends the ratios to
 benchmarks/records.jsonl. Ours runs with all of its logging, averaging and schedule; the plain loop has averaged weights in the
@@ -157,7 +157,7 @@ def ours(images, labelled_images, labels, update, precision):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
     options = parser.parse_args()

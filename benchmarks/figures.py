@@ -6,6 +6,7 @@ docs/figures/search.png     the learning curves of the sweep, records/quick
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def search(records: Path) -> bytes:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     code = 0
     for draw in (training, search):
         try:

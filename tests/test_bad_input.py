@@ -121,7 +121,7 @@ def test_a_file_that_is_no_sweep_is_refused(program, name, workplace, capsys):
 @pytest.mark.parametrize("program", ["launch", "train"])
 def test_a_folder_in_place_of_a_sweep_is_refused(program, workplace, capsys):
     (workplace / "sweeps").mkdir()
-    refused(program, ["sweeps"], ("sweeps: cannot be read", "give a sweep file"), workplace, capsys)
+    refused(program, ["sweeps"], ("sweeps: a folder", "give a sweep file"), workplace, capsys)
     refused(program, ["tiny.npz/sweep.yaml"], ("tiny.npz/sweep.yaml", "give a sweep file"), workplace, capsys)
 
 

@@ -172,7 +172,7 @@ class Sweep:
         """What every trial of the study depends on, as plain data; equal for a study that may be gone on with."""
         study = {item: getattr(self.study, item) for item in ("name", "metric", "direction", "sampler", "pruner") if item not in CHANGEABLE}
         return {
-            "study": study,
+            "study": study | {"baselines": list(self.baselines)},  # their order: trial numbers stand for them
             "trial": flatten(self.fixed),
             "baselines": self.baselines,
             "search_space": self.space.to_yaml(),
@@ -228,7 +228,7 @@ def load_study(block: DictConfig, overrides: dict[str, Any], source: str) -> Stu
 def check_together(sweep: Sweep) -> None:
     """What no block can see alone."""
     if not sweep.space.entries and not sweep.baselines:
-        raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try")
+        raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try (aae.train trains one alone)")
     if sweep.fixed.objective.classification is None and sweep.study.metric == "val/error":
         raise ConfigError("study.metric: got val/error, without classification heads have no class names; add objective.classification")
     if sweep.study.pruner["kind"] != "NopPruner":
@@ -252,7 +252,9 @@ def pruner_notes(sweep: Sweep) -> list[str]:
     first = pruner.get("min_resource", 1) if pruner["kind"] in ("SuccessiveHalvingPruner", "HyperbandPruner") else 1
     if pruner["kind"] == "NopPruner" or first == "auto" or first <= sweep.last_rung:
         return []
-    return [f"the pruner never acts: its first rung is epoch {first}, the last epoch it is asked at is {sweep.last_rung}"]
+    return [
+        f"the pruner never acts: its first rung is epoch {first}, after the last one it is asked at ({sweep.last_rung} of {sweep.epochs})"
+    ]
 
 
 def digest(value: Any) -> str:

@@ -99,6 +99,11 @@ class SweepConsole:
 
     # ---- what is shown ----
 
+    @property
+    def num_trials(self) -> int:
+        """Those already asked, where a later command asks for fewer."""
+        return max(self.study.sweep.study.num_trials, len(self.study.trials()))
+
     def line(self, trial: FrozenTrial) -> str:
         reason = trial.user_attrs.get(REASON)
         why = f" ({reason})" if reason and trial.state == TrialState.FAIL else ""
@@ -110,7 +115,7 @@ class SweepConsole:
         told = sum(trial.state.is_finished() for trial in trials)
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         best = min(complete, key=lambda trial: trial.value or 0.0, default=None)
-        text = f"{told} of {self.study.sweep.study.num_trials} told"
+        text = f"{told} of {self.num_trials} told"
         text += f", best {percent(best.value)} (trial {best.number}{name_of(best)})" if best is not None else ", none complete yet"
         left = self.forecast()
         return f"{text}, about {seconds_text(left)} left" if left else text
@@ -120,7 +125,7 @@ class SweepConsole:
         if not self.seconds:
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
-        return (self.study.sweep.study.num_trials - told) * sum(self.seconds) / len(self.seconds) / self.slots
+        return (self.num_trials - told) * sum(self.seconds) / len(self.seconds) / self.slots
 
     def table(self) -> Group:
         trials = self.study.trials()

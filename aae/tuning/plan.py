@@ -55,7 +55,7 @@ def forecast(sweep: Sweep) -> str:
             )
     cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(), re.MULTILINE)
     if cost:
-        return f"forecast: {cost.group(1)} (from the sweep's header, not measured here)"
+        return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is; not measured here)"
     return "forecast: none is possible yet; no trial of this study has been told and the sweep's header names no cost"
 
 

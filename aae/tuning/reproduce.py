@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from aae import checkpoint, manifest
-from aae.config import ConfigError
+from aae.config import ConfigError, TrialConfig
+from aae.data import Dataset, load_dataset
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
 from aae.tuning.console import percent
@@ -31,7 +32,7 @@ def best_trial(run: Path) -> int:
     return min(complete, key=lambda trial: trial.value or 0.0).number
 
 
-def reproduce(run: Path, number: int | None, exact: bool, console: Console) -> int:
+def reproduce(run: Path, number: int | None, console: Console) -> int:
     """Trains a trial again from its recorded configuration and labels, up to its last recorded epoch. Returns the exit code.
 
     On the same device, versions and code every epoch must be equal to the bit; elsewhere what differs is printed. Raises
@@ -43,13 +44,14 @@ def reproduce(run: Path, number: int | None, exact: bool, console: Console) -> i
     folder = trial_folder(run, number)
     rows = folder.rows()
     if not rows:
-        raise ConfigError(f"{folder.path}: holds no finished epoch; name another trial with --trial")
+        raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
     config = checkpoint.read_config(folder.path)
-    changed = differences(made, manifest.describe([], made["data"]))
+    data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    changed = differences(made, manifest.describe([], data.hashes))
     console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
     if changed:
         console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
-    new, ended = train_again(config, folder, len(rows), console)
+    new, ended = train_again(config, data, folder, len(rows), console)
     wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not row.get("retold") and not same_row(row, again)]
     recorded, again = rows[-1], new[-1] if new else {}
     for key in ("val/error",):
@@ -58,12 +60,12 @@ def reproduce(run: Path, number: int | None, exact: bool, console: Console) -> i
         console.print(f"reproduced: {len(rows)} epochs equal to the bit")
         return 0
     console.print(f"differs from epoch {wrong[0]} on" if wrong else f"it {ended} after {len(new)} of {len(rows)} epochs")
-    if changed and not exact:
+    if changed:
         console.print("not verified: no spread recorded")
     return 1
 
 
-def train_again(config: Any, folder: TrialFolder, num_epochs: int, console: Console) -> tuple[list[Row], str]:
+def train_again(config: TrialConfig, data: Dataset, folder: TrialFolder, num_epochs: int, console: Console) -> tuple[list[Row], str]:
     """(rows, how it ended). In a temporary folder, with the labels that were recorded."""
     new: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary, Progress(console=console, disable=not console.is_terminal) as progress:
@@ -80,7 +82,7 @@ def train_again(config: Any, folder: TrialFolder, num_epochs: int, console: Cons
                 raise Enough
 
         try:
-            train(config, report, again)
+            train(config, report, again, dataset=data)
         except Enough:
             return new, "ended"
         except Diverged as error:
@@ -93,6 +95,7 @@ def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
     pairs = {"device": (recorded["device"], now["device"])}
     pairs |= {name: (recorded["versions"].get(name), now["versions"].get(name)) for name in ("python", "torch", "numpy")}
     lines = [f"{name} was {was}, is {now_is}" for name, (was, now_is) in pairs.items() if was != now_is]
+    lines += [f"{file} has changed" for file, was in recorded["data"].items() if now["data"].get(file) != was]
     was, now_is = recorded["code"]["modules"], now["code"]["modules"]
     modules = sorted(path for path in was.keys() | now_is.keys() if was.get(path) != now_is.get(path) and "tuning" not in path)
     return lines + ([f"changed code: {', '.join(modules)}"] if modules else [])
