@@ -502,3 +502,13 @@ def test_a_reader_that_looks_at_the_lock_does_not_turn_a_driver_away(tmp_path):
     DriverLock(tmp_path)
     with pytest.raises(ConfigError, match="another driver runs this study"):
         DriverLock(tmp_path)
+
+
+def test_baselines_in_another_order_are_another_sweep(tmp_path):
+    """A trial's number says which baseline it is: in another order one would run twice and another never."""
+    prints = []
+    for baselines in ("{a: {model.z_dim: 7}, b: {model.z_dim: 8}}", "{b: {model.z_dim: 8}, a: {model.z_dim: 7}}"):
+        file = tmp_path / "s.yaml"
+        file.write_text(SWEEP.format(num_trials=4, pruner=HALVING, baselines=baselines))
+        prints.append(load_sweep(file, {}).fingerprint())
+    assert prints[0] != prints[1]
