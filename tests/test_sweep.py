@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from aae.runs import read_rows, trial_folder, write_rows
+from aae.tuning.lock import read_tag
 from tests.sweeping import (
     MARK,
     PROJECT,
@@ -77,7 +78,8 @@ def test_a_driver_killed_five_times_loses_no_trial_and_runs_none_twice(folder, t
             wait_for(lambda n=told: (count_rows(run) > 0 and count_told(run) >= n) or driver.poll() is not None, 120, f"{told} trials told")
             time.sleep(moments.uniform(0, 2))
             assert driver.poll() is None, driver.communicate()[0]
-            sessions.append(Path(json.loads((run / ".lock").read_text())["session"]))
+            wait_for(lambda: read_tag(run / ".lock").get("session"), 5, "the session's name")  # a heartbeat may be rewriting it
+            sessions.append(Path(read_tag(run / ".lock")["session"]))
             driver.kill()
     assert count_told(run) < 20
     done = launch(*arguments(folder))
@@ -85,7 +87,7 @@ def test_a_driver_killed_five_times_loses_no_trial_and_runs_none_twice(folder, t
     assert re.search(r"reconciled: \d+ told, \d+ ended, \d+ going on", done.stdout)
     assert_one_truth(run, 20)
     assert {trial.state.name for trial in trials_of(run)} == {"COMPLETE", "PRUNED"}
-    assert not any(marked(f"{tmp_path}-{attempt}") for attempt in range(5)), "a killed driver's Ray is left"
+    wait_for(lambda: not any(marked(f"{tmp_path}-{attempt}") for attempt in range(5)), 60, "nothing of the killed drivers runs")
     assert len(set(sessions)) == 5 and not any(session.exists() for session in sessions)
 
 
