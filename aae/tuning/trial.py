@@ -18,7 +18,7 @@ from aae.runs import Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker, wait_for_runs
 
-LAST_WAIT_S = 5.0  # Ray waits 15 s for it
+LAST_WAIT_S = 12.0  # Ray waits 15 s for it
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no trial's own failure: each one would fail in turn, and be spent
 
 
