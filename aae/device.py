@@ -36,8 +36,8 @@ def steady_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Returns the holes in the heap to the system. Aligned blocks leave holes that glibc does not fill again: without this the joint
-    update in bfloat16, with a checkpoint an epoch, grows to 7 GB (docs/log.md)."""
+    """Returns the holes in the heap to the system. glibc does not fill them again: without this the joint update in bfloat16, with a
+    checkpoint an epoch, grows to 7 GB (docs/log.md)."""
     ask_glibc("malloc_trim", 0)
 
 
