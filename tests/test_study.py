@@ -165,12 +165,16 @@ def test_epochs_that_a_worker_wrote_and_the_study_lacks_are_told_once(make_study
     assert again.next().first_epoch == 3
 
 
-def test_a_trial_with_no_epoch_left_is_told_complete_without_a_worker(make_study):
-    study = make_study(pruner="{kind: NopPruner}")
+def leave_all_rows(study: SweepStudy, checkpoint_epoch: int) -> None:
+    """A worker that wrote every epoch's row, and of its checkpoints this one last, and reported none."""
     handout = study.next()
     for epoch in range(1, 7):
         handout.attempt.write_row(row(epoch, 0.6 / epoch))
-    checkpoint.save(handout.attempt.checkpoint_path, {"epoch": 6})
+    checkpoint.save(handout.attempt.checkpoint_path, {"epoch": checkpoint_epoch})
+
+
+def test_a_trial_with_no_epoch_left_is_told_complete_without_a_worker(make_study):
+    leave_all_rows(make_study(pruner="{kind: NopPruner}"), checkpoint_epoch=6)
     again = make_study(pruner="{kind: NopPruner}")
     assert again.reconcile()["ended"] == 1
     assert again.trial(0).state == TrialState.COMPLETE and again.trial(0).value == pytest.approx(0.1)
@@ -180,11 +184,7 @@ def test_a_trial_with_no_epoch_left_is_told_complete_without_a_worker(make_study
 
 def test_a_trial_whose_last_row_came_without_its_checkpoint_is_handed_out_again(make_study):
     """Told complete it would keep an older epoch's weights, or none, beside the last epoch's value."""
-    study = make_study(pruner="{kind: NopPruner}")
-    handout = study.next()
-    for epoch in range(1, 7):
-        handout.attempt.write_row(row(epoch, 0.6 / epoch))
-    checkpoint.save(handout.attempt.checkpoint_path, {"epoch": 5})
+    leave_all_rows(make_study(pruner="{kind: NopPruner}"), checkpoint_epoch=5)
     again = make_study(pruner="{kind: NopPruner}")
     assert again.reconcile() == {"told": 6, "ended": 0, "going on": 1}
     assert again.next().first_epoch == 6 and again.trial(0).state == TrialState.RUNNING
