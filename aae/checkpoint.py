@@ -86,7 +86,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoen
         raise ConfigError(f"{folder}: holds no checkpoint; train it, or give another trial")
     try:
         state = read(attempt.checkpoint_path, device)
-        model = Autoencoder(state["x_dim"], config.model.z_dim, config.model.num_heads, config.model.hidden_dims)
+        model = Autoencoder(state["x_dim"], **config.model.shape)
         model.load_state_dict(state["averaged"])
     except UNREADABLE as error:
         path = attempt.checkpoint_path

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
-KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10)}
+KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10), "svhn": (73_257, 10)}
 
 
 class ConfigError(ValueError):
@@ -26,9 +26,9 @@ def require(ok: bool, path: str, got: Any, want: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    name: Literal["mnist", "fashion_mnist", "npz"] = "mnist"
+    name: Literal["mnist", "fashion_mnist", "svhn", "npz"] = "mnist"
     folder: str | None = None  # null: the user's cache; for npz: the file itself
-    num_labels: int = 100  # balanced by class, from the training images only; 0 none, -1 all
+    num_labels: int = 0  # balanced by class, from the training images only; 0 none, -1 all
     label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
     num_validation: int = 10_000  # the last images of the training files
 
@@ -40,12 +40,8 @@ class DataConfig:
             require(bool(self.folder), "data.folder", self.folder, "name your .npz file here, data.name=npz reads it")
         else:
             num_images, num_classes = KNOWN_SIZES[self.name]
-            require(
-                self.num_validation < num_images,
-                "data.num_validation",
-                self.num_validation,
-                f"{self.name} has {num_images} images for both",
-            )
+            want = f"{self.name} has {num_images} images for both"
+            require(self.num_validation < num_images, "data.num_validation", self.num_validation, want)
             require(
                 self.num_labels <= 0 or self.num_labels % num_classes == 0,
                 "data.num_labels",
@@ -63,9 +59,11 @@ class DataConfig:
 @dataclass(frozen=True)
 class ModelConfig:
     z_dim: int = 10  # width of the style code
-    num_classes: int = 10  # heads of y
+    num_classes: int = 10  # heads of y; what labels are one-hot over; parts of a prior that has a part a class
     hidden_dims: list[int] = field(default_factory=lambda: [1000, 1000])  # of encoder, decoder and both discriminators
-    class_source: Literal["none", "encoder"] = "encoder"  # who tells the decoder the class
+    encoder: Literal["deterministic", "gaussian"] = "deterministic"  # gaussian: z ~ N(mean, softplus(raw std)^2), reparameterised
+    class_source: Literal["none", "label", "encoder"] = "encoder"  # who tells the decoder the class
+    combine: Literal["concat", "heads"] = "concat"  # the decoder reads [y, z], or W y + z with a row of W a class
     init_std: float | None = 0.01  # weights ~ N(0, init_std^2), biases 0; null: He
     leaky_slope: float = 0.0  # of the discriminators' ReLU
 
@@ -77,18 +75,27 @@ class ModelConfig:
         require(0 <= self.leaky_slope < 1, "model.leaky_slope", self.leaky_slope, "give a number in [0, 1)")
 
     @property
-    def num_heads(self) -> int:
-        """Outputs of the encoder for y: none where the decoder is told no class."""
-        return self.num_classes if self.class_source == "encoder" else 0
+    def shape(self) -> dict[str, Any]:
+        """The arguments of `model.Autoencoder`, but for the number of pixels."""
+        return {
+            "z_dim": self.z_dim,
+            "hidden_dims": self.hidden_dims,
+            "num_heads": self.num_classes if self.class_source == "encoder" else 0,
+            "decoder_classes": self.num_classes if self.class_source != "none" else 0,
+            "sampled": self.encoder == "gaussian",
+            "added_heads": self.combine == "heads",
+        }
 
 
 @dataclass(frozen=True)
 class PriorConfig:
-    kind: Literal["gaussian"] = "gaussian"
-    std: float = 1.0  # of each dimension
+    kind: Literal["gaussian", "mixture", "swiss_roll"] = "gaussian"  # aae/priors.py has their formulas
+    std: float = 1.0  # of each dimension; gaussian alone
 
     def __post_init__(self) -> None:
         require(self.std > 0, "objective.adversarial_z.prior.std", self.std, "give a positive number")
+        fits = self.kind == "gaussian" or self.std == 1
+        require(fits, "objective.adversarial_z.prior.std", self.std, f"{self.kind} has its own spread: leave std out")
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,15 @@ class TermConfig:
 @dataclass(frozen=True)
 class AdversarialZConfig(TermConfig):
     prior: PriorConfig = field(default_factory=PriorConfig)
+    sees_label: bool = False  # the discriminator is told the label, or that there is none; the prior's sample is of that class
+
+
+@dataclass(frozen=True)
+class HeadSeparationConfig(TermConfig):
+    threshold: float = 4.0  # heads nearer than this are pushed apart; in units of z
+
+    def __post_init__(self) -> None:
+        require(self.threshold > 0, "objective.head_separation.threshold", self.threshold, "give a positive distance")
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,7 @@ class ObjectiveConfig:
     adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
     adversarial_y: TermConfig | None = None
     classification: TermConfig | None = None
+    head_separation: HeadSeparationConfig | None = None
 
     def __post_init__(self) -> None:
         for name, term in {item.name: getattr(self, item.name) for item in fields(self)}.items():
@@ -169,16 +186,21 @@ class TrainConfig:
     batch_size: int = 100  # unlabelled images a step
     labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
     input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
+    input_dropout: float = 0.0  # share of pixels set to 0, the rest scaled up to make up for it; training only
     ema_decay: float | None = 0.999  # of the averaged weights; null: they are the plain ones
     seed: int = 0  # initial weights, order of images, noise, prior samples
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device multiplies it natively
     num_threads: int = 1  # of the CPU; part of what makes a run repeatable to the bit
     checkpoint_every: str = "1"  # epochs, or a time such as 30s (then at the next epoch's end)
     sample_every: int = 10  # epochs between pictures, and one set at the end; 0: none
+    parzen_samples: int = 0  # of the Parzen estimate of the likelihood after each epoch (paper: 10000); 0: none
 
     def __post_init__(self) -> None:
-        for name, low in {"epochs": 1, "batch_size": 1, "labelled_batch_size": 1, "seed": 0, "num_threads": 1, "sample_every": 0}.items():
+        for name, low in {"epochs": 1, "batch_size": 1, "labelled_batch_size": 1, "seed": 0, "num_threads": 1}.items():
             require(getattr(self, name) >= low, f"train.{name}", getattr(self, name), f"give a whole number of at least {low}")
+        for name in ("sample_every", "parzen_samples"):
+            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "give a whole number, or 0 for none")
+        require(0 <= self.input_dropout < 1, "train.input_dropout", self.input_dropout, "give a share in [0, 1)")
         require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
         require(self.ema_decay is None or 0 < self.ema_decay < 1, "train.ema_decay", self.ema_decay, "give a number in (0, 1), or null")
         require(
@@ -200,7 +222,22 @@ class TrialConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        self._check_switches()
         data, model, objective, train = self.data, self.model, self.objective, self.train
+        if objective.classification is not None and data.num_labels > 0:
+            want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
+            require(train.labelled_batch_size <= data.num_labels, "train.labelled_batch_size", train.labelled_batch_size, want)
+        if data.name in KNOWN_SIZES:
+            num_images, num_classes = KNOWN_SIZES[data.name]
+            num_train = num_images - data.num_validation
+            require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
+            fits = not data.num_labels or model.num_classes == num_classes
+            require(fits, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes")
+
+    def _check_switches(self) -> None:
+        """Switches that exclude each other, each with the way out: a mode is a set of switches, and nothing else says which."""
+        data, model, objective = self.data, self.model, self.objective
+        adversarial_z, prior = objective.adversarial_z, objective.adversarial_z.prior
         for name in ("adversarial_y", "classification"):
             if getattr(objective, name) is not None and model.class_source != "encoder":
                 raise ConfigError(
@@ -209,24 +246,28 @@ class TrialConfig:
                 )
         if objective.classification is not None:
             require(data.num_labels != 0, "objective.classification", "data.num_labels=0", "give labels, or objective.classification=null")
-            if data.num_labels > 0:
-                require(
-                    train.labelled_batch_size <= data.num_labels,
-                    "train.labelled_batch_size",
-                    train.labelled_batch_size,
-                    f"there are {data.num_labels} labels (data.num_labels): give at most that",
-                )
-        if data.name in KNOWN_SIZES:
-            num_images, num_classes = KNOWN_SIZES[data.name]
-            num_train = num_images - data.num_validation
-            require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
-            if objective.classification is not None:
-                require(
-                    model.num_classes == num_classes,
-                    "model.num_classes",
-                    model.num_classes,
-                    f"{data.name} has {num_classes} labelled classes",
-                )
+        if adversarial_z.sees_label:
+            path = "objective.adversarial_z.sees_label"
+            require(data.num_labels != 0, path, "data.num_labels=0", f"give labels, or {path}=false")
+        if model.class_source == "label":
+            want = "the decoder is told every image's label: give -1, all of them, or infer the class with model.class_source=encoder"
+            require(data.num_labels == -1, "data.num_labels", data.num_labels, want)
+        reads = objective.classification is not None or adversarial_z.sees_label or model.class_source == "label"
+        want = "nothing reads labels here: turn objective.classification or objective.adversarial_z.sees_label on, or give 0"
+        require(data.num_labels == 0 or reads, "data.num_labels", data.num_labels, want)
+        if model.combine == "heads" and model.class_source == "none":
+            raise ConfigError(
+                "model.combine: got heads without a class; W y + z needs y: set model.class_source=encoder, or combine=concat"
+            )
+        if objective.head_separation is not None and model.combine != "heads":
+            raise ConfigError(
+                "objective.head_separation: got model.combine=concat, which has no heads to keep apart; "
+                "set model.combine=heads, or objective.head_separation=null"
+            )
+        if prior.kind == "mixture":
+            require(model.z_dim % 2 == 0, "model.z_dim", model.z_dim, "the mixture lives in pairs of dimensions: give an even number")
+        if prior.kind == "swiss_roll":
+            require(model.z_dim == 2, "model.z_dim", model.z_dim, "the swiss roll is a curve in a plane: give 2")
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

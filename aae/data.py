@@ -22,6 +22,8 @@ from aae.download import IDX_FILES, DataError, fetch_idx
 
 __all__ = ["DataError", "Dataset", "Split", "draw_labels", "epoch_indices", "labelled_indices", "load_dataset"]
 
+KNOWN_SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "svhn": (3, 32, 32)}  # (C, H, W), known before they are loaded
+
 
 @dataclass(frozen=True)
 class Split:

@@ -1,7 +1,8 @@
 """The losses as pure functions of tensors. Each says its sign, its reduction and its unit."""
 
-# B batch, L labelled batch, X pixels, K classes
+# B batch, L labelled batch, X pixels, Z style dim, K classes, P pairs of classes
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,3 +27,12 @@ def generator(fake_B: Tensor) -> Tensor:
 def classification(logits_LK: Tensor, label_L: Tensor) -> Tensor:
     """Cross-entropy of logits (no softmax before it), mean over L, in nats."""
     return F.cross_entropy(logits_LK.float(), label_L)
+
+
+def head_separation(heads_KZ: Tensor, threshold: float) -> Tensor:
+    """Half the squared distance that a pair of heads lacks to `threshold`, summed over pairs; 0 = all are far enough apart.
+
+    The paper asks for heads pushed apart when they are nearer than a threshold (section 7); the squared hinge is our choice."""
+    first_P, second_P = torch.triu_indices(len(heads_KZ), len(heads_KZ), offset=1, device=heads_KZ.device)
+    apart_P = torch.linalg.vector_norm(heads_KZ[first_P] - heads_KZ[second_P], dim=-1)
+    return 0.5 * F.relu(threshold - apart_P).square().sum()

@@ -1,30 +1,51 @@
 """What is measured after an epoch, on validation images without noise, in float32. Each metric once, with its unit.
 
-val/error           fraction of images whose most likely class is not their label, averaged (EMA) weights
-val/error_plain     the same of the weights as they are
-val/reconstruction  half the squared distance, summed over pixels, mean over images (averaged weights, as all below)
-val/prior_mismatch  KL, in nats, of the normal fitted to the codes z to the prior; healthy < 0.2
-val/z_min_eigenvalue  smallest eigenvalue of the codes' covariance, in units of the prior's variance; < 0.05 is a collapse
-val/class_from_z    fraction of images whose class a quadratic discriminant reads from z; < 0.2: z carries style only
-val/class_kl        KL, in nats, of the mean q(y) to uniform; healthy < 0.01
-val/class_entropy   mean entropy of q(y | x), in nats; healthy < 0.1
-val/class_count     exp of the entropy of the most likely classes' counts; healthy >= 9.5 of 10
+val/error             fraction of images whose most likely class is not their label, averaged (EMA) weights
+val/error_plain       the same of the weights as they are
+val/cluster_error     without labels in training: each cluster takes the label of the image that is surest of it (Makhzani et
+                      al. 2015, section 6), fraction of images whose cluster has another label than they
+val/cluster_error_majority  the same where a cluster takes the label of most of its images
+val/component_error   fraction of images whose code is nearest to another class's part of the prior
+val/component_error_of_prior  the same of the prior's own samples: what a perfect match still gets wrong
+val/knn_error         fraction of the second half of the images whose label is not that of most of their NEIGHBOURS nearest in
+                      the first half, in the code W y + z
+val/parzen_nll        minus the mean log-likelihood of an image under a Parzen window over samples, in nats (`parzen`)
+val/parzen_std        the window's width that was chosen, in pixels
+val/reconstruction    half the squared distance, summed over pixels, mean over images (averaged weights, as all but error_plain)
+val/prior_mismatch    Gaussian prior: KL, in nats, of the normal fitted to the codes z to the prior; healthy < 0.2
+                      other priors: energy distance of the codes to fresh samples of the prior, in units of z
+val/prior_mismatch_of_prior  other priors: the same of two fresh samples of the prior
+val/z_min_eigenvalue  smallest eigenvalue of the codes' covariance, in units of a Gaussian prior's variance; < 0.05 is a collapse
+val/class_from_z      fraction of images whose class a quadratic discriminant reads from z; < 0.2: z carries style only
+val/class_kl          KL, in nats, of the mean q(y) to uniform; healthy < 0.01
+val/class_entropy     mean entropy of q(y | x), in nats; healthy < 0.1
+val/class_count       exp of the entropy of the most likely classes' counts; healthy >= 9.5 of 10, of clusters >= 0.8 K
+
+A sampled encoder's codes are drawn with a noise of their own, the same at every evaluation.
 """
 
-# N images, X pixels, Z style dim, K classes
+# N images, M samples or images beside them, X pixels, Z style dim, K classes
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from aae import losses
+from aae.config import TrialConfig
 from aae.data import Split
 from aae.model import Autoencoder, Encoder
+from aae.priors import NEAREST_PART, SAMPLE_PRIOR, sample_categorical, unlabelled
 from aae.runs import Row
+
+CHUNK = 2000  # images that pass the networks at once
+NEIGHBOURS = 5  # that vote in val/knn_error
+ENERGY_CODES = 4000  # of the energy distance, whose cost grows with their square
+PARZEN_IMAGES = 2000  # of validation: every other one chooses the width, the rest are scored
+PARZEN_STDS = tuple(0.1 + 0.02 * step for step in range(21))  # 0.1 to 0.5
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -32,9 +53,9 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 255
 
 
-def chunks(split: Split, size: int = 2000) -> Iterator[Tensor]:
+def chunks(split: Split) -> Iterator[Tensor]:
     """All images, the last partial batch included."""
-    for images in split.images_NX.split(size):
+    for images in split.images_NX.split(CHUNK):
         yield to_pixels(images)
 
 
@@ -44,22 +65,102 @@ def class_logits(encoder: Encoder, split: Split) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: Autoencoder, split: Split, prior_std: float) -> tuple[Row, Tensor]:
-    """(metrics of the averaged weights, predicted classes N). Reads the validation split, whatever is given as such."""
-    logits, codes, squared = [], [], torch.zeros((), device=split.images_NX.device)
-    for x_BX in chunks(split):
-        logits_BK, z_BZ = model.encoder(x_BX)
-        squared += losses.reconstruction(model.decoder(logits_BK.softmax(dim=-1), z_BZ), x_BX) * len(x_BX)
-        logits.append(logits_BK)
-        codes.append(z_BZ)
-    logits_NK, z_NZ = torch.cat(logits), torch.cat(codes)
-    metrics: Row = {"val/reconstruction": float(squared) / len(z_NZ)}
-    prediction_N = torch.zeros(len(z_NZ), dtype=torch.long)
-    if logits_NK.shape[1]:
+def encode(model: Autoencoder, split: Split) -> tuple[Tensor, Tensor, Tensor]:
+    """(logits_NK, y_NK as the decoder is told it, z_NZ)."""
+    generator, encoder, codes = torch.Generator().manual_seed(0), model.encoder, []
+    for x_BX, label_B in zip(chunks(split), split.label_N.split(CHUNK), strict=True):
+        noise_BZ = torch.randn(len(x_BX), encoder.z_dim, generator=generator).to(x_BX.device) if encoder.sampled else None
+        logits_BK, z_BZ = encoder(x_BX, noise_BZ)
+        codes.append((logits_BK, model.class_code(logits_BK, label_B), z_BZ))
+    logits_NK, y_NK, z_NZ = (torch.cat(parts) for parts in zip(*codes, strict=True))
+    return logits_NK, y_NK, z_NZ
+
+
+@torch.no_grad()
+def evaluate(model: Autoencoder, split: Split, config: TrialConfig) -> tuple[Row, Tensor]:
+    """(metrics of the averaged weights, predicted labels N). Reads the validation split, whatever is given as such."""
+    logits_NK, y_NK, z_NZ = encode(model, split)
+    squared = torch.zeros((), device=z_NZ.device)
+    for x_BX, y_BK, z_BZ in zip(chunks(split), y_NK.split(CHUNK), z_NZ.split(CHUNK), strict=True):
+        squared += losses.reconstruction(model.decoder(y_BK, z_BZ), x_BX) * len(x_BX)
+    label_N, row, prediction_N = split.label_N, Row(), torch.zeros(len(z_NZ), dtype=torch.long)
+    if config.objective.classification is not None:
         prediction_N = logits_NK.argmax(dim=-1)
-        metrics = {"val/error": error(logits_NK, split.label_N)} | metrics | class_monitors(logits_NK.softmax(dim=-1))
-    metrics |= style_monitors(z_NZ / prior_std, split.label_N)
-    return metrics, prediction_N
+        row["val/error"] = error(logits_NK, label_N)
+    elif model.encoder.num_heads:
+        of_exemplar_K, of_majority_K = cluster_labels(logits_NK, label_N)
+        prediction_N = of_exemplar_K[logits_NK.argmax(dim=-1)]
+        row["val/cluster_error"] = float((prediction_N != label_N).double().mean())
+        row["val/cluster_error_majority"] = float((of_majority_K[logits_NK.argmax(dim=-1)] != label_N).double().mean())
+    row["val/reconstruction"] = float(squared) / len(z_NZ)
+    if model.encoder.num_heads:
+        row |= class_monitors(y_NK)
+    row |= style_monitors(z_NZ, label_N, config)
+    if config.model.combine == "heads":
+        row["val/knn_error"] = neighbour_error(model.decoder.code(y_NK, z_NZ), label_N)
+    if config.train.parzen_samples:
+        samples_MX = new_images(model, config, config.train.parzen_samples, torch.Generator().manual_seed(0))
+        images_NX = to_pixels(split.images_NX[:PARZEN_IMAGES])
+        log_likelihood_N, std = parzen(samples_MX, images_NX[::2], images_NX[1::2])
+        row |= {"val/parzen_nll": -float(log_likelihood_N.mean()), "val/parzen_std": std}
+    return row, prediction_N
+
+
+def cluster_labels(logits_NK: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+    """(label of each cluster's surest image K, label of most of its images K).
+
+    Sure is ranked by log-odds, since probabilities saturate to 1 in float32. A cluster without images takes its exemplar's label."""
+    num_heads, num_labels = logits_NK.shape[1], int(label_N.max()) + 1
+    of_exemplar_K = label_N[log_odds(logits_NK).argmax(dim=0)]
+    pairs_N = logits_NK.argmax(dim=-1) * num_labels + label_N
+    counts_KL = torch.bincount(pairs_N, minlength=num_heads * num_labels).reshape(num_heads, num_labels)
+    return of_exemplar_K, torch.where(counts_KL.sum(dim=-1) > 0, counts_KL.argmax(dim=-1), of_exemplar_K)
+
+
+def log_odds(logits_NK: Tensor) -> Tensor:
+    """log q(y = k | x) - log q(y != k | x), in nats: in the order of the probability, and it does not saturate."""
+    others_KK = ~torch.eye(logits_NK.shape[1], dtype=torch.bool, device=logits_NK.device)
+    return logits_NK - torch.stack([logits_NK[:, others_K].logsumexp(dim=-1) for others_K in others_KK], dim=1)
+
+
+def neighbour_error(code_NZ: Tensor, label_N: Tensor) -> float:
+    """k-nearest-neighbour error, a fraction: the first half of the codes votes on the second, k = NEIGHBOURS."""
+    half = len(code_NZ) // 2
+    nearest_MN = torch.cdist(code_NZ[half:], code_NZ[:half]).topk(min(NEIGHBOURS, half), largest=False).indices
+    return float((label_N[:half][nearest_MN].mode(dim=-1).values != label_N[half:]).double().mean())
+
+
+@torch.no_grad()
+def new_images(
+    model: Autoencoder, config: TrialConfig, num: int, generator: torch.Generator, label: int | None = None, component: int | None = None
+) -> Tensor:
+    """pixels_NX in [0, 1]: z from the prior, all of it or the part `component`; y uniform over the classes, or all `label`."""
+    device, prior, num_classes = next(model.parameters()).device, config.objective.adversarial_z.prior, model.decoder.num_classes
+    part_N = unlabelled(num) if component is None else torch.full((num,), component)
+    z_NZ = SAMPLE_PRIOR[prior.kind](part_N, config.model.z_dim, config.model.num_classes, prior.std, generator)
+    y_NK = torch.zeros(num, 0)
+    if num_classes:
+        y_NK = sample_categorical(num, num_classes, generator) if label is None else torch.eye(num_classes)[label].expand(num, -1)
+    pairs = zip(y_NK.to(device).split(CHUNK), z_NZ.to(device).split(CHUNK), strict=True)
+    return torch.cat([model.decoder(y_BK, z_BZ) for y_BK, z_BZ in pairs])
+
+
+def parzen(samples_MX: Tensor, choosing_NX: Tensor, images_NX: Tensor) -> tuple[Tensor, float]:
+    """(log-likelihood of each of `images_NX`, in nats, the window's std). A normal of that std around each sample, the mean over
+    samples: Breuleux et al. 2011, as in Goodfellow et al. 2014. The std of PARZEN_STDS is that under which `choosing_NX`, which are
+    other images, are most likely. Pixels in [0, 1]. A crude estimate in 784 dimensions: it rewards memory, and grows with samples."""
+
+    def log_likelihood(images: Tensor, stds: Sequence[float]) -> Tensor:
+        """One row a std."""
+        log_p = []
+        for x_BX in images.split(500):
+            squared_BM = torch.cdist(x_BX, samples_MX).square()
+            norm = [math.log(len(samples_MX)) + 0.5 * x_BX.shape[1] * math.log(2 * math.pi * std**2) for std in stds]
+            log_p.append(torch.stack([(squared_BM * (-0.5 / std**2)).logsumexp(dim=-1) - n for std, n in zip(stds, norm, strict=True)]))
+        return torch.cat(log_p, dim=1)
+
+    std = PARZEN_STDS[int(log_likelihood(choosing_NX, PARZEN_STDS).mean(dim=1).argmax())]
+    return log_likelihood(images_NX, [std])[0], std
 
 
 def error(logits_NK: Tensor, label_N: Tensor) -> float:
@@ -78,18 +179,37 @@ def class_monitors(y_NK: Tensor) -> Row:
     }
 
 
-def style_monitors(z_NZ: Tensor, label_N: Tensor) -> Row:
-    """Of codes in units of the prior's std. On the CPU in float64: a small matrix, and the same answer everywhere."""
-    z, label = z_NZ.double().cpu(), label_N.cpu()
+def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
+    """Of the codes against their prior. Small matrices on the CPU in float64: the same answer everywhere."""
+    prior = config.objective.adversarial_z.prior
+    z, label = z_NZ.double().cpu() / prior.std, label_N.cpu()
     covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
     eigenvalues = torch.linalg.eigvalsh(covariance)
-    floor = eigenvalues.clamp(min=1e-12)
-    kl = 0.5 * (eigenvalues.sum() + z.mean(dim=0).square().sum() - z.shape[1] - floor.log().sum())
-    return {
-        "val/prior_mismatch": float(kl),
-        "val/z_min_eigenvalue": float(eigenvalues[0]),
-        "val/class_from_z": quadratic_discriminant_accuracy(z, label),
-    }
+    row: Row = {"val/z_min_eigenvalue": float(eigenvalues[0]), "val/class_from_z": quadratic_discriminant_accuracy(z, label)}
+    if prior.kind == "gaussian":
+        floor = eigenvalues.clamp(min=1e-12)
+        kl = 0.5 * (eigenvalues.sum() + z.mean(dim=0).square().sum() - z.shape[1] - floor.log().sum())
+        return {"val/prior_mismatch": float(kl)} | row
+    # Samples of a generator of their own, the same at every evaluation, as many as there are codes.
+    generator, num_classes = torch.Generator().manual_seed(0), config.model.num_classes
+    shown = z_NZ[:ENERGY_CODES].cpu()
+    first, second = (
+        SAMPLE_PRIOR[prior.kind](unlabelled(len(shown)), config.model.z_dim, num_classes, prior.std, generator) for _ in range(2)
+    )
+    row |= {"val/prior_mismatch": energy_distance(shown, first), "val/prior_mismatch_of_prior": energy_distance(second, first)}
+    if config.objective.adversarial_z.sees_label:
+        nearest = NEAREST_PART[prior.kind]
+        own = SAMPLE_PRIOR[prior.kind](label, config.model.z_dim, num_classes, prior.std, generator)
+        row["val/component_error"] = float((nearest(z_NZ.cpu(), num_classes) != label).double().mean())
+        row["val/component_error_of_prior"] = float((nearest(own, num_classes) != label).double().mean())
+    return row
+
+
+def energy_distance(a_NZ: Tensor, b_MZ: Tensor) -> float:
+    """2 E|a - b| - E|a - a'| - E|b - b'| over all pairs, in units of z: at least 0, and of the order of E|a - a'| (1/N + 1/M) for two
+    samples of one distribution (Szekely and Rizzo 2013)."""
+    across, within_a, within_b = (torch.cdist(x, y).double().mean() for x, y in ((a_NZ, b_MZ), (a_NZ, a_NZ), (b_MZ, b_MZ)))
+    return float(2 * across - within_a - within_b)
 
 
 def quadratic_discriminant_accuracy(z_NZ: Tensor, label_N: Tensor) -> float:

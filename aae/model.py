@@ -3,9 +3,11 @@
 # B batch, X pixels, Z style dim, K classes
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def mlp(in_dim: int, hidden_dims: Sequence[int], leaky_slope: float = 0.0) -> nn.Sequential:
@@ -18,29 +20,47 @@ def mlp(in_dim: int, hidden_dims: Sequence[int], leaky_slope: float = 0.0) -> nn
 
 
 class Encoder(nn.Module):
-    """x_BX -> (logits_BK, z_BZ): one trunk, a linear head for the class (absent when num_classes is 0) and one for the style."""
+    """x_BX -> (logits_BK, z_BZ): one trunk, a linear head for the class (absent when num_heads is 0) and one for the style.
 
-    def __init__(self, x_dim: int, hidden_dims: Sequence[int], num_classes: int, z_dim: int):
+    A sampled encoder has a head for the style's spread too: z = mean + softplus(raw) * noise_BZ, or the mean without noise."""
+
+    def __init__(self, x_dim: int, hidden_dims: Sequence[int], num_heads: int, z_dim: int, sampled: bool):
         super().__init__()
         self.trunk = mlp(x_dim, hidden_dims)
-        self.heads = nn.Linear(hidden_dims[-1], num_classes + z_dim)
-        self.num_classes = num_classes
+        self.heads = nn.Linear(hidden_dims[-1], num_heads + z_dim * (2 if sampled else 1))
+        self.num_heads, self.z_dim, self.sampled = num_heads, z_dim, sampled
 
-    def forward(self, x_BX: Tensor) -> tuple[Tensor, Tensor]:
-        both = self.heads(self.trunk(x_BX)).float()
-        return both[:, : self.num_classes], both[:, self.num_classes :]
+    def forward(self, x_BX: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        logits_BK, z_BZ, *raw = (
+            self.heads(self.trunk(x_BX)).float().split([self.num_heads, self.z_dim] + [self.z_dim] * self.sampled, dim=-1)
+        )
+        return logits_BK, z_BZ if noise_BZ is None or not raw else z_BZ + F.softplus(raw[0]) * noise_BZ
 
 
 class Decoder(nn.Module):
-    """(y_BK, z_BZ) -> pixels_BX in (0, 1). y is a probability vector or one-hot, never logits."""
+    """(y_BK, z_BZ) -> pixels_BX in (0, 1). y is a probability vector or one-hot, never logits.
 
-    def __init__(self, num_classes: int, z_dim: int, hidden_dims: Sequence[int], x_dim: int):
+    It reads [y, z]; or, with added heads, the one code W y + z, in which each class has a place of its own."""
+
+    def __init__(self, num_classes: int, z_dim: int, hidden_dims: Sequence[int], x_dim: int, added_heads: bool):
         super().__init__()
-        self.trunk = mlp(num_classes + z_dim, hidden_dims)
+        self.heads = nn.Linear(num_classes, z_dim, bias=False) if added_heads else None
+        self.trunk = mlp(z_dim if added_heads else num_classes + z_dim, hidden_dims)
         self.pixels = nn.Linear(hidden_dims[-1], x_dim)
+        self.num_classes = num_classes
+
+    @property
+    def heads_KZ(self) -> Tensor:
+        """The place of each class in the code; added heads alone have one."""
+        assert self.heads is not None
+        return self.heads.weight.T
+
+    def code(self, y_BK: Tensor, z_BZ: Tensor) -> Tensor:
+        """What the decoder reads: [y, z], or W y + z."""
+        return torch.cat([y_BK, z_BZ], dim=-1) if self.heads is None else self.heads(y_BK).float() + z_BZ
 
     def forward(self, y_BK: Tensor, z_BZ: Tensor) -> Tensor:
-        return torch.sigmoid(self.pixels(self.trunk(torch.cat([y_BK, z_BZ], dim=-1))).float())
+        return torch.sigmoid(self.pixels(self.trunk(self.code(y_BK, z_BZ))).float())
 
 
 class Discriminator(nn.Module):
@@ -56,16 +76,33 @@ class Discriminator(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """What is left when training is over: `encoder(x_BX) -> (logits_BK, z_BZ)` and `decoder(y_BK, z_BZ) -> pixels_BX`."""
+    """What is left when training is over: `encoder(x_BX) -> (logits_BK, z_BZ)` and `decoder(y_BK, z_BZ) -> pixels_BX`.
 
-    def __init__(self, x_dim: int, z_dim: int, num_classes: int, hidden_dims: Sequence[int]):
+    `num_heads` classes are inferred and `decoder_classes` told to the decoder; 0 where there are none."""
+
+    def __init__(
+        self,
+        x_dim: int,
+        z_dim: int,
+        hidden_dims: Sequence[int],
+        num_heads: int = 0,
+        decoder_classes: int = 0,
+        sampled: bool = False,
+        added_heads: bool = False,
+    ):
         super().__init__()
-        self.encoder = Encoder(x_dim, hidden_dims, num_classes, z_dim)
-        self.decoder = Decoder(num_classes, z_dim, hidden_dims, x_dim)
+        self.encoder = Encoder(x_dim, hidden_dims, num_heads, z_dim, sampled)
+        self.decoder = Decoder(decoder_classes, z_dim, hidden_dims, x_dim, added_heads)
+
+    def class_code(self, logits_BK: Tensor, label_B: Tensor) -> Tensor:
+        """y_BK as the decoder is told it: the inferred probabilities, else the one-hot label, else nothing (B, 0)."""
+        if self.decoder.num_classes > logits_BK.shape[1]:
+            return F.one_hot(label_B, self.decoder.num_classes).float()
+        return logits_BK.softmax(dim=-1)
 
 
-class AAE(nn.Module):
-    """An adversarial autoencoder. `num_classes` 0: no inferred class, and no `disc_y`.
+class AAE(Autoencoder):
+    """An autoencoder with its discriminators. `label_classes`: how wide a label `disc_z` is shown beside z, 0 for none.
 
     Weights are drawn from `generator` as N(0, init_std^2), or by He's rule when init_std is None; biases start at 0."""
 
@@ -73,19 +110,20 @@ class AAE(nn.Module):
         self,
         x_dim: int,
         z_dim: int,
-        num_classes: int,
         hidden_dims: Sequence[int],
+        *,
         init_std: float | None,
         leaky_slope: float,
         generator: torch.Generator,
+        label_classes: int = 0,
+        num_heads: int = 0,
+        **shape: Any,
     ):
-        super().__init__()
-        self.encoder = Encoder(x_dim, hidden_dims, num_classes, z_dim)
-        self.decoder = Decoder(num_classes, z_dim, hidden_dims, x_dim)
-        self.disc_z = Discriminator(z_dim, hidden_dims, leaky_slope)
-        self.disc_y = Discriminator(num_classes, hidden_dims, leaky_slope) if num_classes else None
+        super().__init__(x_dim, z_dim, hidden_dims, num_heads, **shape)
+        self.disc_z = Discriminator(z_dim + label_classes, hidden_dims, leaky_slope)
+        self.disc_y = Discriminator(num_heads, hidden_dims, leaky_slope) if num_heads else None
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 std = init_std if init_std is not None else (2 / module.in_features) ** 0.5
                 nn.init.normal_(module.weight, std=std, generator=generator)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias) if module.bias is not None else None

@@ -27,21 +27,28 @@ class Batch:
 
     x_BX: Tensor
     noisy_BX: Tensor
+    label_B: Tensor  # -1 where there is no label: read by a discriminator or a decoder that is told it
     noisy_LX: Tensor  # labelled images, from a stream of their own: read by classification alone
     label_L: Tensor
 
 
 class Codes:
-    """What the encoder makes of a batch, computed at the first reading: a phase pays only for what it reads."""
+    """What the encoder makes of a batch, computed at the first reading: a phase pays only for what it reads.
 
-    def __init__(self, model: AAE, batch: Batch, with_graph: bool = True):
-        self._model, self._batch, self._with_graph = model, batch, with_graph
+    `generator` draws the style's noise where the encoder is sampled."""
+
+    def __init__(self, model: AAE, batch: Batch, generator: torch.Generator, with_graph: bool = True):
+        self._model, self._batch, self._generator, self._with_graph = model, batch, generator, with_graph
 
     @cached_property
     def _unlabelled(self) -> tuple[Tensor, Tensor]:
+        encoder, noise_BZ = self._model.encoder, None
+        if encoder.sampled:
+            shape = (len(self._batch.noisy_BX), encoder.z_dim)
+            noise_BZ = torch.randn(shape, generator=self._generator, device=self._generator.device)
         with torch.set_grad_enabled(self._with_graph):
-            logits_BK, z_BZ = self._model.encoder(self._batch.noisy_BX)
-            return logits_BK.softmax(dim=-1), z_BZ
+            logits_BK, z_BZ = encoder(self._batch.noisy_BX, noise_BZ)
+            return self._model.class_code(logits_BK, self._batch.label_B), z_BZ
 
     @property
     def y_BK(self) -> Tensor:
@@ -58,7 +65,7 @@ class Codes:
 
     def detached(self) -> Codes:
         """The same unlabelled codes without their graph, for the discriminators."""
-        codes = Codes(self._model, self._batch, with_graph=False)
+        codes = Codes(self._model, self._batch, self._generator, with_graph=False)
         codes.__dict__["_unlabelled"] = tuple(code.detach() for code in self._unlabelled)
         return codes
 
@@ -102,14 +109,22 @@ class PhaseLosses:
 def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
     """The phases that have terms, in the order of a step."""
     objective, z_dim, num_classes = config.objective, config.model.z_dim, config.model.num_classes
-    prior = objective.adversarial_z.prior
+    prior, sees_label = objective.adversarial_z.prior, objective.adversarial_z.sees_label
+
+    def with_label(z_BZ: Tensor, batch: Batch) -> Tensor:
+        """[z, one-hot label], its last column "unlabelled", where the discriminator sees labels; else z."""
+        if not sees_label:
+            return z_BZ
+        label_B = batch.label_B.where(batch.label_B >= 0, num_classes)
+        return torch.cat([z_BZ, torch.nn.functional.one_hot(label_B, num_classes + 1)], dim=-1)
 
     def reconstruction(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ), batch.x_BX)
 
     def discriminator_z(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
-        real_BZ = SAMPLE_PRIOR[prior.kind](len(batch.x_BX), z_dim, prior.std, generator)
-        return discriminate(model.disc_z, real_BZ, codes.z_BZ)
+        label_B = batch.label_B if sees_label else torch.full_like(batch.label_B, -1)
+        real_BZ = SAMPLE_PRIOR[prior.kind](label_B, z_dim, num_classes, prior.std, generator)
+        return discriminate(model.disc_z, with_label(real_BZ, batch), with_label(codes.z_BZ, batch))
 
     def discriminator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         assert model.disc_y is not None
@@ -120,7 +135,7 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         return losses.discriminator(both[: len(real)], both[len(real) :])
 
     def generator_z(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
-        return losses.generator(model.disc_z(codes.z_BZ))
+        return losses.generator(model.disc_z(with_label(codes.z_BZ, batch)))
 
     def generator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         assert model.disc_y is not None
@@ -128,6 +143,10 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
 
     def classification(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         return losses.classification(codes.logits_LK, batch.label_L)
+
+    def head_separation(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+        assert objective.head_separation is not None
+        return losses.head_separation(model.decoder.heads_KZ, objective.head_separation.threshold)
 
     def term(name: str, block: Any, loss: Loss, weight: float | None = None) -> tuple[Term, ...]:
         """No term where the block is off."""
@@ -139,7 +158,12 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
     if adversarial_y is not None and model.disc_y is not None:
         discriminators += tuple(model.disc_y.parameters())
     phases = [
-        Phase("reconstruction", encoder + decoder, term("reconstruction", objective.reconstruction, reconstruction)),
+        Phase(
+            "reconstruction",
+            encoder + decoder,
+            term("reconstruction", objective.reconstruction, reconstruction)
+            + term("head_separation", objective.head_separation, head_separation),
+        ),
         # The discriminators' speed is their rate: the weights are the generator's alone.
         Phase(
             "discriminator",

@@ -23,15 +23,28 @@ def image_grid(path: Path, pixels_NX: np.ndarray, image_shape: tuple[int, int, i
     return path
 
 
-def latent_scatter(path: Path, points_N2: np.ndarray, label_N: np.ndarray, title: str, axes: Sequence[str] = ("", "")) -> Path:
-    """Codes coloured by class, with a legend; equal axes, so that a round prior looks round."""
+def latent_scatter(
+    path: Path,
+    points_N2: np.ndarray,
+    label_N: np.ndarray,
+    title: str,
+    axes: Sequence[str] = ("", ""),
+    behind_M2: np.ndarray | None = None,
+    marks_K2: np.ndarray | None = None,
+) -> Path:
+    """Codes coloured by class, with a legend, over grey points (samples of the prior) and under numbered marks (cluster heads);
+    equal axes, so that a round prior looks round."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axis = figure.add_subplot()
+    if behind_M2 is not None:
+        axis.scatter(behind_M2[:, 0], behind_M2[:, 1], s=7, linewidths=0, color="0.85", label="prior")
     for k in np.unique(label_N):
         x, y = points_N2[label_N == k].T
         axis.scatter(x, y, s=7, alpha=0.7, linewidths=0, color=f"C{k % 10}", label=str(k))
+    for k, (x, y) in enumerate(marks_K2 if marks_K2 is not None else ()):
+        axis.annotate(str(k), (x, y), ha="center", va="center", fontsize=9, bbox={"boxstyle": "circle", "fc": "white", "ec": "black"})
     axis.set(title=title, xlabel=axes[0], ylabel=axes[1])
     axis.set_aspect("equal", adjustable="datalim")  # the box stays as it is where the codes have collapsed to a line
     axis.legend(title="class", markerscale=3, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")

@@ -11,60 +11,120 @@ import torch
 from torch import Tensor
 
 from aae import metrics, pictures
-from aae.config import TrialConfig
+from aae.config import TrialConfig, require
 from aae.data import Split
 from aae.model import Autoencoder
-from aae.priors import SAMPLE_PRIOR
+from aae.priors import NEAREST_PART, SAMPLE_PRIOR, from_component, on_roll, unlabelled
 
 ImageShape = tuple[int, int, int]
+COLUMNS = 10  # of a grid whose columns are no classes
 
 
 def draw(folder: Path, epoch: int, model: Autoencoder, images: Split, config: TrialConfig, image_shape: ImageShape) -> list[Path]:
     """epoch-EEEE-samples.png, -reconstructions.png and -latent.png in `folder`. Returns their paths."""
     stem = f"epoch-{epoch:04d}"
-    pixels, columns = styles_by_class(model, config)
+    pixels, columns = samples(model, config)
     return [
         pictures.image_grid(folder / f"{stem}-samples.png", pixels.numpy(), image_shape, columns),
         pictures.image_grid(folder / f"{stem}-reconstructions.png", reconstructions(model, images).numpy(), image_shape, 10),
-        latent(folder / f"{stem}-latent.png", model, images, f"epoch {epoch}"),
+        latent(folder / f"{stem}-latent.png", model, images, config, f"epoch {epoch}"),
     ]
 
 
 @torch.no_grad()
-def styles_by_class(model: Autoencoder, config: TrialConfig, num_styles: int = 10, seed: int = 0) -> tuple[Tensor, int]:
-    """(pixels_NX on the CPU, columns of the grid). Each row a style drawn from the prior, each column a class; without classes
-    every image has a style of its own."""
+def decode(model: Autoencoder, y_NK: Tensor, z_NZ: Tensor) -> Tensor:
+    """pixels_NX on the CPU."""
     device = next(model.parameters()).device
-    num_heads, prior = config.model.num_heads, config.objective.adversarial_z.prior
-    columns = num_heads or 10
-    num_codes = num_styles if num_heads else num_styles * columns
-    z = SAMPLE_PRIOR[prior.kind](num_codes, config.model.z_dim, prior.std, torch.Generator().manual_seed(seed))
-    if num_heads:
-        z = z.repeat_interleave(num_heads, dim=0)
-    y = torch.eye(num_heads).repeat(num_styles, 1) if num_heads else torch.zeros(len(z), 0)
-    return model.decoder(y.to(device), z.to(device)).cpu(), columns
+    return model.decoder(y_NK.to(device), z_NZ.to(device)).cpu()
+
+
+def samples(model: Autoencoder, config: TrialConfig, rows: int = 10, seed: int = 0) -> tuple[Tensor, int]:
+    """(pixels_NX on the CPU, columns of the grid) of styles drawn from the prior. With classes a row is a style and a column a
+    class; else a row is a part of the prior, where it has a part a class; else every image is a style of its own."""
+    prior, num_classes, generator = config.objective.adversarial_z.prior, model.decoder.num_classes, torch.Generator().manual_seed(seed)
+
+    def styles(label_N: Tensor) -> Tensor:
+        return SAMPLE_PRIOR[prior.kind](label_N, config.model.z_dim, config.model.num_classes, prior.std, generator)
+
+    if num_classes:
+        z_NZ = styles(unlabelled(rows)).repeat_interleave(num_classes, dim=0)
+        return decode(model, torch.eye(num_classes).repeat(rows, 1), z_NZ), num_classes
+    part_N = unlabelled(rows * COLUMNS)
+    if prior.kind in NEAREST_PART:
+        part_N = torch.arange(config.model.num_classes).repeat_interleave(COLUMNS)
+    return decode(model, torch.zeros(len(part_N), 0), styles(part_N)), COLUMNS
+
+
+def manifolds(model: Autoencoder, config: TrialConfig, side: int = 20) -> dict[str, tuple[Tensor, int]]:
+    """Name -> (pixels_NX on the CPU, columns): what the decoder makes of evenly spaced codes of a 2-D prior; for every class that it
+    is told, one each. Raises ConfigError where codes are not 2-D."""
+    prior, num_parts = config.objective.adversarial_z.prior, config.model.num_classes
+    require(
+        config.model.z_dim == 2, "--kind manifold", f"codes of {config.model.z_dim} dimensions", "only a plane of codes can be laid out"
+    )
+    if prior.kind == "mixture":  # in each component's own frame
+        frame = plane(torch.linspace(-1, 1, side), torch.linspace(0.2, -0.2, 8))
+        parts = {
+            f"manifold-component-{k}": (from_component(torch.full((len(frame),), k), frame[:, None], num_parts), side)
+            for k in range(num_parts)
+        }
+    elif prior.kind == "swiss_roll":  # a row is a class's stretch, from the inside out
+        parts = {"manifold": (on_roll((torch.arange(num_parts * side) + 0.5) / (num_parts * side)), side)}
+    else:
+        edge = torch.linspace(-3, 3, side) * prior.std
+        parts = {"manifold": (plane(edge, edge.flip(0)), side)}
+    num_classes = model.decoder.num_classes
+    if not num_classes:
+        return {name: (decode(model, torch.zeros(len(z), 0), z), columns) for name, (z, columns) in parts.items()}
+    return {
+        f"{name}-class-{k}": (decode(model, torch.eye(num_classes)[k].expand(len(z), -1), z), columns)
+        for name, (z, columns) in parts.items()
+        for k in range(num_classes)
+    }
+
+
+def plane(first: Tensor, second: Tensor) -> Tensor:
+    """A grid of codes (N, 2), a row for each of `second`."""
+    return torch.stack(torch.meshgrid(first, second, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
 @torch.no_grad()
 def reconstructions(model: Autoencoder, images: Split, num_images: int = 50) -> Tensor:
     """pixels_NX on the CPU: each image followed by its reconstruction."""
-    x_NX = metrics.to_pixels(images.images_NX[:num_images])
-    logits_NK, z_NZ = model.encoder(x_NX)
-    rebuilt_NX = model.decoder(logits_NK.softmax(dim=-1), z_NZ)
-    return torch.stack([x_NX, rebuilt_NX], dim=1).reshape(2 * len(x_NX), -1).cpu()
+    shown = images.rows(slice(num_images))
+    x_NX = metrics.to_pixels(shown.images_NX).cpu()
+    _, y_NK, z_NZ = metrics.encode(model, shown)
+    return torch.stack([x_NX, decode(model, y_NK, z_NZ)], dim=1).reshape(2 * len(x_NX), -1)
 
 
 @torch.no_grad()
-def style_codes(model: Autoencoder, images: Split) -> Tensor:
-    """z_NZ on the CPU."""
-    return torch.cat([model.encoder(x_BX)[1] for x_BX in metrics.chunks(images)]).cpu()
+def clusters(model: Autoencoder, images: Split) -> tuple[Tensor, int]:
+    """(pixels_NX on the CPU, columns): a row for each cluster, its head decoded with the style 0, then the images surest of it."""
+    logits_NK, _, _ = metrics.encode(model, images)
+    num_heads, z_dim = logits_NK.shape[1], model.encoder.z_dim
+    surest_KN = metrics.log_odds(logits_NK).topk(min(COLUMNS - 1, len(logits_NK)), dim=0).indices.T
+    heads_KX = decode(model, torch.eye(num_heads), torch.zeros(num_heads, z_dim))
+    x = metrics.to_pixels(images.images_NX[surest_KN.flatten()]).cpu().reshape(*surest_KN.shape, -1)
+    return torch.cat([heads_KX[:, None], x], dim=1).flatten(0, 1), 1 + surest_KN.shape[1]
 
 
-def latent(path: Path, model: Autoencoder, images: Split, title: str, num_images: int = 2000) -> Path:
-    """Scatter of the style codes coloured by class: as they are in 2-D, else in their two directions of largest variance."""
-    shown = images.rows(slice(num_images))
-    z_NZ = style_codes(model, shown).numpy()
-    flat = z_NZ.shape[1] == 2
-    points = z_NZ if flat else pictures.principal_plane(z_NZ)
-    axes = ("z 1", "z 2") if flat else ("first principal direction of z", "second")
-    return pictures.latent_scatter(path, points, shown.label_N.cpu().numpy(), f"style codes of validation images, {title}", axes)
+@torch.no_grad()
+def latent(path: Path, model: Autoencoder, images: Split, config: TrialConfig, title: str, num_images: int = 2000) -> Path:
+    """Scatter of the codes coloured by class, as they are in 2-D, else in their two directions of largest variance. With added heads
+    the code is W y + z, and each head is marked; else it is the style z, over samples of a prior that has a shape."""
+    shown, prior = images.rows(slice(num_images)), config.objective.adversarial_z.prior
+    _, y_NK, z_NZ = metrics.encode(model, shown)
+    added = config.model.combine == "heads"
+    code_NZ = (model.decoder.code(y_NK, z_NZ) if added else z_NZ).cpu()
+    name, what = ("W y + z", "codes") if added else ("z", "style codes")
+    flat = code_NZ.shape[1] == 2
+    points = code_NZ.numpy() if flat else pictures.principal_plane(code_NZ.numpy())
+    axes = (f"{name} 1", f"{name} 2") if flat else (f"first principal direction of {name}", "second")
+    behind = marks = None
+    if flat and added:
+        marks = model.decoder.heads_KZ.cpu().numpy()
+    elif flat and prior.kind in NEAREST_PART:
+        generator = torch.Generator().manual_seed(0)
+        behind = SAMPLE_PRIOR[prior.kind](unlabelled(num_images), 2, config.model.num_classes, prior.std, generator).numpy()
+    label_N = shown.label_N.cpu().numpy()
+    return pictures.latent_scatter(path, points, label_N, f"{what} of validation images, {title}", axes, behind, marks)

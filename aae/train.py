@@ -34,7 +34,7 @@ from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, wri
 from aae.schedules import rate_multiplier
 from aae.updates import UPDATE, Autocast, State
 
-SHOWN = {"error": "val/error", "plain": "val/error_plain"}
+SHOWN = {"error": "val/error", "plain": "val/error_plain", "cluster error": "val/cluster_error", "component error": "val/component_error"}
 
 
 class Diverged(Exception):
@@ -53,6 +53,9 @@ def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocas
     labelled_NX = metrics.to_pixels(labelled.images_NX)
 
     def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
+        if config.input_dropout:
+            kept = torch.rand(x.shape, generator=generator, device=device) >= config.input_dropout
+            x = x * kept / (1 - config.input_dropout)
         if not config.input_noise_std:
             return x
         return torch.randn(x.shape, generator=generator, device=device).mul_(config.input_noise_std).add_(x)
@@ -71,7 +74,8 @@ def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocas
         multiplier = rate(state.steps)
         for name, optimizer in state.optimizers.items():
             optimizer.param_groups[0]["lr"] = getattr(state.config.optim, name).rate * multiplier
-        values = [value.detach() for value in UPDATE[config.update](state, Batch(x_BX, noisy_BX, noisy_LX, label_L), autocast)]
+        batch = Batch(x_BX, noisy_BX, train.label_N[order_SB[index]], noisy_LX, label_L)
+        values = [value.detach() for value in UPDATE[config.update](state, batch, autocast)]
         if sums:
             torch._foreach_add_(sums, values)
         else:
@@ -119,7 +123,7 @@ def train(
         means = train_epoch(state, train_split, labelled, steps, autocast, rate)
         trained = time.monotonic()
         state.epoch = epoch
-        row, prediction_N = metrics.evaluate(state.averaged, validation, config.objective.adversarial_z.prior.std)
+        row, prediction_N = metrics.evaluate(state.averaged, validation, config)
         if not all(math.isfinite(value) for value in row.values()):
             raise Diverged(f"a validation metric is not finite: {row}")
         if "val/error" in row:
@@ -167,15 +171,17 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
 
 
 def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> tuple[Split, Split, Split]:
-    """(training images, the labelled ones among them, validation). The labels drawn are recorded in the folder; a record that
-    is there already is what counts."""
+    """(training images, -1 for each label that was not drawn; the labelled ones among them; validation). The labels drawn are
+    recorded in the folder; a record that is there already is what counts."""
     data, train_split = config.data, dataset.train
     recorded = read_json(folder.labels_path) if folder is not None else None
     indices = np.array(recorded) if recorded else draw_labels(train_split.label_N, data.num_labels, data.label_seed, dataset.num_classes)
     if folder is not None and recorded is None and data.num_labels > 0:
         write_json(folder.labels_path, indices.tolist())
-    chosen = torch.as_tensor(indices, dtype=torch.long)
-    return train_split, train_split.rows(chosen), dataset.validation
+    labelled = train_split.rows(torch.as_tensor(indices, dtype=torch.long))
+    seen_N = torch.full_like(train_split.label_N, -1)
+    seen_N[indices] = labelled.label_N
+    return Split(train_split.images_NX, seen_N), labelled, dataset.validation
 
 
 # ---- the command line -------------------------------------------------------------------------------------------
@@ -245,10 +251,11 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
         task = progress.add_task("epoch", total=config.train.epochs, completed=done)
 
         def report(row: Row) -> None:
-            text = ", ".join(f"{name} {100 * row[key]:.2f} %" for name, key in SHOWN.items() if key in row)
-            progress.update(task, completed=row["epoch"], description=f"epoch {row['epoch']}: {text}")
+            shown = [f"{name} {100 * row[key]:.2f} %" for name, key in SHOWN.items() if key in row]
+            text = f"epoch {row['epoch']}: " + ", ".join([*shown, f"reconstruction {row['val/reconstruction']:.2f}"])
+            progress.update(task, completed=row["epoch"], description=text)
             if not console.is_terminal:
-                print(f"epoch {row['epoch']}: {text}, reconstruction {row['val/reconstruction']:.2f}, {row['time/epoch_s']} s", flush=True)
+                print(f"{text}, {row['time/epoch_s']} s", flush=True)
 
         try:
             train(config, report, folder, attempt, dataset)

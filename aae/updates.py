@@ -19,7 +19,8 @@ from aae.config import TrialConfig
 from aae.model import AAE, Autoencoder
 from aae.objective import Batch, Codes, Phase, build_phases
 
-STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior")  # each its own random stream
+STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior", "code")  # each its own random stream
+ON_CPU = ("init", "unlabelled", "labelled")
 
 
 class State:
@@ -28,16 +29,21 @@ class State:
     def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
         self.config, self.x_dim, self.epoch = config, x_dim, 0
         seeds = np.random.SeedSequence(config.train.seed).generate_state(len(STREAMS), np.uint64)
-        # Orders are drawn on the CPU, the same for every device; noise and prior samples where they are used.
+        # Orders and weights are drawn on the CPU, the same for every device; noise and prior samples where they are used.
         self.generators = {
-            name: torch.Generator(device if "noise" in name or name == "prior" else "cpu").manual_seed(int(seed >> np.uint64(1)))
+            name: torch.Generator("cpu" if name in ON_CPU else device).manual_seed(int(seed >> np.uint64(1)))
             for name, seed in zip(STREAMS, seeds, strict=True)
         }
-        model, num_classes = config.model, config.model.num_heads
-        self.model = AAE(x_dim, model.z_dim, num_classes, model.hidden_dims, model.init_std, model.leaky_slope, self.generators["init"]).to(
-            device
-        )
-        self.averaged = Autoencoder(x_dim, model.z_dim, num_classes, model.hidden_dims).to(device)
+        model = config.model
+        self.model = AAE(
+            x_dim,
+            init_std=model.init_std,
+            leaky_slope=model.leaky_slope,
+            generator=self.generators["init"],
+            label_classes=model.num_classes + 1 if config.objective.adversarial_z.sees_label else 0,
+            **model.shape,
+        ).to(device)
+        self.averaged = Autoencoder(x_dim, **model.shape).to(device)
         self.averaged.encoder, self.averaged.decoder = self.model.encoder, self.model.decoder
         if config.train.ema_decay is not None:
             self.averaged = copy.deepcopy(self.averaged).requires_grad_(False)
@@ -99,7 +105,7 @@ def alternating_step(state: State, batch: Batch, autocast: Autocast) -> list[Ten
     values: list[Tensor] = []
     for phase in state.phases:
         with autocast():  # left before any weight changes: it caches the cast weights
-            codes = Codes(state.model, batch, with_graph=phase.name != "discriminator")
+            codes = Codes(state.model, batch, state.generators["code"], with_graph=phase.name != "discriminator")
             losses = phase.losses(state.model, batch, codes, state.generators["prior"])
         apply(state.optimizers[phase.name], phase, losses.backward())
         values += losses.values
@@ -110,7 +116,7 @@ def joint_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
     """Codes once a step. The discriminators step first; then every other phase takes its gradient at the same weights of
     encoder and decoder, and all of them step. Returns every term, unweighted."""
     prior = state.generators["prior"]
-    codes = Codes(state.model, batch)
+    codes = Codes(state.model, batch, state.generators["code"])
     discriminators = [phase for phase in state.phases if phase.name == "discriminator"]
     others = [phase for phase in state.phases if phase.name != "discriminator"]
     with autocast():

@@ -78,7 +78,7 @@ def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[
     batches = []
     for order_B in torch.cat(epochs)[:num_steps]:
         x_BX = metrics.to_pixels(dataset.train.images_NX[order_B])
-        batches.append(Batch(x_BX, noisy(x_BX), noisy(x_LX), labelled.label_N))
+        batches.append(Batch(x_BX, noisy(x_BX), torch.full((len(x_BX),), -1), noisy(x_LX), labelled.label_N))
     return batches
 
 

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from aae import checkpoint, samples, train
 from aae.config import flatten
-from aae.priors import SAMPLE_PRIOR
+from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json
 from aae.tuning.config import load_sweep
 from aae.tuning.study import SweepStudy, open_study
@@ -540,7 +540,7 @@ def test_the_same_seed_generates_the_same_images_and_another_seed_others(trained
 def test_class_k_gives_images_of_that_class_alone(trained, tmp_path, capsys):
     run = copy(trained, tmp_path / "run")
     model, config = checkpoint.load(trial_folder(run, 0).path)
-    z_NZ = SAMPLE_PRIOR["gaussian"](20, config.model.z_dim, 1.0, torch.Generator().manual_seed(3))
+    z_NZ = SAMPLE_PRIOR["gaussian"](unlabelled(20), config.model.z_dim, 10, 1.0, torch.Generator().manual_seed(3))
     for k in (0, 7):
         images = generated(run, "--class", str(k), "--num", "20", "--seed", "3", capsys=capsys)
         with torch.no_grad():
@@ -560,8 +560,8 @@ def test_images_in_colour_keep_their_shape_and_a_model_without_classes_generates
 
 def test_in_the_grid_a_row_is_a_style_and_a_column_a_class(trained):
     model, config = checkpoint.load(trial_folder(trained, 0).path)
-    pixels, columns = samples.styles_by_class(model, config, num_styles=4)
-    z_NZ = SAMPLE_PRIOR["gaussian"](4, config.model.z_dim, 1.0, torch.Generator().manual_seed(0))
+    pixels, columns = samples.samples(model, config, rows=4)
+    z_NZ = SAMPLE_PRIOR["gaussian"](unlabelled(4), config.model.z_dim, 10, 1.0, torch.Generator().manual_seed(0))
     assert columns == NUM_CLASSES and len(pixels) == 4 * NUM_CLASSES
     for row in range(4):
         with torch.no_grad():

@@ -17,6 +17,7 @@ study: {name: mine}
 baselines:
   other: {optim.kind: adam, model.z_dim: 4, optim.schedule: {kind: step, unit: epoch, drop_at: 50}}
 trial:
+  data: {num_labels: 100}
   objective: {adversarial_y: {}, classification: {weight: 2}}
   model: {z_dim: 8}
   train: {epochs: 7}
@@ -106,7 +107,12 @@ def test_a_later_value_on_the_command_line_wins():
 def test_flattened_and_set_again_a_configuration_is_the_same(sweep):
     config = trial_from_sweep(sweep, "other", {"optim.schedule.second_drop_at": 60})
     flat = flatten(config)
-    assert to_trial(set_paths(OmegaConf.create({"objective": {"adversarial_y": {}, "classification": {}}}), flat, "")) == config
+    assert (
+        to_trial(
+            set_paths(OmegaConf.create({"data": {"num_labels": 100}, "objective": {"adversarial_y": {}, "classification": {}}}), flat, "")
+        )
+        == config
+    )
     assert to_trial(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(config)))) == config
 
 

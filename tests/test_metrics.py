@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from aae import metrics
+from aae.config import TrialConfig
 from aae.data import Split
 from aae.model import Autoencoder
-from tests.golden import tiny_dataset
+from tests.golden import tiny_config, tiny_dataset
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -23,6 +24,11 @@ def normal(num: int, mean: list[float], std: list[float]) -> torch.Tensor:
     return z * torch.tensor(std, dtype=torch.float64) + torch.tensor(mean, dtype=torch.float64)
 
 
+def of_dim(z_dim: int) -> TrialConfig:
+    """A configuration whose codes have so many dimensions."""
+    return tiny_config({"model.z_dim": z_dim})
+
+
 LABELS = torch.arange(4000) % 10
 
 # ---- the style code
@@ -35,7 +41,7 @@ LABELS = torch.arange(4000) % 10
 def test_prior_mismatch_is_the_kl_of_the_fitted_normal_to_the_standard_one(mean, std):
     """KL(N(m, S) || N(0, I)) = 1/2 sum(s^2 + m^2 - 1 - ln s^2)."""
     expected = sum(0.5 * (s * s + m * m - 1 - math.log(s * s)) for m, s in zip(mean, std, strict=True))
-    found = metrics.style_monitors(normal(4000, mean, std), LABELS)
+    found = metrics.style_monitors(normal(4000, mean, std), LABELS, of_dim(len(mean)))
     assert found["val/prior_mismatch"] == pytest.approx(expected, abs=1e-6)
     assert found["val/z_min_eigenvalue"] == pytest.approx(min(std) ** 2)
 
@@ -43,29 +49,30 @@ def test_prior_mismatch_is_the_kl_of_the_fitted_normal_to_the_standard_one(mean,
 def test_prior_mismatch_sees_correlations():
     z = normal(4000, [0.0, 0.0], [1.0, 1.0])
     turned = z @ torch.tensor([[1.0, 0.0], [0.9, math.sqrt(1 - 0.81)]], dtype=torch.float64).T  # covariance 0.9
-    assert metrics.style_monitors(turned, LABELS)["val/prior_mismatch"] == pytest.approx(-0.5 * math.log(1 - 0.81), abs=1e-6)
+    assert metrics.style_monitors(turned, LABELS, of_dim(2))["val/prior_mismatch"] == pytest.approx(-0.5 * math.log(1 - 0.81), abs=1e-6)
 
 
 def test_samples_of_the_prior_match_it():
-    found = metrics.style_monitors(torch.randn(4000, 10, generator=seeded()), LABELS)
+    found = metrics.style_monitors(torch.randn(4000, 10, generator=seeded()), LABELS, of_dim(10))
     assert found["val/prior_mismatch"] < 0.02 and found["val/z_min_eigenvalue"] > 0.85
 
 
 @pytest.mark.parametrize("shape", ["a line", "a point"])
 def test_codes_in_fewer_dimensions_than_z_are_a_collapse(shape):
     z = torch.zeros(4000, 3) if shape == "a point" else torch.randn(4000, 1, generator=seeded()) * torch.ones(1, 3)
-    found = metrics.style_monitors(z, LABELS)
+    found = metrics.style_monitors(z, LABELS, of_dim(z.shape[1]))
     assert abs(found["val/z_min_eigenvalue"]) < 0.05 and found["val/prior_mismatch"] > 5
     assert all(math.isfinite(value) for value in found.values())
 
 
 def test_codes_are_measured_in_units_of_the_priors_std(dataset):
     """Codes of std 5 under a prior of std 5 match it."""
-    model = Autoencoder(36, 2, 10, [16])
+    model = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10)
     z = torch.randn(105, 2, generator=seeded())
-    model.encoder.forward = lambda x: (torch.zeros(len(x), 10), 5 * z[: len(x)])
-    found, _ = metrics.evaluate(model, dataset.validation, prior_std=5.0)
-    same, _ = metrics.evaluate(model, dataset.validation, prior_std=1.0)
+    model.encoder.forward = lambda x, noise: (torch.zeros(len(x), 10), 5 * z[: len(x)])
+    std = "objective.adversarial_z.prior.std"
+    found, _ = metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 2, std: 5.0}))
+    same, _ = metrics.evaluate(model, dataset.validation, of_dim(2))
     assert found["val/prior_mismatch"] < 0.2 < 5 < same["val/prior_mismatch"]
 
 
@@ -125,9 +132,9 @@ def test_evaluation_reads_every_image_the_last_partial_chunk_included():
     images = torch.randint(0, 256, (2345, 36), generator=seeded()).to(torch.uint8)
     split = Split(images, torch.zeros(2345, dtype=torch.long))
     assert [len(x_BX) for x_BX in metrics.chunks(split)] == [2000, 345]
-    assert torch.equal(torch.cat(list(metrics.chunks(split, 100))), images / 255)
-    model = Autoencoder(36, 3, 10, [16]).eval()
-    row, prediction_N = metrics.evaluate(model, split, 1.0)
+    assert torch.equal(torch.cat(list(metrics.chunks(split))), images / 255)
+    model = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10).eval()
+    row, prediction_N = metrics.evaluate(model, split, of_dim(3))
     with torch.no_grad():
         x_NX = images / 255
         logits_NK, z_NZ = model.encoder(x_NX)
@@ -139,26 +146,26 @@ def test_evaluation_reads_every_image_the_last_partial_chunk_included():
 
 def test_a_wrong_image_at_the_very_end_counts():
     dataset = tiny_dataset()
-    model = Autoencoder(36, 3, 10, [16])
-    model.encoder.forward = lambda x: (torch.eye(10)[:1].expand(len(x), 10), torch.randn(len(x), 3, generator=seeded()))
+    model = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10)
+    model.encoder.forward = lambda x, noise: (torch.eye(10)[:1].expand(len(x), 10), torch.randn(len(x), 3, generator=seeded()))
     label_N = torch.zeros(105, dtype=torch.long)
     label_N[-1] = 1
-    row, _ = metrics.evaluate(model, Split(dataset.validation.images_NX, label_N), 1.0)
+    row, _ = metrics.evaluate(model, Split(dataset.validation.images_NX, label_N), of_dim(3))
     assert row["val/error"] == 1 / 105
 
 
 def test_evaluation_has_no_noise_and_leaves_no_graph(dataset):
-    model = Autoencoder(36, 3, 10, [16])
-    first, _ = metrics.evaluate(model, dataset.validation, 1.0)
-    second, _ = metrics.evaluate(model, dataset.validation, 1.0)
+    model = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10)
+    first, _ = metrics.evaluate(model, dataset.validation, of_dim(3))
+    second, _ = metrics.evaluate(model, dataset.validation, of_dim(3))
     assert first == second and all(isinstance(value, float) for value in first.values())
 
 
 def test_evaluation_is_in_float32_whatever_the_training_is_in(dataset):
     """Pixels are bytes / 255, and autocast is not on."""
-    model, seen = Autoencoder(36, 3, 10, [16]), []
+    model, seen = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10), []
     model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    metrics.evaluate(model, dataset.validation, 1.0)
+    metrics.evaluate(model, dataset.validation, of_dim(3))
     assert seen[0].dtype == torch.float32 and float(seen[0].max()) == 1.0 and not torch.is_autocast_enabled("cpu")
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from aae.model import AAE, Autoencoder
-from aae.priors import SAMPLE_PRIOR, sample_categorical
+from aae.priors import SAMPLE_PRIOR, sample_categorical, unlabelled
 
 # B batch, X pixels, Z style dim, K classes
 
@@ -14,8 +14,9 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def network(x_dim=36, z_dim=3, num_classes=10, hidden_dims=(200, 100), init_std=0.01, leaky_slope=0.0, seed=0) -> AAE:
-    return AAE(x_dim, z_dim, num_classes, hidden_dims, init_std, leaky_slope, seeded(seed))
+def network(x_dim=36, z_dim=3, num_classes=10, hidden_dims=(200, 100), init_std=0.01, leaky_slope=0.0, seed=0, **shape) -> AAE:
+    shape = {"num_heads": num_classes, "decoder_classes": num_classes} | shape
+    return AAE(x_dim, z_dim, hidden_dims, init_std=init_std, leaky_slope=leaky_slope, generator=seeded(seed), **shape)
 
 
 def test_shapes_of_all_four_networks():
@@ -83,7 +84,7 @@ def test_the_slope_is_of_the_discriminators_alone():
 
 
 def test_an_autoencoder_takes_the_encoder_and_decoder_of_a_training():
-    model, kept = network(), Autoencoder(36, 3, 10, [200, 100])
+    model, kept = network(), Autoencoder(36, 3, [200, 100], num_heads=10, decoder_classes=10)
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith("disc")}
     kept.load_state_dict(weights)
     x_BX = torch.rand(5, 36)
@@ -103,7 +104,7 @@ def test_losses_and_softmax_see_float32_under_autocast():
 
 @pytest.mark.parametrize("std", [1.0, 5.0])
 def test_the_gaussian_prior_has_its_moments(std):
-    z_BZ = SAMPLE_PRIOR["gaussian"](100_000, 2, std, seeded())
+    z_BZ = SAMPLE_PRIOR["gaussian"](unlabelled(100_000), 2, 10, std, seeded())
     assert z_BZ.shape == (100_000, 2)
     assert torch.allclose(z_BZ.mean(0), torch.zeros(2), atol=0.02 * std)
     assert torch.allclose(torch.cov(z_BZ.T), std**2 * torch.eye(2), atol=0.02 * std**2)
@@ -117,7 +118,7 @@ def test_the_categorical_prior_is_one_hot_and_uniform():
 
 def test_prior_samples_depend_on_their_generator_alone():
     torch.manual_seed(1)
-    first = SAMPLE_PRIOR["gaussian"](5, 2, 1.0, seeded()), sample_categorical(5, 10, seeded())
+    first = SAMPLE_PRIOR["gaussian"](unlabelled(5), 2, 10, 1.0, seeded()), sample_categorical(5, 10, seeded())
     torch.manual_seed(2)
-    second = SAMPLE_PRIOR["gaussian"](5, 2, 1.0, seeded()), sample_categorical(5, 10, seeded())
+    second = SAMPLE_PRIOR["gaussian"](unlabelled(5), 2, 10, 1.0, seeded()), sample_categorical(5, 10, seeded())
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -74,7 +74,7 @@ def test_each_phase_moves_only_its_own_parameters(path, baseline, update, datase
     assert [phase.name for phase in state.phases] == list(MOVES)
     for phase in state.phases:
         before = values_of(state.model)
-        codes = Codes(state.model, batch, with_graph=phase.name != "discriminator")
+        codes = Codes(state.model, batch, state.generators["code"], with_graph=phase.name != "discriminator")
         loss = phase.losses(state.model, batch, codes, state.generators["prior"])
         apply(state.optimizers[phase.name], phase, loss.backward())
         assert moved(before, state.model) == MOVES[phase.name]
@@ -101,9 +101,13 @@ def test_every_configuration_of_the_project_trains_two_epochs(path, baseline, up
 @pytest.mark.parametrize(
     ("off", "gone", "left"),
     [
-        ({"objective.classification": None}, "classification", {"classification"}),
+        ({"objective.classification": None, "data.num_labels": 0}, "classification", {"classification"}),
         ({"objective.adversarial_y": None}, "adversarial_y", set()),
-        ({"objective.adversarial_y": None, "objective.classification": None}, "classification", {"classification"}),
+        (
+            {"objective.adversarial_y": None, "objective.classification": None, "data.num_labels": 0},
+            "classification",
+            {"classification"},
+        ),
     ],
 )
 def test_a_block_that_is_off_takes_its_term_and_nothing_else_away(update, off, gone, left, dataset):
@@ -119,7 +123,7 @@ def test_a_block_that_is_off_takes_its_term_and_nothing_else_away(update, off, g
 
 
 def test_without_an_inferred_class_there_is_no_class_discriminator(dataset):
-    off = {"objective.adversarial_y": None, "objective.classification": None, "model.class_source": "none"}
+    off = {"objective.adversarial_y": None, "objective.classification": None, "model.class_source": "none", "data.num_labels": 0}
     rows = []
     train(tiny_config(off | {"train.epochs": 1}), rows.append, dataset=dataset)
     assert "val/error" not in rows[0] and "discriminator/adversarial_y" not in rows[0]
@@ -156,9 +160,11 @@ def test_the_discriminators_learn_to_give_prior_samples_the_higher_logit(dataset
     batch = tiny_batches(config, dataset, 1)[0]
     phase = next(phase for phase in state.phases if phase.name == "discriminator")
     for _ in range(60):
-        loss = phase.losses(state.model, batch, Codes(state.model, batch, with_graph=False), state.generators["prior"])
+        loss = phase.losses(
+            state.model, batch, Codes(state.model, batch, state.generators["code"], with_graph=False), state.generators["prior"]
+        )
         apply(state.optimizers[phase.name], phase, loss.backward())
-    codes = Codes(state.model, batch, with_graph=False)
+    codes = Codes(state.model, batch, state.generators["code"], with_graph=False)
     real_BZ, real_BK = torch.randn(2000, config.model.z_dim), torch.eye(10)
     with torch.no_grad():
         assert state.model.disc_z(real_BZ).mean() > state.model.disc_z(codes.z_BZ).mean()
@@ -184,7 +190,7 @@ def test_the_classification_term_is_worth_the_cross_entropy_of_the_encoders_logi
         state.model.encoder.heads.weight.mul_(40)
         expected = F.cross_entropy(state.model.encoder(batch.noisy_LX)[0], batch.label_L)
     phase = next(phase for phase in state.phases if phase.name == "classification")
-    (value,) = phase.losses(state.model, batch, Codes(state.model, batch), state.generators["prior"]).values
+    (value,) = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"]).values
     assert float(value.detach()) == pytest.approx(float(expected)) and float(expected) > 3
 
 
@@ -200,7 +206,7 @@ def test_decoder_and_class_discriminator_receive_probabilities_and_never_logits(
     assert len(seen) == 6  # decoder, discriminator (prior and codes in one pass), generator, in both updates
     for y in seen:
         assert bool((y >= 0).all()) and torch.allclose(y.sum(-1), torch.ones(len(y)))
-    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0])
+    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0], state.generators["code"])
     logits_BK, _ = state.model.encoder(tiny_batches(config, dataset, 1)[0].noisy_BX)
     assert torch.equal(codes.y_BK, logits_BK.softmax(-1))
 
@@ -210,7 +216,7 @@ def test_clean_images_are_the_target_and_noisy_ones_the_input(dataset):
     state = state_of(config, dataset)
     batch = tiny_batches(config, dataset, 1)[0]
     phase = next(phase for phase in state.phases if phase.name == "reconstruction")
-    (value,) = phase.losses(state.model, batch, Codes(state.model, batch), state.generators["prior"]).values
+    (value,) = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"]).values
     logits_BK, z_BZ = state.model.encoder(batch.noisy_BX)
     pixels_BX = state.model.decoder(logits_BK.softmax(-1), z_BZ)
     assert not torch.equal(batch.x_BX, batch.noisy_BX)
@@ -241,7 +247,7 @@ def test_a_generator_step_makes_codes_look_more_like_the_prior(dataset):
     phase = next(phase for phase in state.phases if phase.name == "generator")
 
     def loss():
-        return phase.losses(state.model, batch, Codes(state.model, batch), state.generators["prior"])
+        return phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"])
 
     before = loss()
     apply(state.optimizers["generator"], phase, before.backward())
@@ -268,7 +274,7 @@ def test_a_weight_scales_the_gradient_of_its_term(term, dataset):
         phase = next(phase for phase in state.phases if phase.name == WEIGHTED[term])
         before = values_of(state.model)
         batch = tiny_batches(config, dataset, 1)[0]
-        loss = phase.losses(state.model, batch, Codes(state.model, batch), state.generators["prior"])
+        loss = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"])
         apply(state.optimizers[phase.name], phase, loss.backward())
         changes.append({name: value.detach() - before[name] for name, value in state.model.named_parameters()})
     assert max(float(change.abs().max()) for change in changes[0].values()) > 1e-4
@@ -286,7 +292,7 @@ def test_adam_sees_the_ratio_of_two_terms_of_one_phase(dataset):
         before = values_of(state.model)
         for batch in tiny_batches(config, dataset, 3):
             phase = next(phase for phase in state.phases if phase.name == "generator")
-            loss = phase.losses(state.model, batch, Codes(state.model, batch), state.generators["prior"])
+            loss = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"])
             apply(state.optimizers[phase.name], phase, loss.backward())
         name = "encoder.trunk.0.weight"
         directions.append((dict(state.model.named_parameters())[name].detach() - before[name]).sign())
@@ -439,8 +445,8 @@ def test_joint_encodes_each_batch_once_and_alternating_before_each_phase(dataset
 def test_discriminators_step_without_a_graph_through_the_encoder(dataset):
     config = tiny_config()
     state = state_of(config, dataset)
-    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0])
-    for one in (codes.detached(), Codes(state.model, tiny_batches(config, dataset, 1)[0], with_graph=False)):
+    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0], state.generators["code"])
+    for one in (codes.detached(), Codes(state.model, tiny_batches(config, dataset, 1)[0], state.generators["code"], with_graph=False)):
         assert not one.z_BZ.requires_grad and not one.y_BK.requires_grad
     assert torch.equal(codes.detached().z_BZ, codes.z_BZ)
     assert codes.z_BZ.requires_grad and codes.y_BK.requires_grad

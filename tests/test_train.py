@@ -588,7 +588,7 @@ def trained(sweep, workplace) -> Path:
 def test_a_loaded_model_gives_the_recorded_error_to_the_bit(trained, dataset):
     model, config = aae.load(trained)
     recorded = TrialFolder(trained).rows()[-1]
-    row, _ = metrics.evaluate(model, dataset.validation, config.objective.adversarial_z.prior.std)
+    row, _ = metrics.evaluate(model, dataset.validation, config)
     assert row == {key: recorded[key] for key in row} and "val/error" in row
     assert not model.training and config.train.epochs == 3
 
