@@ -18,6 +18,7 @@ baselines:
   plain: {}
   other: {model.z_dim: 3, optim.schedule.kind: step}
 trial:
+  data: {num_labels: 100}
   objective: {adversarial_y: {}, classification: {}}
   model: {z_dim: 8}
 search_space:

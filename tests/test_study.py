@@ -21,7 +21,7 @@ from aae.tuning.config import load_sweep
 from aae.tuning.engine import StudySearch
 from aae.tuning.lock import DriverLock
 from aae.tuning.study import SweepStudy, cut_torn_tail, open_study
-from aae.tuning.views import TrialSampler
+from aae.tuning.views import TrialSampler, best_first
 
 SWEEP = """
 study:
@@ -31,6 +31,7 @@ study:
   pruner: {pruner}
 baselines: {baselines}
 trial:
+  data: {{num_labels: 100}}
   objective: {{adversarial_y: {{}}, classification: {{}}}}
   train: {{epochs: 6}}
 search_space:
@@ -44,11 +45,11 @@ HALVING = "{kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}
 def make_study(tmp_path: Path):
     """Opens the study of one folder, again and again, as a driver that is killed and started again does."""
 
-    def make(num_trials: int = 8, pruner: str = HALVING, baselines: str = "{}") -> SweepStudy:
+    def make(num_trials: int = 8, pruner: str = HALVING, baselines: str = "{}", **study) -> SweepStudy:
         file = tmp_path / "s.yaml"
         file.write_text(SWEEP.format(num_trials=num_trials, pruner=pruner, baselines=baselines))
         (tmp_path / "run").mkdir(exist_ok=True)
-        return SweepStudy(tmp_path / "run", load_sweep(file, {}))
+        return SweepStudy(tmp_path / "run", load_sweep(file, {f"study.{key}": value for key, value in study.items()}))
 
     return make
 
@@ -512,3 +513,33 @@ def test_baselines_in_another_order_are_another_sweep(tmp_path):
         file.write_text(SWEEP.format(num_trials=4, pruner=HALVING, baselines=baselines))
         prints.append(load_sweep(file, {}).fingerprint())
     assert prints[0] != prints[1]
+
+
+# ---- constraints
+
+MISMATCH = {0: 0.5, 1: 0.05, 2: 0.1, 3: 0.9}  # of a trial's codes to their prior, at its last epoch
+
+
+def play_mismatched(study: SweepStudy) -> None:
+    """Trial n reconstructs worse the larger n, so the best reconstruction is that of trial 0."""
+    while (handout := study.next()) is not None:
+        for epoch in range(1, 7):
+            values = {"val/reconstruction": 20.0 + handout.number, "val/prior_mismatch": MISMATCH[handout.number] + (6 - epoch)}
+            study.report(handout.number, handout.attempt.write_row({"epoch": epoch} | values))
+        study.tell(handout.number, TrialState.COMPLETE)
+
+
+def test_a_trial_that_ends_above_the_constraint_is_behind_all_that_do_not(make_study):
+    """Seen to fail with `constrain` left out of SweepStudy.tell: then trial 0 is the best."""
+    constrained = {"metric": "val/reconstruction", "constraint": {"metric": "val/prior_mismatch", "upper": 0.2}}
+    play_mismatched(make_study(4, "{kind: NopPruner}", **constrained))
+    study = make_study(4, "{kind: NopPruner}", **constrained)  # as a later process reads the journal
+    found = [trial.constraints["val/prior_mismatch"] for trial in study.trials()]
+    assert found == pytest.approx([value - 0.2 for value in MISMATCH.values()])
+    assert [trial.number for trial in best_first(study.trials())] == [1, 2, 0, 3]
+    assert study.study.best_trial.number == 1
+
+
+def test_without_a_constraint_trials_have_none(make_study):
+    play(make_study(), ERRORS)
+    assert all(not trial.constraints for trial in make_study().trials())

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import math
 import re
-import types
-import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import optuna
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aae.config import ConfigError, TrialConfig, flatten, one_line, require
 from aae.data import Dataset
 from aae.layers import baseline_values, read_sweep, set_paths, to_trial
+from aae.priors import NEAREST_PART
 from aae.schedules import drop_epoch
 from aae.train import refuse_unfit
+from aae.tuning.kinds import PRUNERS, SAMPLERS, check_kind
 from aae.tuning.space import SearchSpace, read_space
 
-SAMPLERS = {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
-PRUNERS = {
-    kind.__name__: kind
-    for kind in (
-        optuna.pruners.SuccessiveHalvingPruner,
-        optuna.pruners.HyperbandPruner,
-        optuna.pruners.MedianPruner,
-        optuna.pruners.PercentilePruner,
-        optuna.pruners.NopPruner,
-    )
+# What a study may minimise: which configurations have it, and what else to do. No weight of a loss enters them: a weighted loss is
+# lowest at weight 0. The reconstruction alone is lowest where the prior is given up, so it goes with a constraint.
+METRICS: dict[str, tuple[Callable[[TrialConfig], bool], str]] = {
+    "val/error": (
+        lambda config: config.objective.classification is not None,
+        "without it no class has a name: add objective.classification",
+    ),
+    "val/cluster_error": (
+        lambda config: config.model.class_source == "encoder" and config.objective.classification is None,
+        "clusters are classes inferred without labels: set model.class_source=encoder and objective.classification=null",
+    ),
+    "val/component_error": (
+        lambda config: config.objective.adversarial_z.sees_label and config.objective.adversarial_z.prior.kind in NEAREST_PART,
+        f"it needs a prior with a part a class ({', '.join(NEAREST_PART)}) and objective.adversarial_z.sees_label=true",
+    ),
+    "val/parzen_nll": (lambda config: config.train.parzen_samples > 0, "set train.parzen_samples=10000"),
+    "val/reconstruction": (lambda config: True, ""),
 }
-LEAST = {"n_ei_candidates": 1}  # of a sampler's or pruner's numbers, where it is not 0; Optuna checks its pruners alone
-METRICS = ("val/error",)  # no weight of a loss enters them: a weighted loss makes weight -> 0 the optimum
+CONSTRAINTS = ("val/prior_mismatch",)
 # What may change between two invocations of one study: nothing that any trial depends on.
 CHANGEABLE = ("num_trials", "max_minutes", "max_concurrent", "resources_per_trial", "confirm", "folder")
 
@@ -47,6 +52,7 @@ class StudyConfig:
     folder: str = "runs"  # on a cluster: storage that every node sees
     metric: str = "val/error"
     direction: Literal["minimize", "maximize"] = "minimize"
+    constraint: Any = None  # or {metric: val/prior_mismatch, upper: 0.2}: a trial that ends above is worse than any that does not
     num_trials: int = 20  # every trial ever asked: baselines and failures count
     max_minutes: float | None = None  # per invocation
     max_concurrent: int | None = None  # a cap, for machines shared with others
@@ -67,7 +73,8 @@ class StudyConfig:
         weighted = (
             "a weighted loss is lowest at weight 0; " if self.metric.split("/")[0] in ("reconstruction", "generator", "total") else ""
         )
-        require(self.metric in METRICS, "study.metric", self.metric, f"{weighted}the metrics of a study are {', '.join(METRICS)}")
+        alone = "lowest where the codes give the prior up; " if self.metric in CONSTRAINTS else weighted
+        require(self.metric in METRICS, "study.metric", self.metric, f"{alone}the metrics of a study are {', '.join(METRICS)}")
         require(self.direction == "minimize", "study.direction", self.direction, f"{self.metric} is better when lower: write minimize")
         require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
         for name in ("max_minutes", "max_concurrent"):
@@ -75,6 +82,7 @@ class StudyConfig:
             want = "give a positive finite number, or null for no limit"
             require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
         require(self.confirm is None, "study.confirm", self.confirm, "confirmation on fresh seeds is not built yet: write null")
+        check_constraint(self.constraint, self.metric, self.pruner)
         check_resources(self.resources_per_trial)
         check_kind("study.sampler", self.sampler, SAMPLERS)
         check_kind("study.pruner", self.pruner, PRUNERS)
@@ -82,6 +90,20 @@ class StudyConfig:
     @property
     def path(self) -> Path:
         return Path(self.folder) / self.name
+
+
+def check_constraint(value: Any, metric: str, pruner: dict[str, Any]) -> None:
+    path, want = "study.constraint", f"write {{metric: {CONSTRAINTS[0]}, upper: 0.2}}, or null"
+    if value is None:
+        require(metric != "val/reconstruction", path, "null", f"{metric} alone is lowest where the codes give the prior up: {want}")
+        return
+    require(isinstance(value, dict) and set(value) == {"metric", "upper"}, path, value, want)
+    require(value["metric"] in CONSTRAINTS, f"{path}.metric", value["metric"], f"give {', '.join(CONSTRAINTS)}")
+    upper = value["upper"]
+    ok = isinstance(upper, int | float) and not isinstance(upper, bool) and 0 < upper < math.inf
+    require(ok, f"{path}.upper", upper, "give a positive finite number")
+    why = "a pruner sees the metric and not the constraint: use the NopPruner"
+    require(pruner.get("kind") == "NopPruner", "study.pruner.kind", pruner.get("kind"), why)
 
 
 def check_resources(value: Any) -> None:
@@ -93,38 +115,6 @@ def check_resources(value: Any) -> None:
         ok = key in ("cpu", "gpu") and isinstance(amount, int | float) and not isinstance(amount, bool) and 0 <= amount < 1e4
         require(ok, f"{path}.{key}", amount, want)
     require(value.get("cpu", 0) + value.get("gpu", 0) > 0, path, value, "a trial needs something to run on")
-
-
-def make(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
-    """An Optuna sampler or pruner from a block that `check_kind` has passed."""
-    return kinds[block["kind"]](**({key: value for key, value in block.items() if key != "kind"} | extra))
-
-
-def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
-    """The kind is known and takes these arguments: names and types by its signature. Raises ConfigError."""
-    arguments = {str(key): value for key, value in block.items()}
-    kind = arguments.pop("kind", None)
-    require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
-    signature = inspect.signature(kinds[kind].__init__, eval_str=False)
-    hints = typing.get_type_hints(kinds[kind].__init__, vars(optuna) | vars(typing) | vars(inspect.getmodule(kinds[kind])))
-    plain = {name: kinds_of(hints.get(name)) for name in signature.parameters if kinds_of(hints.get(name))}
-    for name, value in arguments.items():
-        require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")
-        fits = type(value) in plain[name] or (float in plain[name] and type(value) is int)
-        require(fits, f"{path}.{name}", repr(value), f"give {' or '.join(getattr(k, '__name__', str(k)) for k in plain[name])}")
-        least = LEAST.get(name, 0)
-        require(not isinstance(value, int | float) or value >= least, f"{path}.{name}", value, f"give at least {least}")
-    try:
-        make(block, kinds)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: {kind} refuses {arguments}: {one_line(error)}") from None
-
-
-def kinds_of(hint: Any) -> tuple[type, ...]:
-    """The plain types that a hint allows; none for callables and other things that a YAML file cannot hold."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    plain = tuple(option for option in options if option in (int, float, str, bool, type(None)))
-    return plain if plain != (type(None),) else ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +160,11 @@ class Sweep:
 
     def fingerprint(self) -> dict[str, Any]:
         """What every trial of the study depends on, as plain data; equal for a study that may be gone on with."""
-        study = {item: getattr(self.study, item) for item in ("name", "metric", "direction", "sampler", "pruner") if item not in CHANGEABLE}
+        study = {
+            item: getattr(self.study, item)
+            for item in ("name", "metric", "direction", "constraint", "sampler", "pruner")
+            if item not in CHANGEABLE
+        }
         return {
             "study": study | {"baselines": list(self.baselines)},  # their order: trial numbers stand for them
             "trial": flatten(self.fixed),
@@ -213,7 +207,7 @@ def load_study(block: DictConfig, overrides: dict[str, Any], source: str) -> Stu
             OmegaConf.update(layered, key, value, merge=False, force_add=True)
         raw: Any = OmegaConf.to_container(layered)
         # Blocks of their own, never merged with the arguments of a default.
-        blocks = {key: raw.pop(key) for key in ("sampler", "pruner", "resources_per_trial", "confirm") if key in raw}
+        blocks = {key: raw.pop(key) for key in ("constraint", "sampler", "pruner", "resources_per_trial", "confirm") if key in raw}
         for key in ("sampler", "pruner"):
             require(isinstance(blocks.get(key, {}), dict), f"study.{key}", blocks.get(key), "give a block, as {kind: NopPruner}")
         plain = OmegaConf.merge(OmegaConf.structured(StudyConfig(name="unnamed")), {"name": ""}, raw)
@@ -229,8 +223,10 @@ def check_together(sweep: Sweep) -> None:
     """What no block can see alone."""
     if not sweep.space.entries and not sweep.baselines:
         raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try (aae.train trains one alone)")
-    if sweep.fixed.objective.classification is None and sweep.study.metric == "val/error":
-        raise ConfigError("study.metric: got val/error, without classification heads have no class names; add objective.classification")
+    has_it, want = METRICS[sweep.study.metric]
+    everything: dict[str, dict[str, Any]] = {"": {}} | sweep.baselines
+    for name, values in everything.items():
+        require(has_it(sweep.config(values)), "study.metric", sweep.study.metric + (f" with the baseline {name}" if name else ""), want)
     if sweep.study.pruner["kind"] != "NopPruner":
         for path in ("train.batch_size", "train.labelled_batch_size"):
             require(

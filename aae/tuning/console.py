@@ -14,7 +14,7 @@ from rich.text import Text
 
 from aae.runs import Row
 from aae.tuning.study import REASON, Handout, SweepStudy
-from aae.tuning.views import BASELINE
+from aae.tuning.views import BASELINE, best_first
 
 MAX_LINES = 12  # finished trials shown in the live table
 
@@ -113,8 +113,7 @@ class SweepConsole:
         """Best so far, how many are told, and when it will end."""
         trials = self.study.trials()
         told = sum(trial.state.is_finished() for trial in trials)
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        best = min(complete, key=lambda trial: trial.value or 0.0, default=None)
+        best = next(iter(best_first(trials)), None)
         text = f"{told} of {self.num_trials} told"
         text += f", best {percent(best.value)} (trial {best.number}{name_of(best)})" if best is not None else ", none complete yet"
         left = self.forecast()

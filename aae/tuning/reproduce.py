@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.progress import Progress
 
@@ -18,6 +17,7 @@ from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
 from aae.tuning.console import percent
 from aae.tuning.study import open_study
+from aae.tuning.views import best_first
 
 
 class Enough(Exception):
@@ -25,11 +25,11 @@ class Enough(Exception):
 
 
 def best_trial(run: Path) -> int:
-    """The complete trial with the lowest value. Raises ConfigError where there is none."""
-    complete = [trial for trial in open_study(run, "", create=False).get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    """The best complete trial. Raises ConfigError where there is none."""
+    complete = best_first(open_study(run, "", create=False).get_trials(deepcopy=False))
     if not complete:
         raise ConfigError(f"{run}: no trial is complete, so there is no best one; name a trial with --trial")
-    return min(complete, key=lambda trial: trial.value or 0.0).number
+    return complete[0].number
 
 
 def reproduce(run: Path, number: int | None, console: Console) -> int:

@@ -25,7 +25,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.runs import Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
-from aae.tuning.config import PRUNERS, Sweep, make
+from aae.tuning.config import Sweep
+from aae.tuning.kinds import PRUNERS, make
 from aae.tuning.space import encode
 from aae.tuning.views import BASELINE, PruningView, TrialSampler, is_baseline
 
@@ -218,11 +219,18 @@ class SweepStudy:
         value = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
         if state == TrialState.COMPLETE and value is None:
             state, reason = TrialState.FAIL, "it ended without a finished epoch"
+        self.constrain(number)
         if reason != trial.user_attrs.get(REASON):  # one that is there already is of an end that a kill did not let happen
             self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
         self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
         self.close(number)
+
+    def constrain(self, number: int) -> None:
+        """How far a trial's last epoch lies above the study's constraint; above 0 breaks it."""
+        constraint, rows = self.sweep.study.constraint, trial_folder(self.run, number).rows()
+        if constraint is not None and rows and not self.trial(number).constraints:
+            self.handle(number).set_constraint(constraint["metric"], rows[-1][constraint["metric"]] - constraint["upper"])
 
     def catch_up(self, number: int, rows: list[Row]) -> bool:
         """Tells the study the epochs of an attempt that it lacks, with the verdict after each. True when the trial has ended."""

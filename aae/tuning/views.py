@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from aae.tuning.config import SAMPLERS, make
+from aae.tuning.kinds import SAMPLERS, make
 
 BASELINE = "baseline"  # user attribute of a trial: {"name", "values"}
 
@@ -47,6 +47,16 @@ class MarkCatcher:
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._marks[key] = value
+
+
+def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The complete trials: those that keep the study's constraint by value, then the others by how far they break it."""
+
+    def rank(trial: FrozenTrial) -> tuple[float, float, int]:
+        broken = sum(value for value in trial.constraints.values() if value > 0)
+        return broken, trial.value or 0.0, trial.number
+
+    return sorted((trial for trial in trials if trial.state == TrialState.COMPLETE), key=rank)
 
 
 def is_baseline(trial: FrozenTrial) -> bool:

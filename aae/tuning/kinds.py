@@ -1,0 +1,57 @@
+"""Optuna's samplers and pruners by name: what a sweep file may say, and what is made of it."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from typing import Any
+
+import optuna
+
+from aae.config import ConfigError, one_line, require
+
+SAMPLERS = {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
+PRUNERS = {
+    kind.__name__: kind
+    for kind in (
+        optuna.pruners.SuccessiveHalvingPruner,
+        optuna.pruners.HyperbandPruner,
+        optuna.pruners.MedianPruner,
+        optuna.pruners.PercentilePruner,
+        optuna.pruners.NopPruner,
+    )
+}
+LEAST = {"n_ei_candidates": 1}  # of a sampler's or pruner's numbers, where it is not 0; Optuna checks its pruners alone
+
+
+def make(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
+    """An Optuna sampler or pruner from a block that `check_kind` has passed."""
+    return kinds[block["kind"]](**({key: value for key, value in block.items() if key != "kind"} | extra))
+
+
+def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
+    """The kind is known and takes these arguments: names and types by its signature. Raises ConfigError."""
+    arguments = {str(key): value for key, value in block.items()}
+    kind = arguments.pop("kind", None)
+    require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
+    signature = inspect.signature(kinds[kind].__init__, eval_str=False)
+    hints = typing.get_type_hints(kinds[kind].__init__, vars(optuna) | vars(typing) | vars(inspect.getmodule(kinds[kind])))
+    plain = {name: kinds_of(hints.get(name)) for name in signature.parameters if kinds_of(hints.get(name))}
+    for name, value in arguments.items():
+        require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")
+        fits = type(value) in plain[name] or (float in plain[name] and type(value) is int)
+        require(fits, f"{path}.{name}", repr(value), f"give {' or '.join(getattr(k, '__name__', str(k)) for k in plain[name])}")
+        least = LEAST.get(name, 0)
+        require(not isinstance(value, int | float) or value >= least, f"{path}.{name}", value, f"give at least {least}")
+    try:
+        make(block, kinds)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: {kind} refuses {arguments}: {one_line(error)}") from None
+
+
+def kinds_of(hint: Any) -> tuple[type, ...]:
+    """The plain types that a hint allows; none for callables and other things that a YAML file cannot hold."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    plain = tuple(option for option in options if option in (int, float, str, bool, type(None)))
+    return plain if plain != (type(None),) else ()
