@@ -110,6 +110,14 @@ class AdversarialZConfig(TermConfig):
 
 
 @dataclass(frozen=True)
+class AdversarialYConfig(TermConfig):
+    noise_std: float = 0.0  # Gaussian, on what the discriminator of y sees, real and inferred alike
+
+    def __post_init__(self) -> None:
+        require(self.noise_std >= 0, "objective.adversarial_y.noise_std", self.noise_std, "give a number of at least 0")
+
+
+@dataclass(frozen=True)
 class HeadSeparationConfig(TermConfig):
     threshold: float = 4.0  # heads nearer than this are pushed apart; in units of z
 
@@ -123,7 +131,7 @@ class ObjectiveConfig:
 
     reconstruction: TermConfig = field(default_factory=TermConfig)
     adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
-    adversarial_y: TermConfig | None = None
+    adversarial_y: AdversarialYConfig | None = None
     classification: TermConfig | None = None
     head_separation: HeadSeparationConfig | None = None
 

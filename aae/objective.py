@@ -126,9 +126,15 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         real_BZ = SAMPLE_PRIOR[prior.kind](label_B, z_dim, num_classes, prior.std, generator)
         return discriminate(model.disc_z, with_label(real_BZ, batch), with_label(codes.z_BZ, batch))
 
+    def blurred(y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        """Instance noise: without it the discriminator tells a soft y from a one-hot one at a glance."""
+        std = objective.adversarial_y.noise_std if objective.adversarial_y is not None else 0.0
+        return y_BK + std * torch.randn(y_BK.shape, generator=generator, device=generator.device) if std else y_BK
+
     def discriminator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         assert model.disc_y is not None
-        return discriminate(model.disc_y, sample_categorical(len(batch.x_BX), num_classes, generator), codes.y_BK)
+        real_BK = sample_categorical(len(batch.x_BX), num_classes, generator)
+        return discriminate(model.disc_y, blurred(real_BK, generator), blurred(codes.y_BK, generator))
 
     def discriminate(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         both = discriminator(torch.cat([real, fake]))  # one pass over both halves: no layer mixes rows
@@ -139,7 +145,7 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
 
     def generator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         assert model.disc_y is not None
-        return losses.generator(model.disc_y(codes.y_BK))
+        return losses.generator(model.disc_y(blurred(codes.y_BK, generator)))
 
     def classification(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
         return losses.classification(codes.logits_LK, batch.label_L)
