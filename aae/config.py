@@ -27,7 +27,7 @@ def require(ok: bool, path: str, got: Any, want: str) -> None:
 @dataclass(frozen=True)
 class DataConfig:
     name: Literal["mnist", "fashion_mnist", "svhn", "npz"] = "mnist"
-    folder: str | None = None  # null: the user's cache; for npz: the file itself
+    folder: str | None = None  # null: the user's cache; for npz: the file itself; for svhn: a folder of one's own .mat files
     num_labels: int = 0  # balanced by class, from the training images only; 0 none, -1 all
     label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
     num_validation: int = 10_000  # the last images of the training files
@@ -38,8 +38,8 @@ class DataConfig:
         require(self.num_validation >= 1, "data.num_validation", self.num_validation, "give at least one validation image")
         if self.name == "npz":
             require(bool(self.folder), "data.folder", self.folder, "name your .npz file here, data.name=npz reads it")
-        else:
-            num_images, num_classes = KNOWN_SIZES[self.name]
+        elif self.known_size is not None:
+            num_images, num_classes = self.known_size
             want = f"{self.name} has {num_images} images for both"
             require(self.num_validation < num_images, "data.num_validation", self.num_validation, want)
             require(
@@ -54,6 +54,11 @@ class DataConfig:
                 self.num_labels,
                 f"there are {num_images - self.num_validation} training images; -1 takes all their labels",
             )
+
+    @property
+    def known_size(self) -> tuple[int, int] | None:
+        """(images for training and validation, classes), where it does not take loading them to know. A folder of svhn may hold fewer."""
+        return None if self.name == "svhn" and self.folder else KNOWN_SIZES.get(self.name)
 
 
 @dataclass(frozen=True)
@@ -235,8 +240,8 @@ class TrialConfig:
         if objective.classification is not None and data.num_labels > 0:
             want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
             require(train.labelled_batch_size <= data.num_labels, "train.labelled_batch_size", train.labelled_batch_size, want)
-        if data.name in KNOWN_SIZES:
-            num_images, num_classes = KNOWN_SIZES[data.name]
+        if data.known_size is not None:
+            num_images, num_classes = data.known_size
             num_train = num_images - data.num_validation
             require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
             fits = not data.num_labels or model.num_classes == num_classes

@@ -1,6 +1,7 @@
 """Datasets, splits and batches. Everything is one uint8 tensor that lives on the device: 50 MB need no loader processes.
 
 mnist, fashion_mnist   50,000 / 10,000 / 10,000 in the original order: the last of the training files are for validation
+svhn                   63,257 / 10,000 / 26,032 likewise, in colour; the `extra` images are not used
 npz                    a user's own file, see `load_npz`
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aae.download import IDX_FILES, DataError, fetch_idx
+from aae.download import FILES, DataError, fetch_idx, fetch_svhn
 
 __all__ = ["DataError", "Dataset", "Split", "draw_labels", "epoch_indices", "labelled_indices", "load_dataset"]
 
@@ -51,12 +52,12 @@ def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
     if name == "npz":
         images, labels, test_images, test_labels, shape, hashes = load_npz(Path(folder or "").expanduser())
-    elif name in IDX_FILES:
-        arrays, hashes = fetch_idx(name, folder)
+    elif name in FILES:
+        arrays, hashes = fetch_svhn(folder) if name == "svhn" else fetch_idx(name, folder)
         images, labels, test_images, test_labels = arrays
-        shape = (1, *images.shape[1:])
+        shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
     else:
-        raise DataError(f"data.name: got {name}; the datasets are {', '.join([*IDX_FILES, 'npz'])}")
+        raise DataError(f"data.name: got {name}; the datasets are {', '.join([*FILES, 'npz'])}")
     if not 0 < num_validation < len(images):
         raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))

