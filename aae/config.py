@@ -42,18 +42,12 @@ class DataConfig:
             num_images, num_classes = self.known_size
             want = f"{self.name} has {num_images} images for both"
             require(self.num_validation < num_images, "data.num_validation", self.num_validation, want)
-            require(
-                self.num_labels <= 0 or self.num_labels % num_classes == 0,
-                "data.num_labels",
-                self.num_labels,
-                f"labels are balanced over {num_classes} classes: give a multiple of {num_classes}",
-            )
-            require(
-                self.num_labels <= num_images - self.num_validation,
-                "data.num_labels",
-                self.num_labels,
-                f"there are {num_images - self.num_validation} training images; -1 takes all their labels",
-            )
+            balanced = self.num_labels <= 0 or self.num_labels % num_classes == 0
+            want = f"labels are balanced over {num_classes} classes: give a multiple of {num_classes}"
+            require(balanced, "data.num_labels", self.num_labels, want)
+            num_train = num_images - self.num_validation
+            want = f"there are {num_train} training images; -1 takes all their labels"
+            require(self.num_labels <= num_train, "data.num_labels", self.num_labels, want)
 
     @property
     def known_size(self) -> tuple[int, int] | None:
