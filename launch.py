@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,11 +14,15 @@ from aae.config import ConfigError
 from aae.data import DataError
 from aae.layers import parse_overrides
 
+if TYPE_CHECKING:
+    from aae.tuning.config import Sweep
+
 USAGE = """\
   python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
   python launch.py sweeps/semi.yaml train.epochs=20           the same with paths of study: or trial: set
   python launch.py sweeps/semi.yaml --plan                    what would run, three sampled trials, a forecast
   python launch.py status runs/quick                          where it stands, from another terminal
+  python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws, with an interval: README
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
 """
 
@@ -90,6 +95,8 @@ def sweep(arguments: list[str], console: Console) -> int:
         console.print(
             f"{interrupted} interrupted, {max(0, checked.study.num_trials - len(trials))} not asked yet; the same command goes on"
         )
+    elif checked.study.confirm is not None and code == 0:
+        return confirmed(study.run, checked, console)
     return code
 
 
@@ -122,7 +129,36 @@ def reproduce(arguments: list[str], console: Console) -> int:
 
 
 def confirm(arguments: list[str], console: Console) -> int:
-    raise ConfigError("confirm: confirmation on fresh seeds is not built yet; the report of a sweep shows its single draws")
+    options = parser(" confirm", "Select the winner on fresh draws, freeze it, and report it on others; or go on with that.")
+    options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
+    options.add_argument(
+        "overrides", nargs="*", metavar="study.confirm=...", help="where the sweep file has none, as study.confirm.report_draws=10"
+    )
+    given = options.parse_intermixed_args(arguments)
+
+    from aae.tuning.confirm import load_searched
+
+    return confirmed(given.run, load_searched(given.run, parse_overrides(given.overrides)), console)
+
+
+def confirmed(run: Path, checked: Sweep, console: Console) -> int:
+    """Confirms, prints the verdict and puts it on the run's page. Returns the exit code."""
+    from aae.tuning.confirm import confirm as run_confirmation
+    from analysis.confirmed import verdict
+    from analysis.report import write_files
+    from analysis.trials import read_run
+
+    try:
+        code = run_confirmation(run, checked, console)
+    except (RuntimeError, OSError) as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 1
+    read = read_run(run)
+    if read.confirmed is not None:
+        for line in verdict(read.confirmed):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"report: {write_files(read)}", soft_wrap=True, highlight=False)
+    return code
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 
 from aae.download import FILES, DataError, fetch_idx, fetch_svhn
 
-__all__ = ["DataError", "Dataset", "Split", "draw_labels", "epoch_indices", "labelled_indices", "load_dataset"]
+__all__ = ["DataError", "Dataset", "Split", "draw_labels", "epoch_indices", "labelled_indices", "load_dataset", "load_test"]
 
 KNOWN_SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "svhn": (3, 32, 32)}  # (C, H, W), known before they are loaded
 
@@ -40,9 +42,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
+    """What a training and a search may see. The test set is not in it: `load_test`."""
+
     train: Split
     validation: Split
-    test: Split
     image_shape: tuple[int, int, int]  # (C, H, W)
     num_classes: int
     hashes: dict[str, str]  # file -> SHA-256 of its content
@@ -50,14 +53,7 @@ class Dataset:
 
 def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000) -> Dataset:
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
-    if name == "npz":
-        images, labels, test_images, test_labels, shape, hashes = load_npz(Path(folder or "").expanduser())
-    elif name in FILES:
-        arrays, hashes = fetch_svhn(folder) if name == "svhn" else fetch_idx(name, folder)
-        images, labels, test_images, test_labels = arrays
-        shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
-    else:
-        raise DataError(f"data.name: got {name}; the datasets are {', '.join([*FILES, 'npz'])}")
+    (images, labels, _, _), shape, hashes = read_arrays(name, folder)
     if not 0 < num_validation < len(images):
         raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
@@ -65,18 +61,38 @@ def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_
     return Dataset(
         train=everything.rows(slice(num_train)),
         validation=everything.rows(slice(num_train, None)),
-        test=Split(to_rows(test_images), torch.as_tensor(test_labels.astype(np.int64))),
         image_shape=shape,
         num_classes=int(labels.max()) + 1,
         hashes=hashes,
     )
 
 
+def load_test(name: str, folder: str | None, judged: Mapping[str, Any] | None) -> Split:
+    """The test split, for what can no longer be changed by what it says: `judged` is the record that was written before, of a
+    confirmation its frozen winner, of a single training its result. Without one nothing is given. Called in two places,
+    aae/tuning/judge.py and analysis/test.py, and a test holds that."""
+    if not judged:
+        raise RuntimeError("the test set is withheld: nothing has been decided yet that it could judge")
+    (_, _, images, labels), _, _ = read_arrays(name, folder)
+    return Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
+
+
+def read_arrays(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], dict[str, str]]:
+    """((images, labels, test images, test labels), image shape, hashes). Raises DataError."""
+    if name == "npz":
+        return load_npz(Path(folder or "").expanduser())
+    if name not in FILES:
+        raise DataError(f"data.name: got {name}; the datasets are {', '.join([*FILES, 'npz'])}")
+    arrays, hashes = fetch_svhn(folder) if name == "svhn" else fetch_idx(name, folder)
+    images = arrays[0]
+    return arrays, images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:]), hashes
+
+
 def to_rows(images: np.ndarray) -> Tensor:
     return torch.tensor(images.reshape(len(images), -1))
 
 
-def load_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[int, int, int], dict[str, str]]:
+def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], dict[str, str]]:
     """A user's own data: one .npz with
 
         x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X); (N, X) is taken as one row of X pixels
@@ -116,7 +132,7 @@ def load_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     if x_train.ndim == 4:
         shape = (x_train.shape[3], *x_train.shape[1:3])
         x_train, x_test = x_train.transpose(0, 3, 1, 2), x_test.transpose(0, 3, 1, 2)
-    return x_train, arrays["y_train"], x_test, arrays["y_test"], shape, hashes
+    return (x_train, arrays["y_train"], x_test, arrays["y_test"]), shape, hashes
 
 
 def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int) -> np.ndarray:

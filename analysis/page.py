@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aae.metrics import collapse_warnings
+from analysis import confirmed
 from analysis.trials import STATES, Run, TrialRecord, short_names
 
 MAX_STRIP = 6  # latent pictures in the strip of epochs
@@ -46,6 +47,7 @@ HEADINGS = {
 def compose(run: Run, figures: Figures) -> str:
     parts = [
         f"<h1>{escape(run.name)}</h1><p class=note>{escape(about(run))}</p>",
+        *([confirmed.section(run.confirmed), "<h2>The search before it</h2>"] if run.confirmed else []),
         verdict_section(run),
         "<h2>Reproduce</h2>" + section(reproduce_section(run)),
         "<h2>Trials</h2>" + section(trial_table(run)),
@@ -88,8 +90,9 @@ def verdict(run: Run) -> list[str]:
     if unfinished:
         lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
     lines.append(
-        f"This is no result yet: one draw of {labels(data['data.num_labels'])} (label seed {data['data.label_seed']}) and one "
-        f"initialisation (seed {data['train.seed']}), and the lowest of {scored} trials' numbers, which flatters it."
+        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: one draw of {labels(data['data.num_labels'])} "
+        f"(label seed {data['data.label_seed']}) and one initialisation (seed {data['train.seed']}), and the lowest of {scored} trials' "
+        "numbers, which flatters it."
     )
     if num_validation:
         spread = ""
@@ -97,7 +100,7 @@ def verdict(run: Run) -> list[str]:
             error = 100 * math.sqrt(best.value * (1 - best.value) / num_validation)
             spread = f" Their number alone makes the error uncertain by {error:.2f} points (one standard error)."
         lines.append(f"The search used {num_validation:,} validation labels, after every epoch of every trial.{spread}")
-    lines.append("The test set was not read.")
+    lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
     return lines + baseline_lines(run, best)
 
 

@@ -22,6 +22,7 @@ from rich.text import Text
 from aae import checkpoint
 from aae.config import ConfigError
 from aae.runs import write_atomically
+from analysis import confirmed
 from analysis.figures import draw_all
 from analysis.page import compose, number, ranked, states, train_command, verdict
 from analysis.trials import Run, TrialRecord, read_run, short_names, writing
@@ -72,7 +73,7 @@ def trials_csv(run: Run) -> str:
 
 
 def show(run: Run, console: Console) -> None:
-    for line in verdict(run):
+    for line in [*(confirmed.verdict(run.confirmed) if run.confirmed else []), *verdict(run)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)  # a reason or a name may look like rich's markup
     if run.trials:
         console.print(table_of(run, ranked(run)[:TOP], console.width))

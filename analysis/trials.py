@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from aae import checkpoint
 from aae.config import ConfigError, TrialConfig, flatten, one_line
 from aae.data import Dataset, load_dataset
 from aae.runs import Row, TrialFolder, read_manifest, trial_folder
+from analysis.confirmed import Confirmed, read_confirmed
 
 STATES = {  # as they are shown, and what they mean
     "COMPLETE": "ran all of its epochs",
@@ -64,6 +66,10 @@ class Run:
         """The complete trial with the lowest value."""
         complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
         return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
+
+    @cached_property
+    def confirmed(self) -> Confirmed | None:
+        return read_confirmed(self.path)
 
     @property
     def searched_paths(self) -> list[str]:

@@ -36,7 +36,10 @@ def files_of(folder: Path) -> list[Path]:
     if (folder / "study.journal").is_file():
         trials = sorted(path for path in folder.glob("trials/*") if path.is_dir())
         kept = [path for trial in trials for path in training_files(TrialFolder(trial))]
-        return [folder / "sweep.yaml", folder / "study.journal", *kept]
+        more = ["sweep.yaml"] if (folder / "sweep.yaml").is_file() else []  # a confirmation is a study too, and has a report
+        more += ["report.json"] if (folder / "report.json").is_file() else []
+        confirmation = files_of(folder / "confirm") if (folder / "confirm" / "report.json").is_file() else []
+        return [*(folder / name for name in [*more, "study.journal"]), *kept, *confirmation]
     if (folder / "config.yaml").is_file():
         return training_files(TrialFolder(folder))
     raise ConfigError(f"{folder}: neither a sweep nor a training; give runs/STUDY, or the folder of an aae.train")
@@ -62,6 +65,8 @@ def manifest_of(folder: Path) -> str:
 def read_record(folder: Path) -> dict[str, str]:
     """Path inside the record -> text. Raises ConfigError."""
     texts = {"manifest.json": manifest_of(folder)}
+    if (folder / "confirm" / "report.json").is_file():
+        texts["confirm/manifest.json"] = manifest_of(folder / "confirm")
     for path in files_of(folder):
         try:
             text = path.read_text()

@@ -41,9 +41,8 @@ def tiny_arrays(num_train: int = 300, num_validation: int = 105, num_test: int =
 def tiny_dataset(num_train: int = 300, num_validation: int = 105) -> Dataset:
     arrays = tiny_arrays(num_train, num_validation)
     images, label = torch.tensor(arrays["x_train"]).flatten(1), torch.tensor(arrays["y_train"])
-    test = Split(torch.tensor(arrays["x_test"]).flatten(1), torch.tensor(arrays["y_test"]))
     train, validation = Split(images[:num_train], label[:num_train]), Split(images[num_train:], label[num_train:])
-    return Dataset(train, validation, test, (1, SIDE, SIDE), NUM_CLASSES, {})
+    return Dataset(train, validation, (1, SIDE, SIDE), NUM_CLASSES, {})
 
 
 TINY = {

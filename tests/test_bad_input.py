@@ -326,7 +326,7 @@ STUDIES = {
     "unknown resource": ({"study": {"resources_per_trial": "{tpu: 1}"}}, [], ("study.resources_per_trial.tpu: got 1", "{cpu: 1}")),
     "no resource": ({"study": {"resources_per_trial": "{cpu: 0}"}}, [], ("study.resources_per_trial", "something to run on")),
     "resources in a word": ({}, ["study.resources_per_trial=all"], ("study.resources_per_trial: got all", "write auto")),
-    "confirmation": ({"study": {"confirm": "{select_k: 3}"}}, [], ("study.confirm", "not built yet", "write null")),
+    "confirmation": ({"study": {"confirm": "{select_k: 3}"}}, [], ("study.confirm", "neither report_draws nor half_width")),
     "a bucket": ({}, ["study.folder=s3://bucket/runs"], ("study.folder: got s3://bucket/runs", "file system")),
     "no folder": ({}, ["study.folder=''"], ("study.folder", "give a folder")),
     "folder below a file": ({}, ["study.folder=tiny.npz/runs"], ("tiny.npz/runs/mine", "cannot be written", "study.folder=")),
@@ -557,7 +557,7 @@ def test_a_sweep_does_not_go_on_in_a_broken_run_folder(kind, workplace, capsys):
         (["status"], ("run",)),
         (["reproduce"], ("run",)),
         (["reproduce", "run", "--trial", "best"], ("--trial", "best")),
-        (["confirm", "run"], ("confirm", "not built yet")),
+        (["confirm", "run"], ("run", "holds no sweep")),
         (["stauts", "run"], ("run",)),
     ],
 )

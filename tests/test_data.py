@@ -21,7 +21,7 @@ import torch
 
 from aae import data, download
 from aae.config import DataConfig
-from aae.data import DataError, draw_labels, epoch_indices, labelled_indices, load_dataset
+from aae.data import DataError, draw_labels, epoch_indices, labelled_indices, load_dataset, load_test
 from aae.train import main
 from tests.svhn import svhn_arrays, write_svhn
 
@@ -207,7 +207,8 @@ def test_an_npz_is_split_like_mnist_and_keeps_its_channels(tmp_path):
     np.savez_compressed(tmp_path / "own.npz", **arrays)
     dataset = load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10)
     assert dataset.image_shape == (3, 4, 5) and dataset.num_classes == 3
-    assert [len(split.label_N) for split in (dataset.train, dataset.validation, dataset.test)] == [20, 10, 6]
+    assert [len(split.label_N) for split in (dataset.train, dataset.validation)] == [20, 10]
+    assert len(load_test("npz", str(tmp_path / "own.npz"), {"name": "frozen"}).label_N) == 6
     first_CHW = dataset.train.images_NX[0].reshape(dataset.image_shape)
     assert np.array_equal(first_CHW.numpy(), arrays["x_train"][0].transpose(2, 0, 1))
     assert dataset.validation.label_N.tolist() == arrays["y_train"][-10:].tolist()
@@ -396,10 +397,11 @@ def test_the_sweep_of_svhn_trains_alone_on_a_folder_of_ones_own_and_refuses_what
 
 @pytest.mark.data
 def test_mnist_is_50000_10000_10000_in_the_original_order(mnist):
-    assert [len(split.label_N) for split in (mnist.train, mnist.validation, mnist.test)] == [50_000, 10_000, 10_000]
+    assert [len(split.label_N) for split in (mnist.train, mnist.validation)] == [50_000, 10_000]
     assert (mnist.image_shape, mnist.num_classes) == ((1, 28, 28), 10)
     assert mnist.train.label_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert mnist.test.label_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    test = load_test("mnist", None, {"name": "frozen"})
+    assert len(test.label_N) == 10_000 and test.label_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert len(mnist.hashes) == 4
 
 

@@ -519,7 +519,7 @@ def test_each_epoch_has_its_own_order_of_both_streams(monkeypatch, dataset):
 
 
 def test_labelled_images_are_training_images_with_their_own_labels(monkeypatch, dataset):
-    """Fails where split_labels takes rows of dataset.test or dataset.validation."""
+    """Fails where split_labels takes rows of dataset.validation."""
     batch = read_epochs(monkeypatch, dataset, 1)[0]
     rows = rows_in(batch.noisy_LX, dataset.train.images_NX)
     assert -1 not in rows and len(set(rows)) == 20

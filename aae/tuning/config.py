@@ -20,6 +20,7 @@ from aae.layers import baseline_values, read_sweep, set_paths, to_trial
 from aae.priors import NEAREST_PART
 from aae.schedules import drop_epoch
 from aae.train import refuse_unfit
+from aae.tuning.draws import ConfirmConfig, check_confirm, read_confirm
 from aae.tuning.kinds import PRUNERS, SAMPLERS, check_kind
 from aae.tuning.space import SearchSpace, read_space
 
@@ -59,7 +60,7 @@ class StudyConfig:
     sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "TPESampler", "seed": 0})
     pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
     resources_per_trial: Any = "auto"  # one core, or {cpu: 2}, {gpu: 0.25}
-    confirm: Any = None
+    confirm: Any = None  # or {select_k: 3, select_draws: 3, report_draws: 10, baseline: NAME}: aae/tuning/draws.py
 
     def __post_init__(self) -> None:
         require(
@@ -81,7 +82,7 @@ class StudyConfig:
             value = getattr(self, name)
             want = "give a positive finite number, or null for no limit"
             require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
-        require(self.confirm is None, "study.confirm", self.confirm, "confirmation on fresh seeds is not built yet: write null")
+        read_confirm(self.confirm)
         check_constraint(self.constraint, self.metric, self.pruner)
         check_resources(self.resources_per_trial)
         check_kind("study.sampler", self.sampler, SAMPLERS)
@@ -90,6 +91,10 @@ class StudyConfig:
     @property
     def path(self) -> Path:
         return Path(self.folder) / self.name
+
+    @property
+    def confirmation(self) -> ConfirmConfig | None:
+        return read_confirm(self.confirm)
 
 
 def check_constraint(value: Any, metric: str, pruner: dict[str, Any]) -> None:
@@ -241,6 +246,7 @@ def check_together(sweep: Sweep) -> None:
     ):
         both = path in sweep.space.entries and rate in sweep.space.entries
         require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
+    check_confirm(sweep)
 
 
 def pruner_notes(sweep: Sweep) -> list[str]:

@@ -71,6 +71,13 @@ def print_status(run: Path, console: Console) -> None:
     for trial in trials:
         if not trial.state.is_finished():
             console.print(f"  trial {trial.number}: {progress(run, trial)}", highlight=False)
+    if (run / "confirm" / "study.journal").is_file():
+        study = open_study(run / "confirm", "", create=False)
+        ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+        winner = study.user_attrs.get("winner")
+        stage = "confirmed" if (run / "confirm" / "report.json").is_file() else "report" if winner else "selection"
+        frozen = f", winner frozen: {winner['name']}" if winner else ""
+        console.print(f"confirmation: {stage}, {ended} trainings told{frozen}", highlight=False)
     if holder is None and any(not trial.state.is_finished() for trial in trials):
         console.print("the same launch.py command goes on with it")
 

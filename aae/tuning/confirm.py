@@ -1,0 +1,193 @@
+"""The winner of a search: selected on fresh draws, frozen, and judged by the test set on draws that are fresher still.
+
+All of it is one Optuna study of its own in RUN/confirm, whose trials are the planned trainings by number: those of the selection
+and, once the winner is frozen in it, those of the report. So what holds of a search holds here: kill anything at any moment, and
+the same command goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from aae import checkpoint, manifest
+from aae.config import ConfigError
+from aae.data import Dataset, load_dataset
+from aae.layers import set_paths
+from aae.runs import read_manifest, trial_folder, write_json
+from aae.tuning import tracking
+from aae.tuning.config import Sweep, load_sweep
+from aae.tuning.draws import REPORT, SELECTION, Candidate, Plan, blocks_of, choose, drawn
+from aae.tuning.judge import report
+from aae.tuning.lock import DriverLock, remove_dead_session
+from aae.tuning.reproduce import differences
+from aae.tuning.space import SearchSpace
+from aae.tuning.study import SweepStudy, open_study
+from aae.tuning.sweep import EXIT_CODE, cluster_address, execute, fit_resources, ray_running
+from aae.tuning.views import BASELINE, best_first, is_baseline
+
+NAME = "confirm"  # the folder in the run's, and the study in it
+PLAN, WINNER = "plan", "winner"  # user attributes of that study
+SETTABLE = ("study.confirm", "study.max_minutes", "study.max_concurrent", "study.resources_per_trial")
+
+
+def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
+    """The sweep of a run folder, for its confirmation. What was begun is gone on with as it was asked. Raises ConfigError."""
+    if read_manifest(run) is None or not (run / "sweep.yaml").is_file():
+        raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
+    for path in overrides:
+        if not path.startswith(SETTABLE):
+            raise ConfigError(f"{path}: not of a confirmation, which trains what the search chose; set {', '.join(SETTABLE)}")
+    if (run / NAME / "study.journal").is_file() and not any(path.startswith("study.confirm") for path in overrides):
+        plan = open_study(run / NAME, NAME, create=False).user_attrs.get(PLAN)
+        overrides = overrides | ({"study.confirm": plan["asked"]} if plan else {})
+    sweep = load_sweep(run / "sweep.yaml", overrides | {"study.num_trials": len(told(run))})  # it may have been extended since
+    if sweep.study.confirmation is None:
+        example = "study.confirm='{select_k: 3, select_draws: 3, report_draws: 10}'"
+        raise ConfigError(f"study.confirm: got null, from {run / 'sweep.yaml'}; say what to confirm, as {example}")
+    return sweep
+
+
+def told(run: Path) -> list[FrozenTrial]:
+    """The search's trials. Raises ConfigError where none is complete."""
+    trials: list[FrozenTrial] = open_study(run, "", create=False).get_trials(deepcopy=False)
+    if not best_first(trials):
+        raise ConfigError(f"{run}: no trial is complete, so there is nothing to confirm; the sweep's own command goes on with it")
+    return trials
+
+
+def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
+    """Who is confirmed, from what the search has told so far. Raises ConfigError; writes nothing."""
+    asked = sweep.study.confirmation
+    assert asked is not None
+    trials = told(run)
+    complete = best_first(trials)
+    searched = [trial for trial in complete if not is_baseline(trial)]
+    if asked.select_k > len(searched):
+        raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {len(searched)} searched trials are complete: give at most that")
+    baselines = [trial for trial in trials if is_baseline(trial) and trial_folder(run, trial.number).config_path.is_file()]
+    candidates = []
+    for trial in [*baselines, *searched[: asked.select_k]]:
+        config = checkpoint.read_config(trial_folder(run, trial.number).path)
+        baseline = trial.user_attrs[BASELINE]["name"] if is_baseline(trial) else None
+        name = f"{baseline} (trial {trial.number})" if baseline else f"trial {trial.number}"
+        candidates.append(Candidate(name, trial.number, baseline, trial.value, blocks_of(config)))
+    if asked.baseline is not None and asked.baseline not in [candidate.baseline for candidate in candidates]:
+        raise ConfigError(f"study.confirm.baseline: got {asked.baseline}; the search has not trained it: run it on, or name another one")
+    return Plan(vars(asked), candidates, [trial.number for trial in complete], len(trials), num_classes)
+
+
+def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -> Sweep:
+    """The confirmation as a sweep that searches nothing: its baselines are the trainings, in order."""
+    trainings = plan.selection + (plan.report(winner) if winner else [])
+    values = {f"{candidate.name}, draw {seed}": drawn(candidate.config, seed) for candidate, seed in trainings}
+    study = replace(sweep.study, name=NAME, folder=str(run), num_trials=len(values), pruner={"kind": "NopPruner"}, confirm=None)
+    trial = set_paths(sweep.trial, sweep.overrides, "")
+    return replace(sweep, study=study, trial=trial, overrides={}, space=SearchSpace({}), baselines=values)
+
+
+def confirm(run: Path, sweep: Sweep, console: Console) -> int:
+    """Selects, freezes and reports, or goes on with it; RUN/confirm/report.json is there when all of it is done. Returns the exit
+    code. Raises ConfigError or DataError with nothing written, and RuntimeError where it broke midway."""
+    cluster_address()
+    folder, made, asked = run / NAME, read_manifest(run), sweep.study.confirmation
+    assert made is not None and asked is not None
+    data = load_dataset(sweep.fixed.data.name, sweep.fixed.data.folder, sweep.fixed.data.num_validation)
+    if data.hashes != made["data"]:
+        raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
+    fresh = None if (folder / "study.journal").is_file() else make_plan(run, sweep, data.num_classes)
+    lock = DriverLock(run, console.print)
+    try:
+        if remove_dead_session(lock.predecessor):
+            console.print("removed the session folder of a driver that was killed")
+        folder.mkdir(exist_ok=True)
+        own = open_study(folder, NAME, create=True)
+        if PLAN not in own.user_attrs:
+            own.set_user_attr(PLAN, (fresh or make_plan(run, sweep, data.num_classes)).to_json())
+        plan = Plan.read(own.user_attrs[PLAN])
+        if plan.asked != vars(asked):
+            was = ", ".join(f"{key}={value}" for key, value in plan.asked.items() if value is not None)
+            want = "what a report takes is fixed before its first draw: leave study.confirm as it was"
+            raise ConfigError(f"{folder}: was begun with {was}; {want}")
+        if (folder / "report.json").is_file():
+            return 0
+        write_manifest(made, data, folder, console)
+        study = SweepStudy(folder, staged(run, sweep, plan, own.user_attrs.get(WINNER)))
+        before = len(study.trials())
+        counts = study.reconcile()
+        if before:
+            text = ", ".join(f"{count} {what}" for what, count in counts.items())
+            console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
+        with contextlib.ExitStack() as stack:
+            code = work(study, run, sweep, plan, made["id"], lock, console, stack)
+        if code is None:
+            write_json(folder / "report.json", report(study, plan, study.study.user_attrs.get(WINNER), run, data))
+        return code or 0
+    finally:
+        lock.release()
+
+
+def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, console: Console) -> None:
+    """What the confirmation is made with, once, and what of it is not as the search had it."""
+    now = manifest.describe(manifest.own_command(), data.hashes)
+    if not (folder / "manifest.json").exists():
+        write_json(folder / "manifest.json", now)
+    changed = differences(made, now)
+    if changed:
+        console.print(f"not what the search ran with: {'; '.join(changed)}", highlight=False)
+
+
+def work(
+    study: SweepStudy, run: Path, sweep: Sweep, plan: Plan, made_id: str, lock: DriverLock, console: Console, stack: contextlib.ExitStack
+) -> int | None:
+    """Trains the selection, freezes the winner, trains the report. Returns None, or an exit code where it stopped before the end."""
+    minutes, where = sweep.study.max_minutes, ""
+    until = None if minutes is None else time.monotonic() + 60 * minutes
+    while True:
+        winner = study.study.user_attrs.get(WINNER)
+        study.sweep = stage = staged(run, sweep, plan, winner)
+        if not study.all_told:
+            if until is not None:  # one budget for both stages
+                study.sweep = replace(stage, study=replace(stage.study, max_minutes=max(0.01, (until - time.monotonic()) / 60)))
+            where = where or stack.enter_context(ray_running(lock))
+            resources, slots = fit_resources(stage)
+            console.print(f"{said(plan, winner)}, {slots} at a time, on {where}", highlight=False, soft_wrap=True)
+            about = tracking.describe(f"{run.name}-{NAME}", f"{made_id}c", run, study.metric, list(stage.baselines))
+            received = execute(study, about, resources, slots, console)
+            if not study.all_told:
+                left = stage.study.num_trials - sum(trial.state.is_finished() for trial in study.trials())
+                console.print(f"{left} trainings of the {'report' if winner else 'selection'} are left; the same command goes on")
+                return 0 if received is None else EXIT_CODE[signal.Signals(received)]
+        if winner is not None:
+            return None
+        winner = choose(plan, study.trials(), study.metric)
+        if winner is None:
+            raise RuntimeError(f"{study.run}: no candidate has a value on every draw of the selection, so there is no winner")
+        study.study.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
+        console.print(chosen(plan, winner), highlight=False, soft_wrap=True)
+
+
+def said(plan: Plan, winner: dict[str, Any] | None) -> str:
+    """A stage in a line, before it starts."""
+    names = [candidate.name for candidate in (plan.reported(winner) if winner else plan.candidates)]
+    draws, pool = (winner["report_draws"], REPORT) if winner else (plan.settings.select_draws, SELECTION)
+    seeds = "label seeds" if plan.draw_is_label_seed else "initialisation seeds (this study draws no labels)"
+    text = f"{'report' if winner else 'selection'}: {', '.join(names)}; {draws} {seeds} from {pool[0]} on"
+    return f"{text}: {draws * len(names)} trainings"
+
+
+def chosen(plan: Plan, winner: dict[str, Any]) -> str:
+    text = f"winner of the selection, frozen: {winner['name']}"
+    if plan.settings.half_width is not None:
+        of = "the paired difference" if winner["paired"] else "the mean"
+        text += f"; {winner['report_draws']} draws, with which the interval of {of} is expected to be +-{winner['expected_half_width']:.2g}"
+        if winner["expected_half_width"] > plan.settings.half_width:
+            text += f": the pool's {len(REPORT)} are not enough for the {plan.settings.half_width:g} that was asked for"
+    return text

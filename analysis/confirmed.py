@@ -1,0 +1,250 @@
+"""What a confirmation found, in words that a referee would accept. Reads RUN/confirm/report.json, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aae.config import ConfigError
+from aae.intervals import INTERVAL, coverage, t_interval, upper_bound
+from aae.runs import read_json
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    report: dict[str, Any]
+
+    @property
+    def metric(self) -> str:
+        return str(self.report["metric"])
+
+    @property
+    def percent(self) -> bool:
+        return self.metric.endswith("error")
+
+    @property
+    def unit(self) -> str:
+        return " points" if self.percent else ""
+
+    def values(self, role: str, metric: str | None = None) -> list[float | None]:
+        """Of the winner or the baseline, one a draw; None where the training failed."""
+        return list(self.report[role][metric or self.metric])
+
+    def known(self, role: str) -> list[float]:
+        return [value for value in self.values(role) if value is not None]
+
+    @property
+    def differences(self) -> list[float]:
+        """Winner minus baseline, on the draws where both have a value."""
+        if self.report["baseline"] is None:
+            return []
+        pairs = zip(self.values("winner"), self.values("baseline"), strict=True)
+        return [first - second for first, second in pairs if first is not None and second is not None]
+
+    def plain(self, value: float | None, sign: bool = False) -> str:
+        """Without its unit."""
+        if value is None:
+            return "-"
+        scaled = 100 * value if self.percent else value
+        return f"{scaled:{'+' if sign else ''}.2f}" if self.percent else f"{scaled:{'+' if sign else ''}.4g}"
+
+    def shown(self, value: float | None) -> str:
+        return self.plain(value) + (" %" if self.percent and value is not None else "")
+
+    def mean(self, role: str) -> str:
+        """Mean and half width: 2.31 % +-0.12."""
+        values = self.known(role)
+        if not values:
+            return "no value"
+        text = self.shown(float(np.mean(values)))
+        return f"{text} +-{self.plain(t_interval(values)[1] - float(np.mean(values)))}" if len(values) > 1 else text
+
+
+def read_confirmed(run: Path) -> Confirmed | None:
+    """None where the run has no finished confirmation. Raises ConfigError where its report is broken."""
+    path = run / "confirm" / "report.json"
+    report = read_json(path)
+    if report is None:
+        return None
+    keys = {"metric", "winner", "baseline", "draws", "draw", "asked", "frozen", "candidates", "search", "num_test", "num_validation"}
+    keys |= {"num_labels", "epochs", "difference_std_error_of_test_set", "fewer_labels"}
+    if not isinstance(report, dict) or not report.keys() >= keys:
+        raise ConfigError(f"{path}: broken, no report of a confirmation; remove it, and launch.py confirm writes it again")
+    return Confirmed(report)
+
+
+# ---- words ----
+
+
+def verdict(found: Confirmed) -> list[str]:
+    """The answer first, then what it rests on, and what it does not say."""
+    report = found.report
+    lines = [headline(found), *judgement(found)]
+    lines += [spread_of(found, role) for role in ("winner", "baseline") if report[role] is not None]
+    lines += [line for role in ("winner", "baseline") if report[role] is not None for line in accidents(found, role)]
+    values = found.known("winner")
+    if len(values) > 1:
+        lines.append(
+            f"Against a number from elsewhere: the winner reaches {found.shown(float(np.mean(values)))} (its mean) and beats what is above "
+            f"{found.shown(upper_bound(values))} (its one-sided 95 % upper bound)."
+        )
+        lines.append(
+            f"The intervals are {INTERVAL} over draws: each draw has its own labels and initial weights, and the test images are the same. "
+            f"In simulations with real residuals at n = {coverage(len(values))[0]} such an interval held the true mean in "
+            f"{coverage(len(values))[1]:.1%} of the cases, and the true difference in {coverage(len(values))[2]:.1%}."
+        )
+    lines += test_error(found)
+    lines.append(selection(found))
+    return lines + fewer_labels(found)
+
+
+def headline(found: Confirmed) -> str:
+    report, n = found.report, len(found.report["draws"])
+    what = f"{found.metric} after {report['epochs']} epochs"
+    interval = f"95 %, {n} draws" if n > 1 else "n = 1 draw: no interval"
+    first = f"{report['winner']['name']} {found.mean('winner')}"
+    if report["baseline"] is None:
+        return f"Confirmed: {first} ({interval}), {what}."
+    gap, lows = found.differences, ""
+    if len(gap) > 1:
+        low, high = t_interval(gap)
+        lows = f" ({found.plain(low, True)} .. {found.plain(high, True)})"
+    difference = (
+        f"paired difference {found.plain(float(np.mean(gap)), True)}{found.unit}{lows}" if gap else "no draw on which both have a value"
+    )
+    return f"Confirmed: {first} ({interval}) against {report['baseline']['name']} {found.mean('baseline')}; {difference}; {what}."
+
+
+def judgement(found: Confirmed) -> list[str]:
+    report, gap = found.report, found.differences
+    if report["baseline"] is None:
+        asked = report["asked"]["baseline"]
+        if asked is None:
+            return ["No baseline was named, so the winner is reported alone."]
+        return [
+            f"The baseline {asked} itself won the selection: nothing that was searched did better, and there is no difference to report."
+        ]
+    if len(gap) < 2:
+        return ["One draw shows no difference: there is no interval." if gap else "So there is no difference to report."]
+    low, high = t_interval(gap)
+    if low <= 0 <= high:
+        return ["No difference was shown: the interval of the paired difference holds 0."]
+    better, worse = ("winner", "baseline") if high < 0 else ("baseline", "winner")
+    count = sum(value < 0 for value in gap) if high < 0 else sum(value > 0 for value in gap)
+    lines = [
+        f"The {better} is better than the {worse}: the interval of the difference lies on one side of 0; on {count} of {len(gap)} draws."
+    ]
+    return lines if high < 0 else [*lines, "It was selected on other draws by its validation error, and these draws contradict that."]
+
+
+def spread_of(found: Confirmed, role: str) -> str:
+    values = found.known(role)
+    if not values:
+        return f"{found.report[role]['name']}: every training failed."
+    each = ", ".join(found.plain(value) for value in found.values(role))
+    return (
+        f"{found.report[role]['name']}, every draw: {each}{' %' if found.percent else ''}; median {found.shown(float(np.median(values)))}, "
+        f"range {found.plain(min(values))} to {found.plain(max(values))}, n = {len(values)}."
+    )
+
+
+def accidents(found: Confirmed, role: str) -> list[str]:
+    one = found.report[role]
+    diverged = [draw for draw, t in zip(found.report["draws"], one["trainings"], strict=True) if t["state"] == "PRUNED"]
+    failed = [draw for draw, t in zip(found.report["draws"], one["trainings"], strict=True) if t["state"] == "FAIL"]
+    lines = []
+    if diverged:
+        text = "counted with the last weights that were finite, or as guessing where there are none"
+        lines.append(f"{one['name']} diverged on draw {', '.join(map(str, diverged))}: {text}.")
+    if failed:
+        lines.append(f"{one['name']} failed on draw {', '.join(map(str, failed))}, which its mean leaves out: that may flatter it.")
+    return lines
+
+
+def test_error(found: Confirmed) -> list[str]:
+    report, values = found.report, found.known("winner")
+    if not found.percent or not values:
+        return [f"The test set was read once, {report['num_test']:,} images, after the last training."]
+    p = float(np.mean(values))
+    error = math.sqrt(p * (1 - p) / report["num_test"])
+    text = (
+        f"The test set was read once, {report['num_test']:,} images, after the last training. The choice of its images makes the winner's "
+    )
+    text += f"error uncertain by {found.plain(error)} points (one standard error)"
+    shared = report["difference_std_error_of_test_set"]
+    text += f" and the difference by {found.plain(shared)}" if shared is not None else ""
+    return [f"{text}; the intervals do not hold that."]
+
+
+def selection(found: Confirmed) -> str:
+    report = found.report
+    num, search = len(report["candidates"]), report["search"]
+    draws = report["asked"]["select_draws"]
+    return (
+        f"Selected as the lowest mean validation metric of {num} candidate{'s' if num > 1 else ''} on {draws} {report['draw']}"
+        f"{'s' if draws > 1 else ''} from 100 on, and frozen on {report['frozen']['frozen']}; reported on {report['draw']}s from 200 on. "
+        f"The search before it ran {search['trials']} trials, {search['complete']} of them complete, and used "
+        f"{report['num_validation']:,} validation labels, as the selection did."
+    )
+
+
+def fewer_labels(found: Confirmed) -> list[str]:
+    lines = []
+    for fewer in found.report["fewer_labels"]:
+        first, *rest = list(fewer["chosen"].items())
+        others = f", trial {rest[0][0]} in {rest[0][1]:.0%}" if rest else ""
+        more = f" and {len(rest) - 1} others" if len(rest) > 1 else ""
+        lines.append(
+            f"With {fewer['labels']:,} validation labels the search would have chosen trial {first[0]} in {first[1]:.0%} of "
+            f"{fewer['subsets']:,} random subsets{others}{more}: on average {100 * fewer['worse']:.2f} points worse on all "
+            f"{found.report['num_validation']:,} than the one that it chose, in the worst twentieth {100 * fewer['worse_95']:.2f} or more."
+        )
+    return lines
+
+
+# ---- the page ----
+
+
+def section(found: Confirmed) -> str:
+    first, *rest = verdict(found)
+    text = "".join(f"<p>{escape(line)}</p>" for line in rest)
+    roles = [role for role in ("winner", "baseline") if found.report[role] is not None]
+    big = "".join(
+        f"<div{' class=best' if role == 'winner' else ''}><b>{escape(found.mean(role))}</b> {escape(found.report[role]['name'])}</div>"
+        for role in roles
+    )
+    return (
+        f"<section class=verdict><div class=numbers>{big}</div><p><b>{escape(first)}</b></p>{text}</section>"
+        f"<section>{draw_table(found, roles)}</section><section>{selection_table(found)}</section>"
+    )
+
+
+def draw_table(found: Confirmed, roles: list[str]) -> str:
+    head = "".join(f"<th>{escape(found.report[role]['name'])}</th>" for role in roles) + ("<th>difference</th>" if len(roles) > 1 else "")
+    body = []
+    for draw, *values in zip(found.report["draws"], *(found.values(role) for role in roles), strict=True):
+        cells = [found.shown(value) for value in values]
+        if len(roles) > 1:
+            cells.append(found.plain(None if None in values else values[0] - values[1], True))
+        body.append(f"<tr><td>{draw}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    title = f"{escape(found.metric)}, a row a draw ({escape(found.report['draw'])})"
+    return f"<p class=note>{title}</p><table><tr><th>draw</th>{head}</tr>{''.join(body)}</table>"
+
+
+def selection_table(found: Confirmed) -> str:
+    draws = range(100, 100 + found.report["asked"]["select_draws"])
+    head = "".join(f"<th>draw {draw}</th>" for draw in draws)
+    body = []
+    for index, one in enumerate(found.report["candidates"]):
+        values = one["selection"]
+        mean = None if None in values else float(np.mean(values))
+        cells = [found.shown(one["search"]), *map(found.shown, values), found.shown(mean)]
+        kind = " class=best" if index == found.report["frozen"]["candidate"] else ""
+        body.append(f"<tr{kind}><td class=text>{escape(one['name'])}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    table = f"<table><tr><th class=text>candidate</th><th>in the search</th>{head}<th>mean</th></tr>{''.join(body)}</table>"
+    return f"<p class=note>The selection: validation metric, the winner marked</p>{table}"
