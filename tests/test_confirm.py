@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from aae import checkpoint, data, download, intervals
 from aae.data import Dataset, load_dataset, load_test
 from aae.runs import read_json, trial_folder, write_json
 from aae.tuning.config import load_sweep
-from aae.tuning.confirm import PLAN, WINNER, chosen, load_searched, make_plan, staged
+from aae.tuning.confirm import PLAN, WINNER, chosen, load_searched, make_plan, said, staged
 from aae.tuning.draws import ConfirmConfig, Plan, choose
 from aae.tuning.judge import difference_error, fewer_labels, report
 from aae.tuning.study import SweepStudy, open_study
@@ -138,7 +139,7 @@ def test_without_labels_a_draw_is_an_initialisation(workplace):
     plan, sweep = asked_for(run)
     values = list(staged(run, sweep, plan, None).baselines.values())
     assert {v["data"]["label_seed"] for v in values} == {0} and [v["train"]["seed"] for v in values[::4]] == [100, 101, 102]
-    assert not plan.draw_is_label_seed
+    assert "3 initialisation seeds (this study draws no labels) from 100 on: 12 trainings" in said(plan, None)
 
 
 def test_a_plan_survives_the_journal(workplace):
@@ -181,7 +182,19 @@ def test_a_divergence_counts_with_its_last_value_or_as_guessing_and_a_failure_ta
     assert choose(plan, study.trials(), "val/error") is None
 
 
-def test_where_no_difference_can_be_guessed_a_divergence_without_a_value_takes_its_candidate_out(workplace):
+def test_a_candidate_that_breaks_the_constraint_on_average_loses_to_one_that_keeps_it(workplace):
+    run = search(workplace)
+    plan, _ = asked_for(run, select_draws=2)
+
+    def told(value: float, mismatch: float) -> SimpleNamespace:
+        return SimpleNamespace(state=TrialState.COMPLETE, last_step=2, intermediate_values={2: value}, constraints={"m": mismatch - 0.2})
+
+    first = [told(0.1, 0.1), told(0.2, 0.1), told(0.3, 0.1), told(0.05, 0.4)]
+    second = [told(0.1, 0.4), told(0.2, 0.25), told(0.3, 0.1), told(0.05, 0.1)]  # on average 0.25, 0.175, 0.1 and 0.25
+    assert choose(plan, first + second, "val/reconstruction")["candidate"] == 1
+
+
+def test_where_nothing_can_be_guessed_a_divergence_without_a_value_takes_its_candidate_out(workplace):
     run = search(workplace)
     plan, sweep = asked_for(run)
     study = stage(run, sweep, plan)

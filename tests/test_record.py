@@ -110,3 +110,20 @@ def test_a_sweep_with_an_interrupted_trial_is_refused(sweep, tmp_path, capsys):
     (sweep / "trials" / "0001" / "result.json").unlink()
     assert main([str(sweep), "quick"]) == 2
     assert "0001: not finished" in capsys.readouterr().err and not (tmp_path / "records").exists()
+
+
+def test_a_record_keeps_the_confirmation_with_its_report(sweep, tmp_path):
+    own = sweep / "confirm"
+    make_training(own / "trials" / "0000")
+    (own / "study.journal").write_text('{"op_code": 0}\n')
+    (own / "manifest.json").write_text(json.dumps(MANIFEST))
+    assert main([str(sweep), "before"]) == 0  # not finished: left out
+    assert not any(name.startswith("confirm/") for name in names(tmp_path / "records" / "before"))
+    (own / "report.json").write_text('{"metric": "test/error"}\n')
+    assert main([str(sweep), "confirmed"]) == 0
+    record = tmp_path / "records" / "confirmed"
+    kept = {name for name in names(record) if name.startswith("confirm/")}
+    folder = "confirm/trials/0000"
+    trained = {f"{folder}/{name}" for name in ("config.yaml", "labels.json", "result.json", "attempt-0/metrics.jsonl")}
+    assert kept == trained | {"confirm/manifest.json", "confirm/study.journal", "confirm/report.json"}
+    assert "node17" not in (record / "confirm" / "manifest.json").read_text()
