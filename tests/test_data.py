@@ -280,12 +280,13 @@ def test_svhn_is_split_in_its_order_with_its_colours_apart_and_label_10_is_the_d
     dataset = load_dataset("svhn", str(write_svhn(tmp_path / "own", 60, 20)), num_validation=20)
     x = svhn_arrays(60)["X"]
     assert dataset.image_shape == (3, 32, 32) and dataset.num_classes == 10
-    assert [len(split.label_N) for split in (dataset.train, dataset.validation, dataset.test)] == [40, 20, 20]
+    test = load_test("svhn", str(tmp_path / "own"), {"name": "frozen"})
+    assert [len(split.label_N) for split in (dataset.train, dataset.validation, test)] == [40, 20, 20]
     image_CHW = dataset.validation.images_NX[3].reshape(3, 32, 32)
     for colour, row, column in ((0, 5, 7), (1, 0, 31), (2, 30, 2)):
         assert image_CHW[colour, row, column] == x[row, column, colour, 43]
     assert dataset.train.label_N.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 4
-    assert np.array_equal(dataset.test.images_NX[0].reshape(3, 32, 32), svhn_arrays(20, seed=1)["X"][:, :, :, 0].transpose(2, 0, 1))
+    assert np.array_equal(test.images_NX[0].reshape(3, 32, 32), svhn_arrays(20, seed=1)["X"][:, :, :, 0].transpose(2, 0, 1))
 
 
 def test_a_folder_of_ones_own_is_read_with_a_warning_and_its_own_hashes(tmp_path, capsys):
