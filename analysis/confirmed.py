@@ -220,8 +220,36 @@ def section(found: Confirmed) -> str:
     )
     return (
         f"<section class=verdict><div class=numbers>{big}</div><p><b>{escape(first)}</b></p>{text}</section>"
-        f"<section>{draw_table(found, roles)}</section><section>{selection_table(found)}</section>"
+        f"<section>{picture(found, roles)}{draw_table(found, roles)}</section><section>{selection_table(found)}</section>"
     )
+
+
+def picture(found: Confirmed, roles: list[str]) -> str:
+    """Every draw as a dot, joined where both trained on it; beside them each mean with its interval. An SVG of its own."""
+    low, high = (bound([v for role in roles for v in found.known(role)], default=0.0) for bound in (min, max))
+    means = {role: found.known(role) for role in roles if len(found.known(role)) > 1}
+    low = min([low, *(t_interval(values)[0] for values in means.values())])
+    high = max([high, *(t_interval(values)[1] for values in means.values())])
+    at = lambda value: round(20 + 200 * (high - value) / (high - low or 1), 1)  # noqa: E731 - an error's height
+    column = {role: 150 + 160 * index for index, role in enumerate(roles)}
+    marks = [
+        f"<text x=4 y={at(value) + 4}>{found.shown(value)}</text><path d='M70 {at(value)}H{130 + 160 * len(roles)}' stroke='#e8eaed'/>"
+        for value in dict.fromkeys((low, high))
+    ]
+    for values in zip(*(found.values(role) for role in roles), strict=True):
+        dots = [(column[role], at(value)) for role, value in zip(roles, values, strict=True) if value is not None]
+        marks += ["<path d='M" + "L".join(f"{x} {y}" for x, y in dots) + "' stroke='#c5ccd4' fill='none'/>"] if len(dots) > 1 else []
+        marks += [f"<circle cx={x} cy={y} r=4 fill='#1f4e79' fill-opacity='.65'/>" for x, y in dots]
+    for role, x in column.items():
+        marks.append(f"<text x={x} y=248 text-anchor=middle>{escape(found.report[role]['name'])}</text>")
+        if role in means:
+            (bottom, top), mean = t_interval(means[role]), float(np.mean(means[role]))
+            marks.append(f"<path d='M{x + 26} {at(bottom)}V{at(top)}' stroke='#b3541e' stroke-width=3 />")
+            marks.append(f"<circle cx={x + 26} cy={at(mean)} r=6 fill='#b3541e'/>")
+    style = "font: 13px system-ui, sans-serif; fill: #56616e"
+    caption = f"{escape(found.metric)}: a dot a draw, joined where both trained on it; beside them the mean and its 95 % interval."
+    width = 160 + 160 * len(roles)
+    return f"<figure><svg width={width} height=256 style='{style}'>{''.join(marks)}</svg><figcaption>{caption}</figcaption></figure>"
 
 
 def draw_table(found: Confirmed, roles: list[str]) -> str:

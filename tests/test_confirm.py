@@ -262,7 +262,7 @@ def test_the_test_set_is_withheld_until_a_winner_is_frozen_and_every_training_ha
     study = stage(run, sweep, plan)
     read = []
     monkeypatch.setattr(data, "read_arrays", lambda *arguments: read.append(arguments))
-    for nothing in (None, {}):
+    for nothing in (None, {}, {"candidate": 2, "name": "trial 3"}, {"state": "FAIL"}):
         with pytest.raises(RuntimeError, match="withheld"):
             load_test("npz", "tiny.npz", nothing)
     with pytest.raises(RuntimeError, match="trainings are left"):

@@ -208,7 +208,7 @@ def test_an_npz_is_split_like_mnist_and_keeps_its_channels(tmp_path):
     dataset = load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10)
     assert dataset.image_shape == (3, 4, 5) and dataset.num_classes == 3
     assert [len(split.label_N) for split in (dataset.train, dataset.validation)] == [20, 10]
-    assert len(load_test("npz", str(tmp_path / "own.npz"), {"name": "frozen"}).label_N) == 6
+    assert len(load_test("npz", str(tmp_path / "own.npz"), {"frozen": "2026-01-01"}).label_N) == 6
     first_CHW = dataset.train.images_NX[0].reshape(dataset.image_shape)
     assert np.array_equal(first_CHW.numpy(), arrays["x_train"][0].transpose(2, 0, 1))
     assert dataset.validation.label_N.tolist() == arrays["y_train"][-10:].tolist()
@@ -280,7 +280,7 @@ def test_svhn_is_split_in_its_order_with_its_colours_apart_and_label_10_is_the_d
     dataset = load_dataset("svhn", str(write_svhn(tmp_path / "own", 60, 20)), num_validation=20)
     x = svhn_arrays(60)["X"]
     assert dataset.image_shape == (3, 32, 32) and dataset.num_classes == 10
-    test = load_test("svhn", str(tmp_path / "own"), {"name": "frozen"})
+    test = load_test("svhn", str(tmp_path / "own"), {"frozen": "2026-01-01"})
     assert [len(split.label_N) for split in (dataset.train, dataset.validation, test)] == [40, 20, 20]
     image_CHW = dataset.validation.images_NX[3].reshape(3, 32, 32)
     for colour, row, column in ((0, 5, 7), (1, 0, 31), (2, 30, 2)):
@@ -401,7 +401,7 @@ def test_mnist_is_50000_10000_10000_in_the_original_order(mnist):
     assert [len(split.label_N) for split in (mnist.train, mnist.validation)] == [50_000, 10_000]
     assert (mnist.image_shape, mnist.num_classes) == ((1, 28, 28), 10)
     assert mnist.train.label_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    test = load_test("mnist", None, {"name": "frozen"})
+    test = load_test("mnist", None, {"frozen": "2026-01-01"})
     assert len(test.label_N) == 10_000 and test.label_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert len(mnist.hashes) == 4
 
