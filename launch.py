@@ -106,9 +106,8 @@ def status(arguments: list[str], console: Console) -> int:
     given = options.parse_args(arguments)
 
     from aae.tuning.plan import print_status
-    from analysis.page import ranked
     from analysis.report import TOP, table_of
-    from analysis.trials import read_run
+    from analysis.trials import ranked, read_run
 
     print_status(given.run, console)
     run = read_run(given.run)

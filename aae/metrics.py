@@ -48,6 +48,32 @@ PARZEN_IMAGES = 2000  # of validation: every other one chooses the width, the re
 PARZEN_STDS = tuple(0.1 + 0.02 * step for step in range(21))  # 0.1 to 0.5
 
 
+def is_error(metric: str) -> bool:
+    """Fractions in code, percent wherever people read them; every other metric is a plain number."""
+    return "error" in metric.rpartition("/")[2]
+
+
+def scale(metric: str) -> int:
+    return 100 if is_error(metric) else 1
+
+
+def unit(metric: str) -> str:
+    return "%" if is_error(metric) else "nats" if metric.endswith("parzen_nll") else ""
+
+
+def shown(metric: str, value: float | None) -> str:
+    """A value as people read it, with its unit: 1.90 %, 25.31, -312.4 nats."""
+    if value is None:
+        return "-"
+    text = f"{100 * value:.2f}" if is_error(metric) else f"{value:.4g}"
+    return f"{text} {unit(metric)}".strip()
+
+
+def label(metric: str) -> str:
+    """Of an axis or a column."""
+    return f"{metric} ({unit(metric)})" if unit(metric) else metric
+
+
 def to_pixels(images: Tensor) -> Tensor:
     """uint8 images to float32 pixels in [0, 1]."""
     return images.to(torch.float32) / 255
@@ -77,8 +103,11 @@ def encode(model: Autoencoder, split: Split) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model: Autoencoder, split: Split, config: TrialConfig) -> tuple[Row, Tensor]:
-    """(metrics of the averaged weights, predicted labels N). Reads the validation split, whatever is given as such."""
+def evaluate(model: Autoencoder, split: Split, config: TrialConfig, fitted: Split | None = None) -> tuple[Row, Tensor]:
+    """(metrics of the averaged weights, predicted labels N). Reads the validation split, whatever is given as such.
+
+    What is fitted to images, the labels of clusters and the width of the Parzen window, is fitted to those of `fitted` where they
+    are given: validation images, when the test set is scored."""
     logits_NK, y_NK, z_NZ = encode(model, split)
     squared = torch.zeros((), device=z_NZ.device)
     for x_BX, y_BK, z_BZ in zip(chunks(split), y_NK.split(CHUNK), z_NZ.split(CHUNK), strict=True):
@@ -88,7 +117,8 @@ def evaluate(model: Autoencoder, split: Split, config: TrialConfig) -> tuple[Row
         prediction_N = logits_NK.argmax(dim=-1)
         row["val/error"] = error(logits_NK, label_N)
     elif model.encoder.num_heads:
-        of_exemplar_K, of_majority_K = cluster_labels(logits_NK, label_N)
+        named = (logits_NK, label_N) if fitted is None else (class_logits(model.encoder, fitted), fitted.label_N)
+        of_exemplar_K, of_majority_K = cluster_labels(*named)
         prediction_N = of_exemplar_K[logits_NK.argmax(dim=-1)]
         row["val/cluster_error"] = float((prediction_N != label_N).double().mean())
         row["val/cluster_error_majority"] = float((of_majority_K[logits_NK.argmax(dim=-1)] != label_N).double().mean())
@@ -99,9 +129,9 @@ def evaluate(model: Autoencoder, split: Split, config: TrialConfig) -> tuple[Row
     if config.model.combine == "heads":
         row["val/knn_error"] = neighbour_error(model.decoder.code(y_NK, z_NZ), label_N)
     if config.train.parzen_samples:
-        samples_MX = new_images(model, config, config.train.parzen_samples, torch.Generator().manual_seed(0))
-        images_NX = to_pixels(split.images_NX[:PARZEN_IMAGES])
-        log_likelihood_N, std = parzen(samples_MX, images_NX[::2], images_NX[1::2])
+        samples_MX = new_images(model, config, config.train.parzen_samples, torch.Generator().manual_seed(0 if fitted is None else 1))
+        images_NX = split.images_NX[:PARZEN_IMAGES][1::2] if fitted is None else split.images_NX
+        log_likelihood_N, std = parzen(samples_MX, to_pixels(parzen_choosing(fitted or split)), to_pixels(images_NX))
         row |= {"val/parzen_nll": -float(log_likelihood_N.mean()), "val/parzen_std": std}
     return row, prediction_N
 
@@ -145,6 +175,11 @@ def new_images(
     return torch.cat([model.decoder(y_BK, z_BZ) for y_BK, z_BZ in pairs])
 
 
+def parzen_choosing(validation: Split) -> Tensor:
+    """The images, uint8, that choose the window's width."""
+    return validation.images_NX[:PARZEN_IMAGES][::2]
+
+
 def parzen(samples_MX: Tensor, choosing_NX: Tensor, images_NX: Tensor) -> tuple[Tensor, float]:
     """(log-likelihood of each of `images_NX`, in nats, the window's std). A normal of that std around each sample, the mean over
     samples: Breuleux et al. 2011, as in Goodfellow et al. 2014. The std of PARZEN_STDS is that under which `choosing_NX`, which are
@@ -177,6 +212,12 @@ def class_monitors(y_NK: Tensor) -> Row:
         "val/class_entropy": float(torch.special.entr(y_NK).sum(dim=-1).mean()),
         "val/class_count": float(torch.special.entr(share_K).sum().exp()),
     }
+
+
+def healthy_classes(row: Row, num_classes: int) -> bool:
+    """Whether q(y) looks as it should without a label: even over the classes, sure of each image, and at least 0.8 of them used."""
+    even, sure = row.get("val/class_kl", math.inf) < 0.01, row.get("val/class_entropy", math.inf) < 0.1
+    return even and sure and row.get("val/class_count", 0.0) >= 0.8 * num_classes
 
 
 def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:

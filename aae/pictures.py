@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+COLOURS = [f"C{k}" for k in range(7)] + ["#222222", "C8", "C9"]  # of classes; matplotlib's grey would look like the prior behind them
+
 
 def image_grid(path: Path, pixels_NX: np.ndarray, image_shape: tuple[int, int, int], columns: int) -> Path:
     """Images row by row, `columns` in a row, one white pixel between them. Pixels in [0, 1], flat in (C, H, W) order."""
@@ -31,20 +33,22 @@ def latent_scatter(
     axes: Sequence[str] = ("", ""),
     behind_M2: np.ndarray | None = None,
     marks_K2: np.ndarray | None = None,
+    reach: float = 0.0,
 ) -> Path:
     """Codes coloured by class, with a legend, over grey points (samples of the prior) and under numbered marks (cluster heads);
-    equal axes, so that a round prior looks round."""
+    equal axes, so that a round prior looks round, that show at least [-reach, reach]^2."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axis = figure.add_subplot()
-    if behind_M2 is not None:
-        axis.scatter(behind_M2[:, 0], behind_M2[:, 1], s=7, linewidths=0, color="0.85", label="prior")
     for k in np.unique(label_N):
         x, y = points_N2[label_N == k].T
-        axis.scatter(x, y, s=7, alpha=0.7, linewidths=0, color=f"C{k % 10}", label=str(k))
+        axis.scatter(x, y, s=7, alpha=0.7, linewidths=0, color=COLOURS[k % 10], label=str(k))
+    if behind_M2 is not None:
+        axis.scatter(behind_M2[:, 0], behind_M2[:, 1], s=7, linewidths=0, color="0.85", label="prior", zorder=0)
     for k, (x, y) in enumerate(marks_K2 if marks_K2 is not None else ()):
         axis.annotate(str(k), (x, y), ha="center", va="center", fontsize=9, bbox={"boxstyle": "circle", "fc": "white", "ec": "black"})
+    axis.plot([-reach, reach], [-reach, reach], alpha=0)  # no line: the limits of all epochs are the same
     axis.set(title=title, xlabel=axes[0], ylabel=axes[1])
     axis.set_aspect("equal", adjustable="datalim")  # the box stays as it is where the codes have collapsed to a line
     axis.legend(title="class", markerscale=3, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")

@@ -1,7 +1,7 @@
 """What a trained autoencoder has learnt, as pictures. The styles and images shown are the same every time, so that the pictures
 of one training's epochs, and of two trainings, can be laid side by side."""
 
-# N images, X pixels, Z style dim, K classes
+# N images, M of them shown, X pixels, Z style dim, K classes
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import torch
 from torch import Tensor
 
 from aae import metrics, pictures
-from aae.config import TrialConfig, require
+from aae.config import TrialConfig
 from aae.data import Split
 from aae.model import Autoencoder
 from aae.priors import NEAREST_PART, SAMPLE_PRIOR, from_component, on_roll, unlabelled
 
 ImageShape = tuple[int, int, int]
+Grid = tuple[Tensor, int]  # pixels_NX on the CPU, and how many stand in a row
+REACH = {"gaussian": 3.0, "mixture": 2.9, "swiss_roll": 3.0}  # of nearly all samples, in units of the std
 COLUMNS = 10  # of a grid whose columns are no classes
 
 
 def draw(folder: Path, epoch: int, model: Autoencoder, images: Split, config: TrialConfig, image_shape: ImageShape) -> list[Path]:
     """epoch-EEEE-samples.png, -reconstructions.png and -latent.png in `folder`. Returns their paths."""
     stem = f"epoch-{epoch:04d}"
-    pixels, columns = samples(model, config)
+    grids = {"samples": samples(model, config), "reconstructions": reconstructions(model, images)}
     return [
-        pictures.image_grid(folder / f"{stem}-samples.png", pixels.numpy(), image_shape, columns),
-        pictures.image_grid(folder / f"{stem}-reconstructions.png", reconstructions(model, images).numpy(), image_shape, 10),
+        *(pictures.image_grid(folder / f"{stem}-{name}.png", pixels.numpy(), image_shape, n) for name, (pixels, n) in grids.items()),
         latent(folder / f"{stem}-latent.png", model, images, config, f"epoch {epoch}"),
     ]
 
@@ -38,9 +39,9 @@ def decode(model: Autoencoder, y_NK: Tensor, z_NZ: Tensor) -> Tensor:
     return model.decoder(y_NK.to(device), z_NZ.to(device)).cpu()
 
 
-def samples(model: Autoencoder, config: TrialConfig, rows: int = 10, seed: int = 0) -> tuple[Tensor, int]:
-    """(pixels_NX on the CPU, columns of the grid) of styles drawn from the prior. With classes a row is a style and a column a
-    class; else a row is a part of the prior, where it has a part a class; else every image is a style of its own."""
+def samples(model: Autoencoder, config: TrialConfig, rows: int = 10, seed: int = 0) -> Grid:
+    """Styles drawn from the prior. With classes a row is a style and a column a class; else a row is a part of the prior, where it
+    has a part a class; else every image is a style of its own."""
     prior, num_classes, generator = config.objective.adversarial_z.prior, model.decoder.num_classes, torch.Generator().manual_seed(seed)
 
     def styles(label_N: Tensor) -> Tensor:
@@ -55,27 +56,33 @@ def samples(model: Autoencoder, config: TrialConfig, rows: int = 10, seed: int =
     return decode(model, torch.zeros(len(part_N), 0), styles(part_N)), COLUMNS
 
 
-def manifolds(model: Autoencoder, config: TrialConfig, side: int = 20) -> dict[str, tuple[Tensor, int]]:
-    """Name -> (pixels_NX on the CPU, columns): what the decoder makes of evenly spaced codes of a 2-D prior; for every class that it
-    is told, one each. Raises ConfigError where codes are not 2-D."""
+def manifolds(model: Autoencoder, config: TrialConfig, side: int = 20) -> dict[str, Grid]:
+    """Name -> what the decoder makes of evenly spaced codes in the plane. Codes must be 2-D.
+
+    Gaussian: [-3, 3]^2 in units of its std. Mixture: [-1, 1] x [-0.2, 0.2] in each component's own frame, outward to the right.
+    Swiss roll: a row is a class's stretch, from the inside out. One each for every class that the decoder is told; with added heads
+    one, of the code W y + z around them all."""
+    assert config.model.z_dim == 2
     prior, num_parts = config.objective.adversarial_z.prior, config.model.num_classes
-    require(
-        config.model.z_dim == 2, "--kind manifold", f"codes of {config.model.z_dim} dimensions", "only a plane of codes can be laid out"
-    )
-    if prior.kind == "mixture":  # in each component's own frame
+    if prior.kind == "mixture":
         frame = plane(torch.linspace(-1, 1, side), torch.linspace(0.2, -0.2, 8))
         parts = {
             f"manifold-component-{k}": (from_component(torch.full((len(frame),), k), frame[:, None], num_parts), side)
             for k in range(num_parts)
         }
-    elif prior.kind == "swiss_roll":  # a row is a class's stretch, from the inside out
+    elif prior.kind == "swiss_roll":
         parts = {"manifold": (on_roll((torch.arange(num_parts * side) + 0.5) / (num_parts * side)), side)}
     else:
-        edge = torch.linspace(-3, 3, side) * prior.std
-        parts = {"manifold": (plane(edge, edge.flip(0)), side)}
+        edge, centre_2 = 3 * prior.std, torch.zeros(2)
+        if model.decoder.heads is not None:
+            heads_K2 = model.decoder.heads_KZ.cpu()
+            centre_2 = (heads_K2.amax(dim=0) + heads_K2.amin(dim=0)) / 2
+            edge += float((heads_K2.amax(dim=0) - heads_K2.amin(dim=0)).max()) / 2
+        along = torch.linspace(-edge, edge, side)
+        parts = {"manifold": (plane(along + centre_2[0], along.flip(0) + centre_2[1]), side)}
     num_classes = model.decoder.num_classes
-    if not num_classes:
-        return {name: (decode(model, torch.zeros(len(z), 0), z), columns) for name, (z, columns) in parts.items()}
+    if not num_classes or model.decoder.heads is not None:  # W 0 + z is the code itself
+        return {name: (decode(model, torch.zeros(len(z), num_classes), z), columns) for name, (z, columns) in parts.items()}
     return {
         f"{name}-class-{k}": (decode(model, torch.eye(num_classes)[k].expand(len(z), -1), z), columns)
         for name, (z, columns) in parts.items()
@@ -89,23 +96,26 @@ def plane(first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reconstructions(model: Autoencoder, images: Split, num_images: int = 50) -> Tensor:
-    """pixels_NX on the CPU: each image followed by its reconstruction."""
+def reconstructions(model: Autoencoder, images: Split, num_images: int = 50) -> Grid:
+    """Each image followed by its reconstruction."""
     shown = images.rows(slice(num_images))
     x_NX = metrics.to_pixels(shown.images_NX).cpu()
     _, y_NK, z_NZ = metrics.encode(model, shown)
-    return torch.stack([x_NX, decode(model, y_NK, z_NZ)], dim=1).reshape(2 * len(x_NX), -1)
+    return torch.stack([x_NX, decode(model, y_NK, z_NZ)], dim=1).reshape(2 * len(x_NX), -1), COLUMNS
 
 
 @torch.no_grad()
-def clusters(model: Autoencoder, images: Split) -> tuple[Tensor, int]:
-    """(pixels_NX on the CPU, columns): a row for each cluster, its head decoded with the style 0, then the images surest of it."""
+def clusters(model: Autoencoder, images: Split) -> Grid:
+    """A row for each cluster: its head decoded with the style 0, then the images of it that are surest; white where it has no more."""
     logits_NK, _, _ = metrics.encode(model, images)
     num_heads, z_dim = logits_NK.shape[1], model.encoder.z_dim
-    surest_KN = metrics.log_odds(logits_NK).topk(min(COLUMNS - 1, len(logits_NK)), dim=0).indices.T
+    own_NK = logits_NK.argmax(dim=-1, keepdim=True) == torch.arange(num_heads, device=logits_NK.device)
+    sure_NK = metrics.log_odds(logits_NK).masked_fill(~own_NK, -torch.inf)
+    surest_MK, rows_MK = sure_NK.topk(min(COLUMNS - 1, len(sure_NK)), dim=0)
     heads_KX = decode(model, torch.eye(num_heads), torch.zeros(num_heads, z_dim))
-    x = metrics.to_pixels(images.images_NX[surest_KN.flatten()]).cpu().reshape(*surest_KN.shape, -1)
-    return torch.cat([heads_KX[:, None], x], dim=1).flatten(0, 1), 1 + surest_KN.shape[1]
+    x_KMX = metrics.to_pixels(images.images_NX[rows_MK.T])
+    x_KMX[-torch.inf == surest_MK.T] = 1.0
+    return torch.cat([heads_KX[:, None], x_KMX.cpu()], dim=1).flatten(0, 1), 1 + len(rows_MK)
 
 
 @torch.no_grad()
@@ -116,15 +126,16 @@ def latent(path: Path, model: Autoencoder, images: Split, config: TrialConfig, t
     _, y_NK, z_NZ = metrics.encode(model, shown)
     added = config.model.combine == "heads"
     code_NZ = (model.decoder.code(y_NK, z_NZ) if added else z_NZ).cpu()
-    name, what = ("W y + z", "codes") if added else ("z", "style codes")
+    name, what = ("W y + z", "codes") if added else ("z", "style codes" if model.decoder.num_classes else "codes")
     flat = code_NZ.shape[1] == 2
     points = code_NZ.numpy() if flat else pictures.principal_plane(code_NZ.numpy())
     axes = (f"{name} 1", f"{name} 2") if flat else (f"first principal direction of {name}", "second")
     behind = marks = None
+    reach = 0.0 if added or not flat else REACH[prior.kind] * prior.std
     if flat and added:
         marks = model.decoder.heads_KZ.cpu().numpy()
     elif flat and prior.kind in NEAREST_PART:
         generator = torch.Generator().manual_seed(0)
         behind = SAMPLE_PRIOR[prior.kind](unlabelled(num_images), 2, config.model.num_classes, prior.std, generator).numpy()
     label_N = shown.label_N.cpu().numpy()
-    return pictures.latent_scatter(path, points, label_N, f"{what} of validation images, {title}", axes, behind, marks)
+    return pictures.latent_scatter(path, points, label_N, f"{what} of validation images, {title}", axes, behind, marks, reach)

@@ -34,7 +34,15 @@ from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, wri
 from aae.schedules import rate_multiplier
 from aae.updates import UPDATE, Autocast, State
 
-SHOWN = {"error": "val/error", "plain": "val/error_plain", "cluster error": "val/cluster_error", "component error": "val/component_error"}
+SHOWN = {  # of an epoch, on the screen
+    "error": "val/error",
+    "plain": "val/error_plain",
+    "cluster error": "val/cluster_error",
+    "component error": "val/component_error",
+    "reconstruction": "val/reconstruction",
+    "mismatch": "val/prior_mismatch",
+    "Parzen": "val/parzen_nll",
+}
 
 
 class Diverged(Exception):
@@ -251,8 +259,9 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
         task = progress.add_task("epoch", total=config.train.epochs, completed=done)
 
         def report(row: Row) -> None:
-            shown = [f"{name} {100 * row[key]:.2f} %" for name, key in SHOWN.items() if key in row]
-            text = f"epoch {row['epoch']}: " + ", ".join([*shown, f"reconstruction {row['val/reconstruction']:.2f}"])
+            text = f"epoch {row['epoch']}: " + ", ".join(
+                f"{name} {metrics.shown(key, row[key])}" for name, key in SHOWN.items() if key in row
+            )
             progress.update(task, completed=row["epoch"], description=text)
             if not console.is_terminal:
                 print(f"{text}, {row['time/epoch_s']} s", flush=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from aae.config import ConfigError
 from aae.intervals import INTERVAL, coverage, t_interval, upper_bound
+from aae.metrics import is_error
 from aae.runs import read_json
 
 
@@ -25,7 +26,7 @@ class Confirmed:
 
     @property
     def percent(self) -> bool:
-        return self.metric.endswith("error")
+        return is_error(self.metric)
 
     @property
     def unit(self) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-import math
-import re
 import shlex
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from aae.metrics import collapse_warnings
+from aae import metrics
 from analysis import confirmed
-from analysis.trials import STATES, Run, TrialRecord, short_names
+from analysis.strips import drawn, strips
+from analysis.trials import STATES, Run, TrialRecord, ranked, short_names, states
+from analysis.verdict import verdict
 
-MAX_STRIP = 6  # latent pictures in the strip of epochs
+BESIDE = {  # what the table of trials shows beside a metric
+    "val/error": ("val/knn_error",),
+    "val/cluster_error": ("val/cluster_error_majority", "val/knn_error", "val/reconstruction"),
+    "val/component_error": ("val/component_error_of_prior",),
+    "val/parzen_nll": ("val/parzen_std", "val/reconstruction"),
+}
 Figures = dict[str, tuple[bytes | None, str]]
 CSS = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1d2733; background: #f4f5f7; margin: 0; }
@@ -32,8 +36,8 @@ th { color: #56616e; font-weight: 600; white-space: normal; vertical-align: bott
 td.text, th.text { text-align: left; } td.why { white-space: normal; color: #56616e; }
 tr.best td { background: #eaf2f9; font-weight: 600; }
 pre { background: #f0f2f5; padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; font-size: .88rem; margin: .5rem 0; }
-figure { margin: .4rem 0 1rem; } img { max-width: 100%; height: auto; } .strip { display: flex; flex-wrap: wrap; gap: 8px; }
-.strip figure { flex: 0 1 32%; min-width: 240px; margin: 0; }
+figure { margin: .4rem 0 1rem; } img { max-width: 100%; height: auto; } .beside { display: flex; flex-wrap: wrap; gap: 8px; }
+.beside figure { flex: 0 1 32%; min-width: 240px; margin: 0; }
 """.strip()
 HEADINGS = {
     "history": "Optimisation history",
@@ -57,7 +61,7 @@ def compose(run: Run, figures: Figures) -> str:
         parts.append(f"<h2>{heading}</h2>" + section(figure(png, caption, heading)))
     parts.append("<h2>States</h2>" + section(state_table(run)))
     parts.append("<h2>Warnings</h2>" + section(bullets(warnings_of(run)) or "<p>None.</p>"))
-    parts.append("<h2>What the best trial has learnt</h2>" + latent_pictures(run))
+    parts.append("<h2>What the best trial has learnt</h2>" + pictures(run))
     title = f"<title>{escape(run.name)}</title>"
     head = f'<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width">{title}'
     return f"{head}\n<style>{CSS}</style></head>\n<body><main>\n" + "\n".join(parts) + "\n</main></body></html>\n"
@@ -72,75 +76,6 @@ def about(run: Run) -> str:
     )
 
 
-# ---- the verdict ----
-
-
-def verdict(run: Run) -> list[str]:
-    """The answer in plain sentences, the first one the answer itself."""
-    best = run.best
-    if best is None:
-        return no_verdict(run)
-    data = {path: best.config.get(path) for path in ("data.num_validation", "data.num_labels", "data.label_seed", "train.seed")}
-    num_validation, scored = data["data.num_validation"], sum(trial.value is not None for trial in run.trials)
-    lines = [f"Best configuration: trial {best.name}, {run.metric} {run.shown(best.value)} after {best.epochs} epochs."]
-    tied = [trial.name for trial in run.trials if trial is not best and trial.state == "COMPLETE" and trial.value == best.value]
-    if tied:
-        lines.append(f"Trial {', '.join(tied)} has the same number; the earlier one is named.")
-    unfinished = states(run)["interrupted"]
-    if unfinished:
-        lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
-    lines.append(
-        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: one draw of {labels(data['data.num_labels'])} "
-        f"(label seed {data['data.label_seed']}) and one initialisation (seed {data['train.seed']}), and the lowest of {scored} trials' "
-        "numbers, which flatters it."
-    )
-    if num_validation:
-        spread = ""
-        if run.scale == 100 and best.value is not None:
-            error = 100 * math.sqrt(best.value * (1 - best.value) / num_validation)
-            spread = f" Their number alone makes the error uncertain by {error:.2f} points (one standard error)."
-        lines.append(f"The search used {num_validation:,} validation labels, after every epoch of every trial.{spread}")
-    lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
-    return lines + baseline_lines(run, best)
-
-
-def labels(count: Any) -> str:
-    return "all labels" if count == -1 else f"{count} labels"
-
-
-def no_verdict(run: Run) -> list[str]:
-    if not run.trials:
-        return ["No trial has been asked yet, so there is nothing to judge."]
-    if all(trial.state == "FAIL" for trial in run.trials):
-        reasons = list(dict.fromkeys(trial.reason or "no reason was recorded" for trial in run.trials))
-        more = f" And {len(reasons) - 3} other reasons, in the table of trials." if len(reasons) > 3 else ""
-        return [f"All {len(run.trials)} trials failed, so there is no best configuration.", f"Why: {'; '.join(reasons[:3])}.{more}"]
-    count = ", ".join(f"{count} {state}" for state, count in states(run).items() if count)
-    return [f"No trial is complete, so there is no best configuration ({count}).", "The test set was not read."]
-
-
-def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
-    baselines = [trial for trial in run.trials if trial.baseline]
-    if not baselines:
-        return ["This study ran no baseline, so nothing known stands beside the number."]
-    lines, gaps = [], 0
-    searched = any(trial.state == "COMPLETE" and not trial.baseline for trial in run.trials)
-    for trial in baselines:
-        name = f"Baseline {trial.baseline} (trial {trial.number})"
-        if trial is best:
-            lines.append(f"{name} is itself the best: no searched configuration {'was better' if searched else 'is complete'}.")
-        elif trial.state != "COMPLETE" or trial.value is None or best.value is None:
-            lines.append(f"{name} is {trial.state}{f' ({trial.reason})' if trial.reason else ''}: no number to compare with.")
-        else:
-            gap = (trial.value - best.value) * run.scale
-            unit = " points" if run.scale == 100 else ""
-            lines.append(f"{name}: {run.shown(trial.value)}, {gap:.2f}{unit} above the best, on the same labels and epochs.")
-            gaps += not best.baseline
-    if gaps:
-        lines.append("The baselines were run once and not selected, so even a real gap would look larger here than it is.")
-    return lines
-
-
 def verdict_section(run: Run) -> str:
     first, *rest = verdict(run)
     numbers = ""
@@ -148,7 +83,7 @@ def verdict_section(run: Run) -> str:
         beside = [trial for trial in run.trials if trial.baseline and trial.state == "COMPLETE" and trial is not run.best]
         shown = [
             (" class=best", run.best, f"best: trial {run.best.name}"),
-            *(("", trial, f"baseline {trial.baseline}") for trial in beside),
+            *(("", trial, f"baseline {trial.baseline}{', breaks the constraint' if trial.excess else ''}") for trial in beside),
         ]
         items = [f"<div{kind}><b>{escape(run.shown(trial.value))}</b> {escape(text)}</div>" for kind, trial, text in shown]
         numbers = f"<div class=numbers>{''.join(items)}</div>"
@@ -181,34 +116,33 @@ def train_command(run: Run, best: TrialRecord) -> str:
 # ---- tables ----
 
 
-def states(run: Run) -> dict[str, int]:
-    return {state: sum(trial.state == state for trial in run.trials) for state in STATES}
-
-
-def ranked(run: Run) -> list[TrialRecord]:
-    """Complete ones first, the best at the top, then the others by number."""
-    return sorted(run.trials, key=lambda trial: (trial.state != "COMPLETE", trial.value if trial.state == "COMPLETE" else 0, trial.number))
-
-
 def number(value: Any) -> str:
     return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def trial_table(run: Run) -> str:
     short = short_names(run.searched_paths)
+    constraint = run.constraint or {"metric": None, "upper": 0.0}
+    columns = [key for key in (constraint["metric"], *BESIDE.get(run.metric, ())) if any(key in trial.last for trial in run.trials)]
     head = "<th class=text>trial</th><th class=text>state</th>" + "".join(
-        f"<th>{escape(name)}</th>" for name in (run.metric, "epochs", "seconds")
+        f"<th>{escape(name)}</th>" for name in (run.metric, "epochs", "seconds", *columns)
     )
     head += "".join(f"<th title='{escape(path)}'>{escape(name).replace('.', '.<wbr>')}</th>" for path, name in short.items())
     body = []
     for trial in ranked(run):
-        cells = [run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *(number(trial.params.get(path)) for path in short)]
+        more = [metrics.shown(key, trial.last.get(key)) for key in columns]
+        if trial.excess:
+            more[0] += f" > {constraint['upper']:g}"
+        cells = [run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *more]
+        cells += [number(trial.params.get(path)) for path in short]
         kind = " class=best" if trial is run.best else ""
         first = f"<td class=text>{escape(trial.name)}</td><td class=text>{trial.state}</td>"
         body.append(f"<tr{kind}>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
         if trial.reason and trial.state != "PRUNED":  # a line of its own: some are a paragraph. Of a pruned trial the epochs say it
             body.append(f"<tr><td></td><td class='text why' colspan={len(cells) + 1}>{escape(trial.reason)}</td></tr>")
     text = "The value is that of a trial's last epoch; where a trial stopped early it compares with none of another length."
+    if any(trial.excess for trial in run.trials):
+        text += f" Trials above {constraint['metric']} {constraint['upper']:g} break the study's constraint and stand behind all others."
     note = f"<p class=note>{text}</p>"
     return f"<table><tr>{head}</tr>{''.join(body)}</table>{note}"
 
@@ -226,7 +160,7 @@ def warnings_of(run: Run) -> list[str]:
     lines = []
     for trial in run.trials:
         num_classes = trial.config.get("model.num_classes", 0)
-        lines += [f"trial {trial.name}: {text}" for text in collapse_warnings(trial.rows, num_classes)]
+        lines += [f"trial {trial.name}: {text}" for text in metrics.collapse_warnings(trial.rows, num_classes)]
         retold = sum(bool(row.get("retold")) for row in trial.rows)
         if retold:
             lines.append(f"trial {trial.name}: {retold} epochs were trained again elsewhere and came out otherwise; the first values stand")
@@ -254,33 +188,44 @@ def figure(png: bytes | None, caption: str, alternative: str) -> str:
     )
 
 
-def latent_pictures(run: Run) -> str:
-    """Those that the training itself drew, of its highest epoch, and how the code space came to be."""
+def pictures(run: Run) -> str:
+    """Those that the training itself drew, of its highest epoch, and how they came to be."""
     if run.best is None:
         return section("<p>No trial is complete, so there is no best one to show.</p>")
-    attempt = run.best.folder.last_attempt()
-    by_epoch: dict[int, dict[str, Path]] = {}
-    for path in sorted(attempt.samples_path.glob("epoch-*.png")) if attempt is not None else []:
-        match = re.fullmatch(r"epoch-(\d+)-(samples|reconstructions|latent)\.png", path.name)
-        if match:
-            by_epoch.setdefault(int(match[1]), {})[match[2]] = path
-    if not by_epoch:
+    by_kind = drawn(run.best.folder)
+    if not by_kind:
         command = f"python -m analysis.latents {shlex.quote(str(run.path))} --trial {run.best.number}"
         return section(f"<p>This trial drew no pictures. Where its checkpoint is, this draws them:</p><pre>{escape(command)}</pre>")
-    last, classes = max(by_epoch), run.best.config.get("model.class_source") == "encoder"
-    captions = {
-        "samples": "Generated: each row one style z from the prior, each column one class y." if classes else "Generated from the prior.",
-        "reconstructions": "Validation images, each followed by its reconstruction.",
-        "latent": "Style codes of validation images, coloured by class. Style without class looks like one cloud of mixed colours.",
-    }
-    shown = {kind: by_epoch[last][kind] for kind in captions if kind in by_epoch[last]}
-    content = f"<p>Trial {escape(run.best.name)}, epoch {last}.</p>"
-    pictures = "".join(figure(path.read_bytes(), captions[kind], kind) for kind, path in shown.items())
-    content = section(f"{content}<div class=strip>{pictures}</div>")
-    epochs = [epoch for epoch, paths in sorted(by_epoch.items()) if "latent" in paths]
-    if len(epochs) > 1:
-        chosen = epochs[:: -(-len(epochs) // MAX_STRIP)]
-        chosen = sorted({*chosen, epochs[-1]})
-        strip = "".join(figure(by_epoch[epoch]["latent"].read_bytes(), f"epoch {epoch}", f"codes at epoch {epoch}") for epoch in chosen)
-        content += f"<h2>How the code space came to be</h2>{section(f'<div class=strip>{strip}</div>')}"
+    last = max(epoch for paths in by_kind.values() for epoch in paths)
+    captions = captions_of(run.best)
+    shown = [figure(paths[last].read_bytes(), captions[kind], kind) for kind, paths in by_kind.items() if last in paths]
+    content = section(f"<p>Trial {escape(run.best.name)}, epoch {last}.</p><div class=beside>{''.join(shown)}</div>")
+    rows = [figure(png, HOW[kind], f"{kind} over the epochs") for kind, png in strips(run.best.folder).items()]
+    if rows:
+        content += f"<h2>How the code space came to be</h2>{section(''.join(rows))}"
     return content
+
+
+HOW = {
+    "latent": "The codes of validation images, from the first epoch that was drawn to the last.",
+    "samples": "The same styles and classes, decoded.",
+    "reconstructions": "The same validation images, each followed by its reconstruction.",
+}
+
+
+def captions_of(trial: TrialRecord) -> dict[str, str]:
+    source, prior = trial.config.get("model.class_source"), trial.config.get("objective.adversarial_z.prior.kind")
+    samples = {"mixture": "Generated: a row is a component of the prior.", "swiss_roll": "Generated: a row is a stretch of the roll."}
+    if source != "none":
+        samples = {}
+    generated = "Generated: each row one style z from the prior, each column one class y."
+    codes = "Style codes of validation images, coloured by class. Style without class looks like one cloud of mixed colours."
+    if trial.config.get("model.combine") == "heads":
+        codes = "The code W y + z of validation images, coloured by class; the numbers stand at the heads."
+    elif source == "none":
+        codes = "Codes of validation images, coloured by class" + (", over samples of the prior." if prior in samples else ".")
+    return {
+        "latent": codes,
+        "samples": samples.get(str(prior), "Generated from the prior." if source == "none" else generated),
+        "reconstructions": "Validation images, each followed by its reconstruction.",
+    }

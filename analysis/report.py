@@ -24,8 +24,10 @@ from aae.config import ConfigError
 from aae.runs import write_atomically
 from analysis import confirmed
 from analysis.figures import draw_all
-from analysis.page import compose, number, ranked, states, train_command, verdict
-from analysis.trials import Run, TrialRecord, read_run, short_names, writing
+from analysis.page import compose, number, train_command
+from analysis.strips import KINDS, strips
+from analysis.trials import Run, TrialRecord, find_trained, ranked, read_run, short_names, states, writing
+from analysis.verdict import verdict
 
 TOP = 10  # trials on the screen
 HEAD_WIDTH = 62  # characters of the columns that every table has
@@ -36,6 +38,8 @@ def write_files(run: Run) -> Path:
     written whole. Raises ConfigError where it cannot be."""
     figures = draw_all(run)
     files: dict[str, bytes | str | None] = {f"{name}.png": png for name, (png, _) in figures.items()}
+    files |= {f"strip-{kind}.png": None for kind in KINDS}
+    files |= {f"strip-{kind}.png": png for kind, png in (strips(run.best.folder) if run.best is not None else {}).items()}
     files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": compose(run, figures)}
     report = run.path / "report"
     with writing(report):
@@ -59,13 +63,14 @@ def best_yaml(run: Run) -> str | None:
 
 def trials_csv(run: Run) -> str:
     paths = list(dict.fromkeys(path for trial in run.trials for path in trial.config or trial.params))
+    held = [run.constraint["metric"]] if run.constraint is not None else []
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["number", "state", "baseline", run.metric, "epochs", "seconds", "reason", *paths])
+    writer.writerow(["number", "state", "baseline", run.metric, "epochs", "seconds", "reason", *held, *paths])
     for trial in run.trials:
         values: dict[str, Any] = trial.config or trial.params
         head = [trial.number, trial.state, trial.baseline, trial.value, trial.epochs, round(trial.seconds, 1), trial.reason]
-        writer.writerow([*head, *(values.get(path) for path in paths)])
+        writer.writerow([*head, *(trial.last.get(key) for key in held), *(values.get(path) for path in paths)])
     return buffer.getvalue()
 
 
@@ -86,7 +91,11 @@ def show(run: Run, console: Console) -> None:
 def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
     """A line a trial. The sampled values have columns where `width` characters hold them; the page has them in any case."""
     more = f" (the first {len(trials)} of {len(run.trials)})" if len(trials) < len(run.trials) else ""
-    table = Table(title=f"{run.name}: trials, the best first{more}", title_justify="left")
+    note = None
+    if run.constraint is not None and any(trial.excess for trial in trials):
+        note = f"* ends above {run.constraint['metric']} {run.constraint['upper']:g}: breaks the constraint"
+    title = f"{run.name}: trials, the best first{more}"
+    table = Table(title=title, title_justify="left", caption=note, caption_justify="left")
     for column in ("trial", "state", run.metric, "epochs", "seconds"):
         table.add_column(column, justify="left" if column in ("trial", "state") else "right", no_wrap=True)
     short = short_names(run.searched_paths)
@@ -95,21 +104,39 @@ def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
     for name in short.values():
         table.add_column(name, justify="right", no_wrap=True)
     for trial in trials:
-        head = (trial.name, trial.state, run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}")
+        mark = " *" if trial.excess else ""
+        head = (trial.name, trial.state, run.shown(trial.value) + mark, str(trial.epochs), f"{trial.seconds:.0f}")
         values = [number(trial.params.get(path)) for path in short]
         table.add_row(*map(Text, (*head, *values)), style="bold" if trial is run.best else None)
     return table
 
 
+def report_training(path: Path) -> int:
+    """The strips of one training, into its report/. Raises ConfigError where it drew less than two epochs."""
+    trained = find_trained(path, None)
+    drawn = strips(trained.folder)
+    if not drawn:
+        raise ConfigError(f"{path}: drew no pictures of two epochs yet (train.sample_every); analysis.latents draws the last epoch")
+    with writing(trained.report):
+        for kind, png in drawn.items():
+            picture = trained.picture(f"strip-{kind}.png")
+            write_atomically(picture, png)
+            print(picture)
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.report",
-        description="Tables on the screen and RUN/report/: index.html, best.yaml, trials.csv. Also while the sweep runs.",
+        description="Tables on the screen and RUN/report/: index.html, best.yaml, trials.csv, and strips of the best trial's pictures over "
+        "its epochs. Also while the sweep runs. Of a single aae.train the strips alone.",
         epilog="example: python -m analysis.report runs/quick",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a sweep")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a sweep, or of a single aae.train")
     options = parser.parse_args(arguments)
     try:
+        if (options.run / "config.yaml").is_file():
+            return report_training(options.run)
         run = read_run(options.run)
         page = write_files(run)
     except ConfigError as error:

@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial
 
-from aae import checkpoint
+from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, flatten, one_line
 from aae.data import Dataset, load_dataset
 from aae.runs import Row, TrialFolder, read_manifest, trial_folder
@@ -38,6 +38,7 @@ class TrialRecord:
     number: int
     state: str  # one of STATES
     value: float | None  # the study's metric after the last epoch
+    excess: float  # how far that epoch lies above the study's constraint; 0 keeps it
     epochs: int
     seconds: float  # training and evaluation
     reason: str | None
@@ -47,6 +48,11 @@ class TrialRecord:
     config: dict[str, Any]  # everything, under dotted paths; empty for a trial that never started
     rows: list[Row]
     folder: TrialFolder
+
+    @property
+    def last(self) -> Row:
+        """The row of the epoch that the value is from."""
+        return self.rows[self.epochs - 1] if 0 < self.epochs <= len(self.rows) else {}
 
     @property
     def name(self) -> str:
@@ -62,10 +68,19 @@ class Run:
     trials: list[TrialRecord]
 
     @property
-    def best(self) -> TrialRecord | None:
-        """The complete trial with the lowest value."""
+    def complete(self) -> list[TrialRecord]:
+        """The best first: those that keep the constraint by value, then the others by how far they break it."""
         complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
-        return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
+        return sorted(complete, key=lambda trial: (trial.excess, trial.value, trial.number))
+
+    @property
+    def best(self) -> TrialRecord | None:
+        return next(iter(self.complete), None)
+
+    @property
+    def constraint(self) -> dict[str, Any] | None:
+        """{"metric", "upper"}, where the study has one."""
+        return self.manifest["sweep"]["study"].get("constraint")
 
     @cached_property
     def confirmed(self) -> Confirmed | None:
@@ -77,15 +92,26 @@ class Run:
 
     def shown(self, value: float | None) -> str:
         """A value of the metric as tables show it: errors in percent."""
-        return "-" if value is None else f"{value * self.scale:.4g}" if self.scale == 1 else f"{value * self.scale:.2f} %"
+        return metrics.shown(self.metric, value)
 
     @property
     def scale(self) -> int:
-        return 100 if self.metric.endswith("error") else 1
+        return metrics.scale(self.metric)
 
     @property
     def metric_label(self) -> str:
-        return f"{self.metric} (%)" if self.scale == 100 else self.metric
+        return metrics.label(self.metric)
+
+
+def states(run: Run) -> dict[str, int]:
+    return {state: sum(trial.state == state for trial in run.trials) for state in STATES}
+
+
+def ranked(run: Run) -> list[TrialRecord]:
+    """Complete ones first, the best at the top, then the others by number."""
+    complete = run.complete
+    numbers = {trial.number for trial in complete}
+    return complete + [trial for trial in run.trials if trial.number not in numbers]
 
 
 def short_names(paths: list[str]) -> dict[str, str]:
@@ -148,6 +174,7 @@ def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         state="DIVERGED" if state == "PRUNED" and str(reason).startswith("diverged") else state,
+        excess=sum(excess for excess in trial.constraints.values() if excess > 0),
         value=trial.intermediate_values[last] if last is not None else rows[-1].get(metric) if rows else None,
         epochs=len(rows) if last is None else last,
         seconds=seconds,

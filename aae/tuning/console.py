@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from aae import metrics
 from aae.runs import Row
 from aae.tuning.study import REASON, Handout, SweepStudy
 from aae.tuning.views import BASELINE, best_first
@@ -23,10 +24,6 @@ def seconds_text(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-def percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def last_value(trial: FrozenTrial) -> float | None:
@@ -43,6 +40,10 @@ def state_of(trial: FrozenTrial, live: bool = True) -> str:
         return "running" if live else "interrupted"
     diverged = str(trial.user_attrs.get(REASON, "")).startswith("diverged")
     return "DIVERGED" if diverged else trial.state.name
+
+
+def breaks(trial: FrozenTrial) -> str:
+    return "".join(f", breaks the constraint on {metric}" for metric, excess in trial.constraints.items() if excess > 0)
 
 
 class SweepConsole:
@@ -104,10 +105,14 @@ class SweepConsole:
         """Those already asked, where a later command asks for fewer."""
         return max(self.study.sweep.study.num_trials, len(self.study.trials()))
 
+    def shown(self, value: float | None) -> str:
+        return metrics.shown(self.study.metric, value)
+
     def line(self, trial: FrozenTrial) -> str:
         reason = trial.user_attrs.get(REASON)
         why = f" ({reason})" if reason and trial.state == TrialState.FAIL else ""
-        return f"trial {trial.number}{name_of(trial)} {state_of(trial)} {percent(last_value(trial))}, {trial.last_step or 0} epochs{why}"
+        value = f"{self.shown(last_value(trial))}{breaks(trial)}"
+        return f"trial {trial.number}{name_of(trial)} {state_of(trial)} {value}, {trial.last_step or 0} epochs{why}"
 
     def standing(self) -> str:
         """Best so far, how many are told, and when it will end."""
@@ -116,7 +121,7 @@ class SweepConsole:
         best = next(iter(best_first(trials)), None)
         text = f"{told} of {self.num_trials} told"
         if self.study.sweep.space.entries:  # else each is a draw, or one of a few known configurations: the lowest says nothing
-            text += f", best {percent(best.value)} (trial {best.number}{name_of(best)})" if best is not None else ", none complete yet"
+            text += f", best {self.shown(best.value)} (trial {best.number}{name_of(best)})" if best is not None else ", none complete yet"
         left = self.forecast()
         return f"{text}, about {seconds_text(left)} left" if left else text
 
@@ -136,10 +141,10 @@ class SweepConsole:
         for column in ("trial", "state", "value", "epoch", "time"):
             table.add_column(column, justify="left" if column in ("trial", "state") else "right")
         for trial in finished[-MAX_LINES:]:
-            value = percent(last_value(trial))
+            value = f"{self.shown(last_value(trial))}{breaks(trial)}"
             table.add_row(f"{trial.number}{name_of(trial)}", state_of(trial), value, str(trial.last_step or 0), "")
         for number, row in sorted(rows.items()):
             elapsed = seconds_text(time.monotonic() - since.get(number, time.monotonic()))
             epochs = f"{row.get('epoch', 0)}/{self.study.sweep.epochs}"
-            table.add_row(str(number), "running", percent(row.get(self.study.metric)), epochs, elapsed, style="bold")
+            table.add_row(str(number), "running", self.shown(row.get(self.study.metric)), epochs, elapsed, style="bold")
         return Group(table, Text(f"{self.standing()}; {seconds_text(time.monotonic() - self.started_at)} so far; Ctrl-C is safe"))

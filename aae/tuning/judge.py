@@ -36,7 +36,7 @@ def report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | None, run: Pa
             value = guessing(test_metric, plan.num_classes)
             if attempt is not None and checkpoint.epoch(attempt.checkpoint_path):
                 model, config = checkpoint.load(folder.path)
-                row, prediction_N = metrics.evaluate(model, test, config)
+                row, prediction_N = metrics.evaluate(model, test, config, fitted=data.validation)
                 value = row[metric]
                 wrong.setdefault(candidate.name, []).append((prediction_N != test.label_N).numpy())
         one = found.setdefault(

@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from aae import metrics
 from aae.config import ConfigError
 from aae.runs import read_json, read_manifest, trial_folder
 from aae.tuning.config import Sweep
-from aae.tuning.console import percent, seconds_text, state_of
+from aae.tuning.console import seconds_text, state_of
 from aae.tuning.lock import running
 from aae.tuning.study import open_study
 
@@ -61,7 +62,8 @@ def forecast(sweep: Sweep) -> str:
 
 def print_status(run: Path, console: Console) -> None:
     """Raises ConfigError where there is no sweep."""
-    if read_manifest(run) is None:
+    made = read_manifest(run)
+    if made is None:
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
     holder = running(run)
     trials = open_study(run, "", create=False).get_trials(deepcopy=False)
@@ -70,7 +72,7 @@ def print_status(run: Path, console: Console) -> None:
     console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no trials yet"))
     for trial in trials:
         if not trial.state.is_finished():
-            console.print(f"  trial {trial.number}: {progress(run, trial)}", highlight=False)
+            console.print(f"  trial {trial.number}: {progress(run, trial, made['sweep']['study']['metric'])}", highlight=False)
     if (run / "confirm" / "study.journal").is_file():
         study = open_study(run / "confirm", "", create=False)
         ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
@@ -82,6 +84,6 @@ def print_status(run: Path, console: Console) -> None:
         console.print("the same launch.py command goes on with it")
 
 
-def progress(run: Path, trial: FrozenTrial) -> str:
+def progress(run: Path, trial: FrozenTrial, metric: str) -> str:
     rows = trial_folder(run, trial.number).rows()
-    return f"epoch {rows[-1]['epoch']}, {percent(rows[-1].get('val/error'))}" if rows else "no epoch yet"
+    return f"epoch {rows[-1]['epoch']}, {metric} {metrics.shown(metric, rows[-1].get(metric))}" if rows else "no epoch yet"

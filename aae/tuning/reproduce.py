@@ -10,12 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from aae import checkpoint, manifest
+from aae import checkpoint, manifest, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_dataset
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
-from aae.tuning.console import percent
 from aae.tuning.study import open_study
 from aae.tuning.views import best_first
 
@@ -54,8 +53,9 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     new, ended = train_again(config, data, folder, len(rows), console)
     wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not row.get("retold") and not same_row(row, again)]
     recorded, again = rows[-1], new[-1] if new else {}
-    for key in ("val/error",):
-        console.print(f"{key} at epoch {recorded['epoch']}: recorded {percent(recorded.get(key))}, now {percent(again.get(key))}")
+    metric = made["sweep"]["study"]["metric"]
+    values = [metrics.shown(metric, row.get(metric)) for row in (recorded, again)]
+    console.print(f"{metric} at epoch {recorded['epoch']}: recorded {values[0]}, now {values[1]}")
     if not wrong and len(new) == len(rows):
         console.print(f"reproduced: {len(rows)} epochs equal to the bit")
         return 0

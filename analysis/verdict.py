@@ -1,0 +1,149 @@
+"""What a study's numbers say, and what they do not, in plain sentences. Read from the run folder alone."""
+
+from __future__ import annotations
+
+import math
+
+from aae.metrics import healthy_classes, is_error, shown
+from analysis.trials import Run, TrialRecord, states
+
+NAMED = 5  # trials that a sentence names
+
+
+def verdict(run: Run) -> list[str]:
+    """The answer first, then what it rests on."""
+    best = run.best
+    if best is None:
+        return no_verdict(run)
+    lines = [headline(run, best)]
+    tied = [trial.name for trial in run.complete if trial is not best and (trial.excess, trial.value) == (best.excess, best.value)]
+    if tied:
+        lines.append(f"Trial {', '.join(tied)} has the same number; the earlier one is named.")
+    unfinished = states(run)["interrupted"]
+    if unfinished:
+        lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
+    scored = sum(trial.value is not None for trial in run.trials)
+    lines.append(
+        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {draw(best)}, and the lowest of {scored} trials' "
+        "numbers, which flatters it."
+    )
+    lines += seen(run, best)
+    lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
+    return lines + beside(run, best) + baseline_lines(run, best)
+
+
+def headline(run: Run, best: TrialRecord) -> str:
+    value = f"{run.metric} {run.shown(best.value)} after {best.epochs} epochs"
+    if run.constraint is None:
+        return f"Best configuration: trial {best.name}, {value}."
+    metric, upper = run.constraint["metric"], run.constraint["upper"]
+    held = f"{metric} {shown(metric, best.last.get(metric))}"
+    if best.excess:
+        return f"No complete trial keeps {metric} at most {upper:g}; the nearest is trial {best.name}, {held}, {value}."
+    return f"Best configuration: trial {best.name}, {value}, with {held} (at most {upper:g})."
+
+
+def draw(best: TrialRecord) -> str:
+    """What one training stands for: one of many draws of labels, where it has any, and of weights."""
+    num_labels, initialisation = best.config.get("data.num_labels"), f"one initialisation (seed {best.config.get('train.seed')})"
+    if not num_labels:
+        return f"{initialisation}, trained without labels"
+    if num_labels == -1:
+        return f"{initialisation}, trained with all labels"
+    return f"one draw of {num_labels:,} labels (label seed {best.config.get('data.label_seed')}) and {initialisation}"
+
+
+def seen(run: Run, best: TrialRecord) -> list[str]:
+    """What of the validation data the choice rests on, and how uncertain their number makes it."""
+    num = best.config.get("data.num_validation")
+    if not num or best.value is None:
+        return []
+    if not is_error(run.metric):
+        return [f"The search used {num:,} validation images, after every epoch of every trial, and none of their labels."]
+    error = 100 * math.sqrt(best.value * (1 - best.value) / num)
+    training = " Training saw no label; this choice does." if run.metric == "val/cluster_error" else ""
+    return [
+        f"The search used {num:,} validation labels, after every epoch of every trial.{training} Their number alone makes the error "
+        f"uncertain by {error:.2f} points (one standard error)."
+    ]
+
+
+def no_verdict(run: Run) -> list[str]:
+    if not run.trials:
+        return ["No trial has been asked yet, so there is nothing to judge."]
+    if all(trial.state == "FAIL" for trial in run.trials):
+        reasons = list(dict.fromkeys(trial.reason or "no reason was recorded" for trial in run.trials))
+        more = f" And {len(reasons) - 3} other reasons, in the table of trials." if len(reasons) > 3 else ""
+        return [f"All {len(run.trials)} trials failed, so there is no best configuration.", f"Why: {'; '.join(reasons[:3])}.{more}"]
+    count = ", ".join(f"{count} {state}" for state, count in states(run).items() if count)
+    return [f"No trial is complete, so there is no best configuration ({count}).", "The test set was not read."]
+
+
+# ---- what a metric needs beside it ----
+
+
+def beside(run: Run, best: TrialRecord) -> list[str]:
+    lines = constraint_lines(run)
+    if run.metric == "val/cluster_error":
+        lines.append(without_labels(run, best))
+    if run.metric == "val/component_error" and "val/component_error_of_prior" in best.last:
+        floor = run.shown(best.last["val/component_error_of_prior"])
+        lines.append(f"Of the prior's own samples {floor} lie nearest to another class's part: codes that match it perfectly get no lower.")
+    if run.metric == "val/parzen_nll" and "val/parzen_std" in best.last:
+        std, num = best.last["val/parzen_std"], best.config.get("train.parzen_samples")
+        lines.append(
+            f"It is minus a Parzen estimate over {num:,} samples, window {std:.2f} wide, chosen on other validation images: a rough one, "
+            "that grows with the samples; analysis.test scores real training images beside it."
+        )
+    return lines
+
+
+def constraint_lines(run: Run) -> list[str]:
+    if run.constraint is None:
+        return []
+    metric, upper = run.constraint["metric"], run.constraint["upper"]
+    broken = sorted((trial for trial in run.complete if trial.excess), key=lambda trial: trial.number)
+    if not broken:
+        return [f"All complete trials keep {metric} at most {upper:g}."]
+    named = ", ".join(f"{trial.name} ({shown(metric, trial.last.get(metric))})" for trial in broken[:NAMED])
+    more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+    return [f"{len(broken)} of {len(run.complete)} complete trials break {metric} at most {upper:g}: trial {named}{more}."]
+
+
+def without_labels(run: Run, best: TrialRecord) -> str:
+    """The choice that somebody without a label could have made."""
+    rule = "the lowest val/reconstruction where q(y) is healthy: even, sure, and over at least 0.8 of the clusters"
+    healthy = [trial for trial in run.complete if healthy_classes(trial.last, trial.config.get("model.num_classes", 0))]
+    if not healthy:
+        return f"Without labels nothing could have been chosen ({rule}): no complete trial is."
+    chosen = min(healthy, key=lambda trial: (trial.last["val/reconstruction"], trial.number))
+    same = ", the same one" if chosen is best else ""
+    return (
+        f"Chosen without labels ({rule}; {len(healthy)} of {len(run.complete)} complete trials are): trial {chosen.name}{same}, "
+        f"{run.metric} {run.shown(chosen.value)}, val/reconstruction {shown('val/reconstruction', chosen.last['val/reconstruction'])}."
+    )
+
+
+def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
+    baselines = [trial for trial in run.trials if trial.baseline]
+    if not baselines:
+        return ["This study ran no baseline, so nothing known stands beside the number."]
+    lines, gaps = [], 0
+    searched = any(not trial.baseline for trial in run.complete)
+    same = "labels and epochs" if best.config.get("data.num_labels") else "images and epochs"
+    for trial in baselines:
+        name = f"Baseline {trial.baseline} (trial {trial.number})"
+        if trial is best:
+            lines.append(f"{name} is itself the best: no searched configuration {'was better' if searched else 'is complete'}.")
+        elif trial.state != "COMPLETE" or trial.value is None or best.value is None:
+            lines.append(f"{name} is {trial.state}{f' ({trial.reason})' if trial.reason else ''}: no number to compare with.")
+        elif trial.excess > best.excess:
+            lines.append(f"{name}: {run.shown(trial.value)}, and it breaks the constraint: no number to compare with.")
+        else:
+            gap = (trial.value - best.value) * run.scale
+            text = f"{gap:.2f} points" if is_error(run.metric) else shown(run.metric, gap)
+            lines.append(f"{name}: {run.shown(trial.value)}, {text} above the best, on the same {same}.")
+            gaps += not best.baseline
+    if gaps:
+        lines.append("The baselines were run once and not selected, so even a real gap would look larger here than it is.")
+    return lines
