@@ -25,6 +25,7 @@ USAGE = """\
   python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws, with an interval: README
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
 """
+ACCEPT = "go on although code under aae/ or versions have changed since; the trials then carry which code made them"
 
 
 def main(arguments: list[str]) -> int:
@@ -58,6 +59,7 @@ def sweep(arguments: list[str], console: Console) -> int:
         help="set a path of study: or trial:, as study.num_trials=40 model.z_dim=8; a searched path that is set is searched no longer",
     )
     options.add_argument("--plan", action="store_true", help="print the resolved sweep, sampled trials and a forecast; start nothing")
+    options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     given = options.parse_intermixed_args(arguments)
 
     from aae.tuning.config import load_sweep  # Optuna and Ray take seconds to import: --help does not wait for them
@@ -76,7 +78,7 @@ def sweep(arguments: list[str], console: Console) -> int:
     from analysis.trials import read_run
 
     try:
-        study, code, finish_tracking = run_sweep(checked, console)
+        study, code, finish_tracking = run_sweep(checked, given.accept_changes, console)
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
@@ -96,7 +98,7 @@ def sweep(arguments: list[str], console: Console) -> int:
             f"{interrupted} interrupted, {max(0, checked.study.num_trials - len(trials))} not asked yet; the same command goes on"
         )
     elif checked.study.confirm is not None and code == 0:
-        return confirmed(study.run, checked, console)
+        return confirmed(study.run, checked, given.accept_changes, console)
     return code
 
 
@@ -133,14 +135,15 @@ def confirm(arguments: list[str], console: Console) -> int:
     options.add_argument(
         "overrides", nargs="*", metavar="study.confirm=...", help="where the sweep file has none, as study.confirm.report_draws=10"
     )
+    options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     given = options.parse_intermixed_args(arguments)
 
     from aae.tuning.confirm import load_searched
 
-    return confirmed(given.run, load_searched(given.run, parse_overrides(given.overrides)), console)
+    return confirmed(given.run, load_searched(given.run, parse_overrides(given.overrides)), given.accept_changes, console)
 
 
-def confirmed(run: Path, checked: Sweep, console: Console) -> int:
+def confirmed(run: Path, checked: Sweep, accept: bool, console: Console) -> int:
     """Confirms, prints the verdict and puts it on the run's page. Returns the exit code."""
     from aae.tuning.confirm import confirm as run_confirmation
     from analysis.confirmed import verdict
@@ -148,7 +151,7 @@ def confirmed(run: Path, checked: Sweep, console: Console) -> int:
     from analysis.trials import read_run
 
     try:
-        code = run_confirmation(run, checked, console)
+        code = run_confirmation(run, checked, accept, console)
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1

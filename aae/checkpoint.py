@@ -17,6 +17,7 @@ from aae.layers import to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder
 
+KEPT = ("epoch", "x_dim", "averaged")  # of a training that has ended
 UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)  # as torch says that a file is no checkpoint
 
 
@@ -62,7 +63,7 @@ def shrink(path: Path) -> None:
     except UNREADABLE:
         return
     if "optimizers" in state:
-        save(path, {key: state[key] for key in ("epoch", "x_dim", "averaged")})
+        save(path, {key: state[key] for key in KEPT})
 
 
 def read_config(folder: str | Path) -> TrialConfig:

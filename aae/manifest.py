@@ -9,12 +9,18 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from aae.config import ConfigError
+
 PACKAGES = ("torch", "numpy", "ray", "optuna", "wandb", "omegaconf")
+TRAINING_NEEDS = ("python", "torch", "numpy")  # versions that the numbers of one training depend on
+STUDY_NEEDS = (*TRAINING_NEEDS, "ray", "optuna")  # and those of a study
+NAMED = 5  # changes in a refusal
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -29,6 +35,52 @@ def describe(command: list[str], data_hashes: dict[str, str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "data": data_hashes,
     }
+
+
+def current(made: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with the code and versions that were accepted last."""
+    return made | (made.get("accepted") or [{}])[-1]
+
+
+def made_by(made: dict[str, Any], code_number: int) -> dict[str, Any]:
+    """A manifest with the code and versions of that number: 0 those that it began with, then the accepted ones in order."""
+    return made | ([{}, *made.get("accepted", [])][code_number])
+
+
+def version_changes(recorded: dict[str, Any], now: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+    pairs = {name: (recorded["versions"].get(name), now["versions"].get(name)) for name in names}
+    return [f"{name} was {was}, is {is_now}" for name, (was, is_now) in pairs.items() if was != is_now]
+
+
+def changed_modules(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Files of aae/ that came, went or changed. Nothing else makes a trial."""
+    was, is_now = recorded["code"]["modules"], now["code"]["modules"]
+    return [path for path in sorted(was.keys() | is_now.keys()) if was.get(path) != is_now.get(path)]
+
+
+def data_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [f"{file} has changed" for file, was in recorded["data"].items() if now["data"].get(file) != was]
+
+
+def go_on(recorded: dict[str, Any], now: dict[str, Any], run: Path, accept: bool) -> dict[str, Any]:
+    """The manifest that a run goes on with: the recorded one, with other code and versions written down where they are accepted.
+    Raises ConfigError where they are not, and for other data in any case."""
+    data = data_changes(recorded, now)
+    if data:
+        raise ConfigError(f"{run}: {', '.join(data)}; restore the data, or start a fresh study with study.name=other")
+    before = current(recorded)
+    changes = version_changes(before, now, STUDY_NEEDS) + changed_modules(before, now)
+    if not changes:
+        return recorded
+    if not accept:
+        more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+        raise ConfigError(
+            f"{run}: was made with other code or versions: {', '.join(changes[:NAMED])}{more}. Restore them, start afresh with "
+            "study.name=other, or add --accept-changes: the trials then say which code made them"
+        )
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    accepted = {"when": when, "changes": changes, "code": now["code"], "versions": now["versions"]}
+    return recorded | {"accepted": [*recorded.get("accepted", []), accepted]}
 
 
 def version(package: str) -> str | None:

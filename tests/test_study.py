@@ -397,7 +397,7 @@ class Quiet:
 @pytest.fixture
 def make_search(make_study):
     def make(**changes) -> StudySearch:
-        return StudySearch(make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)), Quiet(), 2, threading.Event(), None)
+        return StudySearch(make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)), Quiet(), 2, threading.Event())
 
     return make
 
@@ -465,7 +465,7 @@ def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_f
 
 
 def test_a_start_that_is_killed_while_it_makes_the_folder_is_gone_on_with(workplace, monkeypatch):
-    """Each write of `prepare` in turn is the one that a kill, or a full disk, does not let happen."""
+    """Each write of a start in turn is the one that a kill, or a full disk, does not let happen."""
     small = {"data.name": "npz", "data.folder": "tiny.npz", "data.num_validation": 105, "data.num_labels": 20, "train.batch_size": 50}
     Path("s.yaml").write_text(SWEEP.format(num_trials=2, pruner=HALVING, baselines="{}"))
     sweep = load_sweep("s.yaml", small | {"train.labelled_batch_size": 20})
@@ -474,11 +474,18 @@ def test_a_start_that_is_killed_while_it_makes_the_folder_is_gone_on_with(workpl
         path.with_name(f".{path.name}.1").write_bytes(b"half")  # what a writer that was killed leaves
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def begin() -> None:
+        known, lock, made = tuning_sweep.prepare(sweep, False, Console())
+        try:
+            tuning_sweep.write_down(known.study.path, known, made)
+        finally:
+            lock.release()
+
     for function in ("write_json", "write_atomically"):
         with monkeypatch.context() as patched, pytest.raises(ConfigError, match="make room"):
             patched.setattr(tuning_sweep, function, dies)
-            tuning_sweep.prepare(sweep, Console())
-    tuning_sweep.prepare(sweep, Console())[1].release()
+            begin()
+    begin()
     assert {"manifest.json", "sweep.yaml"} <= {path.name for path in Path("runs/s").iterdir()}
 
 

@@ -44,7 +44,7 @@ METRICS: dict[str, tuple[Callable[[TrialConfig], bool], str]] = {
 }
 CONSTRAINTS = ("val/prior_mismatch",)
 # What may change between two invocations of one study: nothing that any trial depends on.
-CHANGEABLE = ("num_trials", "max_minutes", "max_concurrent", "resources_per_trial", "confirm", "folder")
+CHANGEABLE = ("num_trials", "max_minutes", "max_disk_gb", "max_concurrent", "resources_per_trial", "confirm", "folder")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class StudyConfig:
     direction: Literal["minimize", "maximize"] = "minimize"
     constraint: Any = None  # or {metric: val/prior_mismatch, upper: 0.2}: a trial that ends above is worse than any that does not
     num_trials: int = 20  # every trial ever asked: baselines and failures count
-    max_minutes: float | None = None  # per invocation
+    max_minutes: float | None = None  # per invocation, to the end of its last attempt
+    max_disk_gb: float | None = None  # of the run folder, in 10^9 bytes; checkpoints of losers go first
     max_concurrent: int | None = None  # a cap, for machines shared with others
     sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "TPESampler", "seed": 0})
     pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
@@ -78,7 +79,7 @@ class StudyConfig:
         require(self.metric in METRICS, "study.metric", self.metric, f"{alone}the metrics of a study are {', '.join(METRICS)}")
         require(self.direction == "minimize", "study.direction", self.direction, f"{self.metric} is better when lower: write minimize")
         require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
-        for name in ("max_minutes", "max_concurrent"):
+        for name in ("max_minutes", "max_disk_gb", "max_concurrent"):
             value = getattr(self, name)
             want = "give a positive finite number, or null for no limit"
             require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)

@@ -21,8 +21,9 @@ from aae import checkpoint, manifest
 from aae.config import ConfigError
 from aae.data import Dataset, load_dataset
 from aae.layers import set_paths
-from aae.runs import read_manifest, trial_folder, write_json
+from aae.runs import read_json, read_manifest, trial_folder, write_json
 from aae.tuning import tracking
+from aae.tuning.budget import Budget
 from aae.tuning.config import Sweep, load_sweep
 from aae.tuning.draws import REPORT, SELECTION, Candidate, Plan, blocks_of, choose, drawn
 from aae.tuning.judge import report
@@ -30,12 +31,12 @@ from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.reproduce import differences
 from aae.tuning.space import SearchSpace
 from aae.tuning.study import SweepStudy, open_study
-from aae.tuning.sweep import EXIT_CODE, cluster_address, execute, fit_resources, ray_running
+from aae.tuning.sweep import EXIT_CODE, Place, cluster_address, enter, execute
 from aae.tuning.views import BASELINE, best_first, is_baseline
 
 NAME = "confirm"  # the folder in the run's, and the study in it
 PLAN, WINNER = "plan", "winner"  # user attributes of that study
-SETTABLE = ("study.confirm", "study.max_minutes", "study.max_concurrent", "study.resources_per_trial")
+SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
 
 
 def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
@@ -93,9 +94,10 @@ def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -
     return replace(sweep, study=study, trial=trial, overrides={}, space=SearchSpace({}), baselines=values)
 
 
-def confirm(run: Path, sweep: Sweep, console: Console) -> int:
+def confirm(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:
     """Selects, freezes and reports, or goes on with it; RUN/confirm/report.json is there when all of it is done. Returns the exit
     code. Raises ConfigError or DataError with nothing written, and RuntimeError where it broke midway."""
+    budget = Budget(sweep.study, run, lambda: told(run))  # one for both stages
     cluster_address()
     folder, made, asked = run / NAME, read_manifest(run), sweep.study.confirmation
     assert made is not None and asked is not None
@@ -118,15 +120,16 @@ def confirm(run: Path, sweep: Sweep, console: Console) -> int:
             raise ConfigError(f"{folder}: was begun with {was}; {want}")
         if (folder / "report.json").is_file():
             return 0
-        write_manifest(made, data, folder, console)
+        accepted = write_manifest(made, data, folder, accept, console)
         study = SweepStudy(folder, staged(run, sweep, plan, own.user_attrs.get(WINNER)))
+        study.code_number = accepted
         before = len(study.trials())
         counts = study.reconcile()
         if before:
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
             console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
         with contextlib.ExitStack() as stack:
-            code = work(study, run, sweep, plan, made["id"], lock, console, stack)
+            code = work(study, run, sweep, plan, made["id"], lock, budget, console, stack)
         if code is None:
             write_json(folder / "report.json", report(study, plan, study.study.user_attrs.get(WINNER), run, data))
         return code or 0
@@ -134,33 +137,41 @@ def confirm(run: Path, sweep: Sweep, console: Console) -> int:
         lock.release()
 
 
-def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, console: Console) -> None:
-    """What the confirmation is made with, once, and what of it is not as the search had it."""
+def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bool, console: Console) -> int:
+    """What the confirmation is made with, and what of it is not as the search had it. Returns the number of the code in use.
+    Raises ConfigError where it was begun with other code."""
     now = manifest.describe(manifest.own_command(), data.hashes)
-    if not (folder / "manifest.json").exists():
-        write_json(folder / "manifest.json", now)
-    changed = differences(made, now)
+    before = read_json(folder / "manifest.json")
+    own = now if before is None else manifest.go_on(before, now, folder, accept)
+    if own != before:
+        write_json(folder / "manifest.json", own)
+    changed = differences(manifest.current(made), now)
     if changed:
         console.print(f"not what the search ran with: {'; '.join(changed)}", highlight=False)
+    return len(own.get("accepted", []))
 
 
 def work(
-    study: SweepStudy, run: Path, sweep: Sweep, plan: Plan, made_id: str, lock: DriverLock, console: Console, stack: contextlib.ExitStack
+    study: SweepStudy,
+    run: Path,
+    sweep: Sweep,
+    plan: Plan,
+    made_id: str,
+    lock: DriverLock,
+    budget: Budget,
+    console: Console,
+    stack: contextlib.ExitStack,
 ) -> int | None:
     """Trains the selection, freezes the winner, trains the report. Returns None, or an exit code where it stopped before the end."""
-    minutes, where = sweep.study.max_minutes, ""
-    until = None if minutes is None else time.monotonic() + 60 * minutes
+    place: Place | None = None
     while True:
         winner = study.study.user_attrs.get(WINNER)
         study.sweep = stage = staged(run, sweep, plan, winner)
         if not study.all_told:
-            if until is not None:  # one budget for both stages
-                study.sweep = replace(stage, study=replace(stage.study, max_minutes=max(0.01, (until - time.monotonic()) / 60)))
-            where = where or stack.enter_context(ray_running(lock))
-            resources, slots = fit_resources(stage)
-            console.print(f"{said(plan, winner)}, {slots} at a time, on {where}", highlight=False, soft_wrap=True)
+            place = place or enter(stage, lock, stack)
+            console.print(f"{said(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
             about = tracking.describe(f"{run.name}-{NAME}", f"{made_id}c", run, study.metric, list(stage.baselines))
-            received = execute(study, about, resources, slots, console)
+            received = execute(study, about, place, budget, console, lambda: None)
             if not study.all_told:
                 left = stage.study.num_trials - sum(trial.state.is_finished() for trial in study.trials())
                 console.print(f"{left} trainings of the {'report' if winner else 'selection'} are left; the same command goes on")

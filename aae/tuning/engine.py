@@ -6,11 +6,12 @@ other, as a new attempt.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-import time
 from typing import Any, Protocol
 
+import ray
 from optuna.trial import TrialState
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -33,9 +34,9 @@ class Observer(Protocol):
 class StudySearch(Searcher):
     """Hands out the study's trials, and tells it how they ended."""
 
-    def __init__(self, study: SweepStudy, observer: Observer, slots: int, stopping: threading.Event, deadline: float | None):
+    def __init__(self, study: SweepStudy, observer: Observer, slots: int, stopping: threading.Event):
         super().__init__(metric=study.metric, mode="min")
-        self.study, self.observer, self.slots, self.stopping, self.deadline = study, observer, slots, stopping, deadline
+        self.study, self.observer, self.slots, self.stopping = study, observer, slots, stopping
         self.live: dict[str, Handout] = {}  # Ray's trial id -> what it runs
         self.causes: dict[str, str] = {}  # of workers that died
         self.barren: dict[int, int] = {}
@@ -44,8 +45,6 @@ class StudySearch(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self.broken is not None:
             raise self.broken
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            self.stopping.set()
         if self.stopping.is_set():
             return Searcher.FINISHED
         if len(self.live) < self.slots:
@@ -69,8 +68,6 @@ class StudySearch(Searcher):
             return True
         stop = self.study.report(handout.number, result)
         self.observer.epoch(handout.number, result)
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            self.stopping.set()
         return stop or (self.stopping.is_set() and result["epoch"] < handout.config.train.epochs)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -85,6 +82,8 @@ class StudySearch(Searcher):
     def end(self, handout: Handout, cause: str | None) -> None:
         """`cause`: of a dead worker; None for a trial that ended or was stopped."""
         number = handout.number
+        if cause is not None and self.stopping.is_set():  # a budget's end, see StudyPruning.end_attempts: it stays RUNNING
+            return
         if cause is not None:
             grew = len(handout.attempt.rows()) > handout.first_epoch  # an epoch trained again is no progress
             self.barren[number] = 0 if grew else self.barren.get(number, 0) + 1
@@ -116,6 +115,19 @@ class StudyPruning(FIFOScheduler):
     def __init__(self, search: StudySearch):
         super().__init__()
         self.search = search
+        self.ray_trials: list[Any] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self.ray_trials.append(trial)
+
+    def end_attempts(self) -> None:
+        """Kills the workers of what runs, in the middle of its epoch. Called again and again: one may still be starting."""
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a killed worker's whole traceback, as an error
+        self.ray_trials = [trial for trial in self.ray_trials if not trial.is_finished()]
+        for trial in list(self.ray_trials):
+            actor = trial.temporary_state.ray_actor
+            if actor is not None:
+                ray.kill(actor)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         return TrialScheduler.STOP if self.search.on_result(trial.trial_id, result) else TrialScheduler.CONTINUE

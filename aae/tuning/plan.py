@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
@@ -15,49 +14,38 @@ from aae import metrics
 from aae.config import ConfigError
 from aae.runs import read_json, read_manifest, trial_folder
 from aae.tuning.config import Sweep
-from aae.tuning.console import seconds_text, state_of
+from aae.tuning.console import state_of
 from aae.tuning.lock import running
 from aae.tuning.study import open_study
 
-NUM_EXAMPLES = 3
-
 
 def print_plan(sweep: Sweep, console: Console) -> None:
+    from aae.tuning.rehearsal import cases_of, shown
     from aae.tuning.sweep import to_yaml
 
     console.print(OmegaConf.to_yaml(to_yaml(sweep)), markup=False, highlight=False, soft_wrap=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for number in range(NUM_EXAMPLES if sweep.space.entries else 0):
-        values = sweep.space.suggest(study.ask())
-        sweep.config(values)
-        console.print(f"sampled example {number + 1}: " + ", ".join(f"{path}={shown(value)}" for path, value in values.items()))
-    for name in sweep.baselines:
-        console.print(f"baseline {name}: run first, never pruned")
+    for case in cases_of(sweep):
+        console.print(f"{case.name}: {shown(case.values) if case.name.startswith('sampled') else 'run first, never pruned'}")
     console.print(forecast(sweep), highlight=False)
 
 
-def shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def forecast(sweep: Sweep) -> str:
-    """From this study's own told trials; else the cost that the sweep's header gives; else none."""
+    """Nothing is started for it: from this study's own told trials; else what its start has measured; else the cost that the sweep's
+    header gives; else none."""
+    from aae.tuning.forecast import NAME, Forecast, left
+
     run = sweep.study.path
     if (run / "study.journal").is_file():
-        told = [trial for trial in open_study(run, "", create=False).get_trials(deepcopy=False) if trial.state.is_finished()]
-        seconds = [read_json(trial_folder(run, trial.number).result_path, {}).get("seconds", 0.0) for trial in told]
-        if any(seconds):
-            left = max(0, sweep.study.num_trials - len(told))
-            each = sum(seconds) / len(seconds)
-            return (
-                f"forecast: {left} trials left, {seconds_text(each)} of one slot each (mean of {len(told)} told): "
-                f"{seconds_text(left * each)} of slot time"
-            )
+        rest = left(run, open_study(run, "", create=False).get_trials(deepcopy=False), sweep.study.num_trials, None)
+        first = (read_json(run / NAME) or {}).get("first")
+        if rest:
+            return f"forecast: {rest}"
+        if first:
+            return f"forecast: {Forecast(**first)}, measured before its first trial"
     cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(), re.MULTILINE)
     if cost:
-        return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is; not measured here)"
-    return "forecast: none is possible yet; no trial of this study has been told and the sweep's header names no cost"
+        return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
+    return "forecast: none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial"
 
 
 def print_status(run: Path, console: Console) -> None:

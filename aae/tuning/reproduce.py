@@ -15,7 +15,7 @@ from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_dataset
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
-from aae.tuning.study import open_study
+from aae.tuning.study import code_numbers, open_study
 from aae.tuning.views import best_first
 
 
@@ -46,7 +46,10 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
         raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
     config = checkpoint.read_config(folder.path)
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
-    changed = differences(made, manifest.describe([], data.hashes))
+    numbers = code_numbers(open_study(run, "", create=False).get_trials(deepcopy=False)[number])
+    changed = differences(manifest.made_by(made, numbers[-1]), manifest.describe([], data.hashes))
+    if len(numbers) > 1:
+        changed.append("its code was changed while it trained, and that was accepted")
     console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
     if changed:
         console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
@@ -91,11 +94,8 @@ def train_again(config: TrialConfig, data: Dataset, folder: TrialFolder, num_epo
 
 
 def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What the numbers depend on and is not the same: device, versions, code, data."""
-    pairs = {"device": (recorded["device"], now["device"])}
-    pairs |= {name: (recorded["versions"].get(name), now["versions"].get(name)) for name in ("python", "torch", "numpy")}
-    lines = [f"{name} was {was}, is {now_is}" for name, (was, now_is) in pairs.items() if was != now_is]
-    lines += [f"{file} has changed" for file, was in recorded["data"].items() if now["data"].get(file) != was]
-    was, now_is = recorded["code"]["modules"], now["code"]["modules"]
-    modules = sorted(path for path in was.keys() | now_is.keys() if was.get(path) != now_is.get(path) and "tuning" not in path)
+    """What one training's numbers depend on and is not the same: device, versions, code, data."""
+    lines = [] if recorded["device"] == now["device"] else [f"device was {recorded['device']}, is {now['device']}"]
+    lines += manifest.version_changes(recorded, now, manifest.TRAINING_NEEDS) + manifest.data_changes(recorded, now)
+    modules = [path for path in manifest.changed_modules(recorded, now) if "tuning" not in path]
     return lines + ([f"changed code: {', '.join(modules)}"] if modules else [])

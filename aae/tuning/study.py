@@ -30,7 +30,12 @@ from aae.tuning.kinds import PRUNERS, make
 from aae.tuning.space import encode
 from aae.tuning.views import BASELINE, PruningView, TrialSampler, is_baseline
 
-REASON, VERDICT = "reason", "verdict"  # user attributes of a trial, beside views.BASELINE
+REASON, VERDICT, CODE = "reason", "verdict", "code"  # user attributes of a trial, beside views.BASELINE
+
+
+def code_numbers(trial: FrozenTrial) -> list[int]:
+    """Which code trained a trial, as manifest.made_by counts; more than one where it was changed on the way."""
+    return list(trial.user_attrs.get(CODE, [0]))
 
 
 class NoLock:
@@ -98,6 +103,7 @@ class SweepStudy:
         self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
         self.study = open_study(run, sweep.study.name, create=True)
         self.study.pruner = make(sweep.study.pruner, PRUNERS)
+        self.code_number = 0  # of the code that trains what is handed out now
         self.unfinished: list[int] = []  # handed out before anything new is asked
 
     # ---- reading ----
@@ -177,6 +183,9 @@ class SweepStudy:
         rows = attempt.rows()
         if self.catch_up(number, rows):
             return None
+        made_by = code_numbers(self.trial(number)) if rows else []
+        if self.code_number not in made_by and self.code_number:
+            self.study._storage.set_trial_user_attr(self.trial(number)._trial_id, CODE, [*made_by, self.code_number])
         return Handout(number, config, folder, attempt, len(rows))
 
     # ---- telling ----

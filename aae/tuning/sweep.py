@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,22 @@ from aae.device import choose_device, resolve
 from aae.layers import set_paths
 from aae.runs import read_manifest, write_atomically, write_json
 from aae.tuning import tracking
+from aae.tuning.budget import Budget
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole, state_of
 from aae.tuning.engine import StudyPruning, StudySearch, silence_ray
+from aae.tuning.forecast import Forecast, Record, foresee
 from aae.tuning.lock import DriverLock, remove_dead_session
+from aae.tuning.rehearsal import rehearse
 from aae.tuning.study import SweepStudy
 from aae.tuning.trial import run_trial
 
 EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR1: 0}
 
 
-def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str, Any]]:
+def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, DriverLock, dict[str, Any]]:
     """Checks the data, makes or recognises the run folder and locks it. Returns (sweep with nothing left to the machine,
-    the lock, the manifest). Raises ConfigError or DataError; nothing is written then."""
+    the lock, the manifest, not written yet). Raises ConfigError or DataError; nothing is written then."""
     run = sweep.study.path
     recorded = read_manifest(run)
     if recorded is None and run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
@@ -50,27 +53,44 @@ def prepare(sweep: Sweep, console: Console) -> tuple[Sweep, DriverLock, dict[str
     if config.train.precision == "auto":  # recorded with the first trial; a later start goes on with that
         precision = recorded["precision"] if recorded else resolve(config, choose_device()).train.precision
         sweep = replace(sweep, trial=set_paths(sweep.trial, {"train.precision": precision}, ""))
+    now = manifest.describe(manifest.own_command(), data.hashes)
     if recorded is not None:
         refuse_changes(recorded["sweep"], sweep, run)
+        recorded = manifest.go_on(recorded, now, run, accept)
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = DriverLock(run, console.print)
     except OSError as error:
         raise ConfigError(f"{run}: cannot be written ({error.strerror}); give another folder with study.folder=FOLDER") from None
-    try:
-        made = recorded or {
+    made = (
+        recorded
+        or {
             "id": digest((time.time(), os.getpid(), str(run))),
             "precision": sweep.fixed.train.precision,
             "sweep": sweep.fingerprint(),
-        } | manifest.describe(manifest.own_command(), data.hashes)
-        if recorded is None:  # first what a sweep's folder is recognised by: a kill may fall between the two
+        }
+        | now
+    )
+    return sweep, lock, made
+
+
+def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
+    """What makes the folder a sweep's, where it is not there yet. Raises ConfigError."""
+    try:
+        if read_manifest(run) != json.loads(json.dumps(made)):  # first: a sweep's folder is recognised by it, and a kill may come between
             write_json(run / "manifest.json", made)
         if not (run / "sweep.yaml").exists():
             write_atomically(run / "sweep.yaml", OmegaConf.to_yaml(to_yaml(sweep)))
     except OSError as error:
-        lock.release()
         raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None
-    return sweep, lock, made
+
+
+def leave_nothing(run: Path) -> None:
+    """Removes what was made for a sweep that was refused before its folder held anything."""
+    if not (run / "manifest.json").exists():
+        (run / ".lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it held something before
+            run.rmdir()
 
 
 def to_yaml(sweep: Sweep) -> Any:
@@ -96,15 +116,27 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
         raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
 
 
-def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int, Callable[[list[Path]], None]]:
-    """Runs a sweep, or goes on with it. Returns (its study, exit code, what ends the study's W&B run with the report's figures)."""
+def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy, int, Callable[[list[Path]], None]]:
+    """Runs a sweep, or goes on with it. Returns (its study, exit code, what ends the study's W&B run with the report's figures).
+    `accept`: also with other code than it has. Raises ConfigError or DataError; of a fresh sweep nothing is left then."""
+    budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
     cluster_address()
-    sweep, lock, made = prepare(sweep, console)
-    if remove_dead_session(lock.predecessor):
-        console.print("removed the session folder of a driver that was killed")
+    sweep, lock, made = prepare(sweep, accept, console)
     run = sweep.study.path
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(leave_nothing, run)
+        stack.callback(lock.release)
+        if remove_dead_session(lock.predecessor):
+            console.print("removed the session folder of a driver that was killed")
+        place: Place | None = None
+        foreseen: Forecast | None = None
+        if read_manifest(run) is None:  # a fresh one: what would fail is to be found before anything is written
+            place = enter(sweep, lock, stack)
+            costs = rehearse(sweep, place.resources, place.slots, console)
+            foreseen = foresee(sweep, costs, place.resources, place.slots, time.monotonic() - budget.started)
+        write_down(run, sweep, made)
         study = SweepStudy(run, sweep)
+        study.code_number = len(made.get("accepted", []))
         before = len(study.trials())
         counts = study.reconcile()
         if before:
@@ -117,15 +149,33 @@ def run_sweep(sweep: Sweep, console: Console) -> tuple[SweepStudy, int, Callable
 
         if study.all_told:
             return study, exit_code(study, None), follow()
-        with ray_running(lock) as where:
-            resources, slots = fit_resources(sweep)
-            needs = ", ".join(f"{amount:g} {kind}" for kind, amount in resources.items())
-            console.print(f"{run}: {sweep.study.num_trials} trials, {slots} at a time with {needs} each, on {where}", highlight=False)
-            finish_tracking = follow()  # after Ray's start: its workers would inherit the driver's W&B service
-            received = execute(study, about, resources, slots, console)
+        place = place or enter(sweep, lock, stack)
+        record = Record(run, budget.started, foreseen)
+        needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
+        text = f"{run}: {sweep.study.num_trials} trials, {place.slots} at a time with {needs} each, on {place.where}"
+        console.print(text, highlight=False)
+        for line in record.lines(study.trials(), sweep.study, place.slots):
+            console.print(line, highlight=False, soft_wrap=True)
+        finish_tracking = follow()  # after Ray's start: its workers would inherit the driver's W&B service
+        received = execute(study, about, place, budget, console, record.tick)
+        for line in record.close(study.trials()):
+            console.print(line, highlight=False, soft_wrap=True)
         return study, exit_code(study, received), finish_tracking
-    finally:
-        lock.release()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trials run."""
+
+    where: str
+    resources: dict[str, float]  # of a trial
+    slots: int
+
+
+def enter(sweep: Sweep, lock: DriverLock, stack: contextlib.ExitStack) -> Place:
+    """Starts Ray, or joins it, until the stack ends. Raises ConfigError where not one trial fits."""
+    where = stack.enter_context(ray_running(lock))
+    return Place(where, *fit_resources(sweep))
 
 
 def cluster_address() -> str | None:
@@ -181,23 +231,26 @@ def fit_resources(sweep: Sweep) -> tuple[dict[str, float], int]:
     return wanted, min(slots, sweep.study.max_concurrent or slots)
 
 
-def execute(study: SweepStudy, about: dict[str, Any], resources: dict[str, float], slots: int, console: Console) -> int | None:
-    """Lets Ray Tune work until all trials are told, a budget is reached or a signal comes. Returns the signal, or None."""
-    run, sweep = study.run, study.sweep
+def execute(
+    study: SweepStudy, about: dict[str, Any], place: Place, budget: Budget, console: Console, tick: Callable[[], None]
+) -> int | None:
+    """Lets Ray Tune work until all trials are told, a budget is spent or a signal comes. Returns the signal, or None. `tick` is
+    called several times a second."""
+    run = study.run
     stopping, received = threading.Event(), list[int]()
-    minutes = sweep.study.max_minutes
-    deadline = time.monotonic() + 60 * minutes if minutes else None
-    watch = SweepConsole(study, slots, console)
-    search = StudySearch(study, watch, slots, stopping, deadline)
+    watch = SweepConsole(study, place.slots, console)
+    search = StudySearch(study, watch, place.slots, stopping)
+    pruning = StudyPruning(search)
     scratch = run / ".ray"
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, study=about), resources),
-        tune_config=tune.TuneConfig(search_alg=search, scheduler=StudyPruning(search), num_samples=-1, reuse_actors=True),
+        tune.with_resources(tune.with_parameters(run_trial, study=about), place.resources),
+        tune_config=tune.TuneConfig(search_alg=search, scheduler=pruning, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune", storage_path=str(scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=0)
         ),
     )
     failure: list[BaseException] = []
+    spent: str | None = None
 
     def fit() -> None:
         try:
@@ -220,6 +273,12 @@ def execute(study: SweepStudy, about: dict[str, Any], resources: dict[str, float
             worker.start()
             while worker.is_alive():
                 worker.join(0.2)
+                tick()
+                if spent is None and (spent := budget.spent()) is not None:
+                    stopping.set()
+                    watch.say(f"{spent}; the running epochs are repeated when the same command goes on")
+                if spent is not None:
+                    pruning.end_attempts()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

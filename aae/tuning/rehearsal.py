@@ -1,0 +1,184 @@
+"""A few steps of a few configurations, before the first trial: what would fail is found in seconds, and what it costs is measured.
+
+Every baseline and a few sampled configurations train where trials will, as tasks of Ray with a trial's resources, as many at a time
+as trials will be: so the clock sees what they cost each other. A process that trained on a GPU ends with its task (Ray's rule); on a
+CPU it may become a trial's, which sets all that it depends on itself and takes its randomness from its own generators.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from aae import checkpoint, metrics
+from aae.config import ConfigError, TrialConfig, flatten, one_line
+from aae.data import DataError, load_dataset
+from aae.device import choose_device, repeatable, resolve, steady_memory
+from aae.layers import set_paths, to_trial
+from aae.schedules import rate_multiplier
+from aae.train import Diverged, split_labels, train_epoch
+from aae.tuning.config import Sweep
+from aae.tuning.engine import cause_of
+from aae.updates import State
+
+NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
+MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
+MAX_BLAMED = 20  # paths that are tried for one that cures a failure
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    values: dict[str, Any]  # under dotted paths, over the fixed part
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one training, measured."""
+
+    epoch_s: float  # training, evaluation and checkpoint
+    start_s: float  # data, weights
+    checkpoint_bytes: int  # whole, while it trains
+    kept_bytes: int  # what is left of it in the end
+    gpu_bytes: int  # at most, 0 without a GPU
+
+
+@dataclass(frozen=True)
+class Failure:
+    what: str
+    diverged: bool = False
+    names_path: bool = False  # it says itself what to change
+
+
+def cases_of(sweep: Sweep) -> list[Case]:
+    """Every baseline, then sampled examples. Raises ConfigError for values that no configuration can have."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    cases = [Case(f"baseline {name}", values) for name, values in sweep.baselines.items()]
+    for number in range(NUM_EXAMPLES if sweep.space.entries else 0):
+        cases.append(Case(f"sampled example {number + 1}", sweep.space.suggest(study.ask())))
+    for case in cases:
+        sweep.config(case.values)
+    return cases
+
+
+def try_out(config: TrialConfig, command_folder: str) -> Cost | Failure:
+    """What a worker does: two steps, a few timed ones, an evaluation and a checkpoint to nowhere."""
+    started = time.monotonic()
+    try:
+        device = choose_device()
+        config = resolve(config, device)
+        steady_memory()
+        repeatable(device, config.train.num_threads)
+        folder = config.data.folder and str(Path(command_folder, Path(config.data.folder).expanduser()))
+        dataset = load_dataset(config.data.name, folder, config.data.num_validation)
+        train_split, labelled, validation = (part.to(device) for part in split_labels(config, dataset, None))
+        state = State(config, train_split.images_NX.shape[1], device)
+        in_epoch = len(train_split.images_NX) // config.train.batch_size
+        rate = rate_multiplier(config.optim.schedule, config.train.epochs, in_epoch)
+
+        def autocast() -> contextlib.AbstractContextManager[Any]:
+            return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
+
+        def train(steps: int) -> float:
+            since = time.monotonic()
+            train_epoch(state, train_split, labelled, steps, autocast, rate)
+            return time.monotonic() - since
+
+        start_s = time.monotonic() - started
+        train(min(2, in_epoch))  # the first steps also pay for what comes once
+        once = train(1)
+        steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
+        step_s = train(steps) / steps
+        since = time.monotonic()
+        row, _ = metrics.evaluate(state.averaged, validation, config)
+        if "val/error" in row:
+            metrics.error(metrics.class_logits(state.model.encoder, validation), validation.label_N)
+        whole, kept = io.BytesIO(), io.BytesIO()
+        saved = state.state_dict()
+        torch.save(saved, whole)
+        torch.save({key: saved[key] for key in checkpoint.KEPT}, kept)
+        gpu = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+        return Cost(in_epoch * step_s + time.monotonic() - since, start_s, whole.tell(), kept.tell(), gpu)
+    except Diverged as error:
+        return Failure(f"diverges at once ({error})", diverged=True)
+    except DataError as error:
+        return Failure(str(error), names_path=True)
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        return Failure(f"runs out of memory ({one_line(error)})")
+    except Exception as error:  # a shape that does not fit, a bug: whatever it is, every such trial would fail of it
+        memory = "allocate memory" in str(error)  # torch's word for it on a CPU
+        return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
+
+
+class Workers:
+    """Runs configurations where trials will run."""
+
+    def __init__(self, resources: dict[str, float], slots: int):
+        options = {"num_cpus": resources.get("cpu", 0), "num_gpus": resources.get("gpu", 0), "max_retries": 0}
+        self.task, self.slots = ray.remote(try_out).options(**options), slots
+
+    def run(self, configs: list[TrialConfig]) -> list[Cost | Failure]:
+        found: list[Cost | Failure] = []
+        for first in range(0, len(configs), self.slots):
+            for task in [self.task.remote(config, str(Path.cwd())) for config in configs[first : first + self.slots]]:
+                try:
+                    found.append(ray.get(task))
+                except ray.exceptions.RayError as error:
+                    found.append(Failure(cause_of(str(error))))
+        return found
+
+
+def rehearse(sweep: Sweep, resources: dict[str, float], slots: int, console: Console) -> dict[str, Cost]:
+    """Case -> what it costs. Raises ConfigError where one fails, or where all diverge: a trial that diverges teaches the sampler, a
+    study of nothing else is a mistake."""
+    cases, workers = cases_of(sweep), Workers(resources, slots)
+    found = workers.run([sweep.config(case.values) for case in cases])
+    failures = [(case, failure) for case, failure in zip(cases, found, strict=True) if isinstance(failure, Failure)]
+    diverged = [case for case, failure in failures if failure.diverged]
+    for case, failure in failures:
+        if not failure.diverged or len(diverged) == len(cases):
+            raise ConfigError(refusal(sweep, case, failure, workers))
+    for case in diverged:
+        console.print(f"note: {case.name} diverges at once: {shown(case.values)}", highlight=False, markup=False, soft_wrap=True)
+    return {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
+
+
+def refusal(sweep: Sweep, case: Case, failure: Failure, workers: Workers) -> str:
+    """Names the first path that cures it when it is put back: a searched one to the fixed value, then a fixed one to its default."""
+    if failure.names_path:
+        return failure.what
+    config = flatten(sweep.config(case.values))
+    for path, cured in cures(sweep, case)[:MAX_BLAMED]:
+        (again,) = workers.run([cured])
+        if not isinstance(again, Failure):
+            return f"{path}: got {config.get(path)}; {case.name} {failure.what}, with {flatten(cured).get(path)} it does not"
+    return f"{sweep.source}: {case.name} {failure.what}; its values: {shown(case.values) or 'the fixed ones'}"
+
+
+def cures(sweep: Sweep, case: Case) -> list[tuple[str, TrialConfig]]:
+    """(path, the case's configuration with that path put back), where this makes a configuration."""
+    config, defaults = sweep.config(case.values), flatten(TrialConfig())
+    found = []
+    for path in case.values:
+        with contextlib.suppress(ConfigError):
+            found.append((path, sweep.config({other: value for other, value in case.values.items() if other != path})))
+    for path, value in flatten(config).items():
+        if path not in case.values and not path.startswith("data.") and path in defaults and defaults[path] != value:
+            with contextlib.suppress(ConfigError):
+                found.append((path, to_trial(set_paths(OmegaConf.structured(config), {path: defaults[path]}, ""))))
+    return found
+
+
+def shown(values: dict[str, Any]) -> str:
+    return ", ".join(f"{path}={value:.4g}" if isinstance(value, float) else f"{path}={value}" for path, value in values.items())
