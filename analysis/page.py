@@ -10,6 +10,7 @@ from typing import Any
 
 from aae import metrics
 from analysis import confirmed
+from analysis.advice import advice
 from analysis.strips import drawn, strips
 from analysis.trials import STATES, Run, TrialRecord, ranked, short_names, states
 from analysis.verdict import verdict
@@ -157,7 +158,7 @@ def state_table(run: Run) -> str:
 
 
 def warnings_of(run: Run) -> list[str]:
-    lines = []
+    lines = advice(run)
     for trial in run.trials:
         num_classes = trial.config.get("model.num_classes", 0)
         lines += [f"trial {trial.name}: {text}" for text in metrics.collapse_warnings(trial.rows, num_classes)]

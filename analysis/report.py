@@ -23,6 +23,7 @@ from aae import checkpoint
 from aae.config import ConfigError
 from aae.runs import write_atomically
 from analysis import confirmed
+from analysis.advice import advice
 from analysis.figures import draw_all
 from analysis.page import compose, number, train_command
 from analysis.strips import KINDS, strips
@@ -83,6 +84,8 @@ def show(run: Run, console: Console) -> None:
     if run.trials:
         console.print(table_of(run, ranked(run)[:TOP], console.width))
         console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count), highlight=False)
+    for line in advice(run):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     if run.best is not None and run.best.params:
         values = ", ".join(f"{path}={number(value)}" for path, value in run.best.params.items())
         console.print(f"trial {run.best.number} sampled {values}", highlight=False, markup=False, soft_wrap=True)

@@ -48,6 +48,7 @@ class TrialRecord:
     config: dict[str, Any]  # everything, under dotted paths; empty for a trial that never started
     rows: list[Row]
     folder: TrialFolder
+    code_numbers: tuple[int, ...] = (0,)  # which code trained it: 0 that of the beginning, then the manifest's accepted ones
 
     @property
     def last(self) -> Row:
@@ -185,6 +186,7 @@ def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
         config=flatten(checkpoint.read_config(folder.path)) if folder.config_path.is_file() else {},
         rows=rows,
         folder=folder,
+        code_numbers=tuple(trial.user_attrs.get("code", [0])),
     )
 
 
