@@ -75,7 +75,7 @@ def manifolds(model: Autoencoder, config: TrialConfig, side: int = 20) -> dict[s
     else:
         edge, centre_2 = 3 * prior.std, torch.zeros(2)
         if model.decoder.heads is not None:
-            heads_K2 = model.decoder.heads_KZ.cpu()
+            heads_K2 = model.decoder.heads_KZ.detach().cpu()
             centre_2 = (heads_K2.amax(dim=0) + heads_K2.amin(dim=0)) / 2
             edge += float((heads_K2.amax(dim=0) - heads_K2.amin(dim=0)).max()) / 2
         along = torch.linspace(-edge, edge, side)

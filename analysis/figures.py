@@ -84,11 +84,17 @@ def study_of(run: Run, values: Callable[[TrialRecord], float | None], baselines:
 
 
 def plural(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    """`what` is a noun, or begins with 'complete trial'."""
+    return f"{count} {what}" if count == 1 else f"{count} {what.replace('trial', 'trials', 1).replace('keeps', 'keep')}"
 
 
 def final(trial: TrialRecord) -> float | None:
-    return trial.value if trial.state == "COMPLETE" else None
+    """None where it is no answer: of a trial that did not end, or that breaks the study's constraint."""
+    return trial.value if trial.state == "COMPLETE" and not trial.excess else None
+
+
+def complete(run: Run) -> str:
+    return "complete trial" if run.constraint is None else "complete trial that keeps the constraint"
 
 
 def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
@@ -105,8 +111,13 @@ def history(run: Run) -> tuple[bytes, str]:
     study = study_of(run, final, baselines=True)
     count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
     if not count:
-        raise NotDrawn("No trial is complete, so there is no history of the best one.")
+        kept = "" if run.constraint is None else " and keeps the constraint"
+        raise NotDrawn(f"No trial is complete{kept}, so there is no history of the best one.")
     axis = plots.plot_optimization_history(study, target_name=run.metric_label)
+    broken = [trial for trial in run.complete if trial.excess]
+    if broken:
+        values = [(trial.value or 0.0) * run.scale for trial in broken]
+        axis.scatter([trial.number for trial in broken], values, marker="^", s=28, color="#c23b22", label="breaks the constraint")
     stopped = [trial for trial in run.trials if trial.state != "COMPLETE" and trial.value is not None]
     if stopped:
         values = [(trial.value or 0.0) * run.scale for trial in stopped]
@@ -120,8 +131,8 @@ def history(run: Run) -> tuple[bytes, str]:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     handles, labels = axis.get_legend_handles_labels()
     names = [{run.metric_label: "complete", "Best Value": "best so far"}.get(label, label) for label in labels]
-    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=4, frameon=False)
-    caption = f"Dots: the {plural(count, 'complete trial')}, each by its last epoch. Line: the best complete trial so far."
+    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=5, frameon=False)
+    caption = f"Dots: the {plural(count, complete(run))}, each by its last epoch. Line: the best of them so far."
     return to_png(axis.figure, 9, 4), caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
 
 
@@ -164,7 +175,7 @@ def parallel(run: Run) -> tuple[bytes, str]:
         legible_ticks(other.yaxis, is_whole(study, name))
         for label in other.get_yticklabels():  # they stand on the lines
             label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0})
-    caption = f"One line for each of the {count} complete trials, from its {run.metric} on the left through its parameters."
+    caption = f"One line for each {complete(run)}, {count} in all, from its {run.metric} on the left through its parameters."
     return to_png(axis.figure, 13, 5), caption + " None: a parameter that the trial does not have."
 
 
@@ -224,7 +235,7 @@ def slices(run: Run) -> tuple[bytes, str]:
             else:
                 legible_ticks(axis.xaxis, is_whole(study, name))
         images.append(plt.imread(io.BytesIO(to_png(figure, 3.25 * len(row) + 0.6, 3.4))))
-    return stack(images), f"Each parameter against {run.metric}, for the {count} complete trials; darker is later in the search."
+    return stack(images), f"Each parameter against {run.metric}, for the {plural(count, complete(run))}; darker is later in the search."
 
 
 def stack(images: list[Any]) -> bytes:
