@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,14 +18,16 @@ import pytest
 import torch
 import yaml
 from optuna.trial import TrialState
+from rich.console import Console
 
-from aae import checkpoint, samples, train
+from aae import checkpoint, metrics, samples, train
 from aae.config import flatten
 from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json
 from aae.tuning.config import load_sweep
+from aae.tuning.console import SweepConsole
 from aae.tuning.study import SweepStudy, open_study
-from analysis import figures, generate, latents, page, report
+from analysis import figures, generate, latents, page, report, strips
 from analysis.trials import read_run
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
 
@@ -49,6 +51,7 @@ class Fate:
     errors: list[float]
     state: str = "COMPLETE"
     reason: str | None = None
+    more: dict[str, float] = field(default_factory=dict)  # other metrics of its rows
 
 
 def failed(reason: str = "RuntimeError: out of luck") -> Fate:
@@ -71,11 +74,11 @@ def make_sweep(folder: Path, data: Path, **blocks) -> Path:
     return path
 
 
-def open_run(folder: Path, num_trials: int, data: Path = Path("none.npz"), **blocks) -> SweepStudy:
+def open_run(folder: Path, num_trials: int, data: Path = Path("none.npz"), study: dict | None = None, **blocks) -> SweepStudy:
     """The study of a run folder `folder`/run with a manifest, as a driver opens it."""
     run = folder / "run"
     run.mkdir(parents=True)
-    sweep = load_sweep(make_sweep(folder, data, study={"num_trials": num_trials}, **blocks), {})
+    sweep = load_sweep(make_sweep(folder, data, study={"num_trials": num_trials} | (study or {}), **blocks), {})
     made = {"id": "0", "precision": "float32", "sweep": sweep.fingerprint(), "device": "a processor", "data": {}}
     write_json(run / "manifest.json", made | {"versions": {"torch": "2", "optuna": "5"}, "code": {"commit": "abc", "diff": None}})
     return SweepStudy(run, sweep)
@@ -87,7 +90,7 @@ def play(folder: Path, fates: list[Fate], **blocks) -> Path:
     for fate in fates:
         handout = study.next()
         for epoch, error in enumerate(fate.errors, 1):
-            row = {"epoch": epoch, "val/error": error, "time/epoch_s": 2.0, "time/evaluation_s": 0.5}
+            row = {"epoch": epoch, study.metric: error, **fate.more, "time/epoch_s": 2.0, "time/evaluation_s": 0.5}
             study.report(handout.number, handout.attempt.write_row(row))
         if fate.state == "DIVERGED":
             study.tell(handout.number, TrialState.PRUNED, "diverged: generator/adversarial_z is nan")
@@ -246,6 +249,123 @@ def test_a_tie_and_trials_that_go_on_are_said(tmp_path):
     assert "1 of 3 trials has not ended yet, so this may change." in lines
 
 
+# ---- the verdict of other metrics
+
+HELD = {"metric": "val/reconstruction", "constraint": {"metric": "val/prior_mismatch", "upper": 0.2}}
+EVEN = {"val/class_kl": 0.001, "val/class_entropy": 0.05, "val/class_count": 15.0}
+CLUSTERS = {"data": {"num_labels": 0}, "model": {"num_classes": 16}, "objective": {"classification": None}}
+UNSUPERVISED = {"data": {"num_labels": 0}, "model": {"class_source": "none"}, "objective": {"adversarial_y": None, "classification": None}}
+
+
+def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_every_table_marks_it(
+    tmp_path, undrawn, monkeypatch, capsys
+):
+    """Fails where `Run.complete` ranks by the value alone."""
+    fates = [Fate([30.0], more={"val/prior_mismatch": 0.1}), Fate([20.0], more={"val/prior_mismatch": 0.5})]
+    fates += [Fate([25.0], more={"val/prior_mismatch": 0.2})]
+    run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE})
+    lines = page.verdict(read_run(run))
+    assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epochs, with val/prior_mismatch 0.2 (at most 0.2).")
+    assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (0.5)." in lines
+    assert "Baseline known (trial 0): 30, 5 above the best, on the same images and epochs." in lines
+    text = " ".join(lines)
+    assert "points" not in text and "%" not in text and "10,000 validation images" in text and "none of their labels" in text
+    assert "one initialisation (seed 0), trained without labels" in text and "label seed" not in text
+    monkeypatch.setenv("COLUMNS", "80")
+    assert report.main([str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "20 *" in out and "* ends above val/prior_mismatch 0.2: breaks the constraint" in out
+    rows = [row[:6] for row in Page(run / "report" / "index.html").rows if len(row) > 6]
+    assert [row[0] for row in rows] == ["2", "0 (known)", "1"] and [row[5] for row in rows] == ["0.2", "0.1", "0.5 > 0.2"]
+    with open(run / "report" / "trials.csv", newline="") as file:
+        assert [line["val/prior_mismatch"] for line in csv.DictReader(file)] == ["0.1", "0.5", "0.2"]
+
+
+def test_where_every_trial_breaks_the_constraint_there_is_no_best_configuration(tmp_path):
+    fates = [Fate([20.0], more={"val/prior_mismatch": 0.9}), Fate([30.0], more={"val/prior_mismatch": 0.3})]
+    run = read_run(play(tmp_path, fates, study=HELD, trial=UNSUPERVISED))
+    start = "No complete trial keeps val/prior_mismatch at most 0.2; the nearest is trial 1, val/prior_mismatch 0.3, val/reconstruction 30"
+    assert page.verdict(run)[0].startswith(start)
+    assert figures.draw_all(run)["history"] == (
+        None,
+        "No trial is complete and keeps the constraint, so there is no history of the best one.",
+    )
+
+
+def cluster_fates(healthy: list[bool]) -> list[Fate]:
+    """Cluster error 10, 20, 30 %, val/reconstruction 20, 22, 21."""
+    values = zip((0.1, 0.2, 0.3), (20.0, 22.0, 21.0), healthy, strict=True)
+    return [
+        Fate([error], more={"val/reconstruction": reconstruction} | EVEN | ({} if well else {"val/class_count": 12.7}))
+        for error, reconstruction, well in values
+    ]
+
+
+@pytest.mark.parametrize(
+    ("healthy", "says"),
+    [
+        ([False, True, True], "2 of 3 complete trials are): trial 2, val/cluster_error 30.00 %, val/reconstruction 21."),
+        ([True, True, True], "3 of 3 complete trials are): trial 0, the same one, val/cluster_error 10.00 %, val/reconstruction 20."),
+        ([False, False, False], "Without labels nothing could have been chosen"),
+    ],
+)
+def test_the_choice_without_labels_stands_beside_the_one_that_saw_them(healthy, says, tmp_path):
+    """Trial 0 has the lowest reconstruction, and uses too few of its 16 clusters where it is not healthy."""
+    lines = page.verdict(read_run(play(tmp_path, cluster_fates(healthy), study={"metric": "val/cluster_error"}, trial=CLUSTERS)))
+    assert lines[0] == "Best configuration: trial 0, val/cluster_error 10.00 % after 1 epochs."
+    text = " ".join(lines)
+    assert says in text and "Training saw no label; this choice does." in text and "10,000 validation labels" in text
+    assert "one initialisation (seed 0), trained without labels" in text
+
+
+def test_the_component_error_stands_beside_the_priors_own(tmp_path):
+    trial = {
+        "data": {"num_labels": -1},
+        "model": {"class_source": "none", "z_dim": 2},
+        "objective": {"adversarial_y": None, "classification": None, "adversarial_z": {"prior": {"kind": "mixture"}, "sees_label": True}},
+    }
+    space = {"optim.reconstruction.rate": SPACE["optim.reconstruction.rate"]}
+    fates = [Fate([0.05], more={"val/component_error_of_prior": 0.0162})]
+    text = " ".join(page.verdict(read_run(play(tmp_path, fates, study={"metric": "val/component_error"}, trial=trial, space=space))))
+    assert "val/component_error 5.00 % after" in text and "Of the prior's own samples 1.62 % lie nearest to another class's part" in text
+    assert "one initialisation (seed 0), trained with all labels" in text and "label seed" not in text
+
+
+def test_a_likelihood_is_in_nats_everywhere_and_called_rough(tmp_path, undrawn):
+    trial = UNSUPERVISED | {"train": {"epochs": 1, "batch_size": 50, "parzen_samples": 500, "precision": "float32"}}
+    fates = [Fate([-100.0], more={"val/parzen_std": 0.18}), Fate([-112.5], more={"val/parzen_std": 0.2})]
+    run = read_run(play(tmp_path, fates, study={"metric": "val/parzen_nll"}, trial=trial, baselines={"known": INSIDE}))
+    lines = page.verdict(run)
+    assert lines[0] == "Best configuration: trial 1, val/parzen_nll -112.5 nats after 1 epochs."
+    assert "Baseline known (trial 0): -100 nats, 12.5 nats above the best, on the same images and epochs." in lines
+    assert any("500 samples, window 0.20 wide, chosen on other validation images: a rough one" in line for line in lines)
+    assert run.metric_label == "val/parzen_nll (nats)"
+    assert "%" not in Page(report.write_files(run)).text.partition("2 trials on")[2]  # after the style
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("val/error", 0.019, "1.90 %"),
+        ("val/cluster_error_majority", 0.1, "10.00 %"),
+        ("test/knn_error", 0.5, "50.00 %"),
+        ("val/component_error", None, "-"),
+        ("val/reconstruction", 25.3149, "25.31"),
+        ("val/prior_mismatch", 0.012345, "0.01235"),
+        ("val/parzen_nll", -312.44, "-312.4 nats"),
+    ],
+)
+def test_errors_are_shown_in_percent_and_every_other_metric_as_the_number_it_is(metric, value, text):
+    assert metrics.shown(metric, value) == text
+
+
+def test_the_console_of_a_sweep_shows_a_metric_with_its_unit_and_what_breaks_the_constraint(tmp_path):
+    run = play(tmp_path, [Fate([20.0], more={"val/prior_mismatch": 0.5})], study=HELD, trial=UNSUPERVISED)
+    console = SweepConsole(SweepStudy(run, load_sweep(tmp_path / "s.yaml", {})), 1, Console())
+    assert console.line(console.study.trial(0)) == "trial 0 COMPLETE 20, breaks the constraint on val/prior_mismatch, 1 epochs"
+    assert "best 20 (trial 0)" in console.standing() and "%" not in console.standing()
+
+
 # ---- the page
 
 
@@ -332,9 +452,9 @@ def test_the_page_shows_what_the_training_of_the_best_trial_drew(trained, tmp_pa
     run = copy(trained, tmp_path / "run")
     read = Page(report.write_files(read_run(run)))
     drawn = trial_folder(run, 0).last_attempt().samples_path
-    last = [drawn / f"epoch-0003-{kind}.png" for kind in ("samples", "reconstructions", "latent")]
-    strip = [drawn / f"epoch-{epoch:04d}-latent.png" for epoch in (1, 2, 3)]
-    assert read.pictures == [path.read_bytes() for path in last + strip]
+    last = [drawn / f"epoch-0003-{kind}.png" for kind in strips.KINDS]
+    rows = [run / "report" / f"strip-{kind}.png" for kind in strips.KINDS]
+    assert read.pictures == [path.read_bytes() for path in last + rows]
     assert "each row one style z from the prior, each column one class y" in read.text
 
 
@@ -649,7 +769,7 @@ BOTH = [
 WRONG = [
     *((report, *case) for case in [("missing", [], None, "no such folder"), ("tiny.npz", [], None, "no such folder")]),
     (report, "empty", [], "empty folder", "holds no study.journal"),
-    (report, "single", [], None, "holds no study.journal; give the folder of a sweep"),
+    (report, "single", [], None, "drew no pictures of two epochs yet"),
     *((report, "run", [], kind, "manifest.json") for kind in BREAK if kind and "manifest" in kind),
     *((report, "run", [], kind, "study.journal") for kind in BREAK if kind and "journal" in kind),
     *((report, "run", [], kind, "metrics.jsonl") for kind in ("broken row", "rows are numbers")),
@@ -681,7 +801,7 @@ def test_wrong_input_is_one_line_and_exit_code_2_and_writes_nothing(
 
 def test_a_class_of_a_model_without_classes_is_refused(colour, capsys):
     assert generate.main([str(colour), "--class", "0"]) == 2
-    assert "this model infers no class" in capsys.readouterr().err
+    assert "--class: got 0; this decoder is told no class" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("program", [report, latents, generate])
