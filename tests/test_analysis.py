@@ -263,10 +263,11 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     """Fails where `Run.complete` ranks by the value alone."""
     fates = [Fate([30.0], more={"val/prior_mismatch": 0.1}), Fate([20.0], more={"val/prior_mismatch": 0.5})]
     fates += [Fate([25.0], more={"val/prior_mismatch": 0.2})]
-    run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE})
+    run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE, "wild": OUTSIDE})
     lines = page.verdict(read_run(run))
     assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epochs, with val/prior_mismatch 0.2 (at most 0.2).")
-    assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (0.5)." in lines
+    assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (wild) (0.5)." in lines
+    assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
     assert "Baseline known (trial 0): 30, 5 above the best, on the same images and epochs." in lines
     text = " ".join(lines)
     assert "points" not in text and "%" not in text and "10,000 validation images" in text and "none of their labels" in text
@@ -276,7 +277,7 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     out = capsys.readouterr().out
     assert "20 *" in out and "* ends above val/prior_mismatch 0.2: breaks the constraint" in out
     rows = [row[:6] for row in Page(run / "report" / "index.html").rows if len(row) > 6]
-    assert [row[0] for row in rows] == ["2", "0 (known)", "1"] and [row[5] for row in rows] == ["0.2", "0.1", "0.5 > 0.2"]
+    assert [row[0] for row in rows] == ["2", "0 (known)", "1 (wild)"] and [row[5] for row in rows] == ["0.2", "0.1", "0.5 > 0.2"]
     with open(run / "report" / "trials.csv", newline="") as file:
         assert [line["val/prior_mismatch"] for line in csv.DictReader(file)] == ["0.1", "0.5", "0.2"]
 
@@ -294,10 +295,11 @@ def test_where_every_trial_breaks_the_constraint_there_is_no_best_configuration(
 
 def cluster_fates(healthy: list[bool]) -> list[Fate]:
     """Cluster error 10, 20, 30 %, val/reconstruction 20, 22, 21."""
-    values = zip((0.1, 0.2, 0.3), (20.0, 22.0, 21.0), healthy, strict=True)
+    ill = ({"val/class_count": 12.7}, {"val/class_kl": 0.02}, {"val/class_entropy": 0.2})  # one limit each
+    values = zip((0.1, 0.2, 0.3), (20.0, 22.0, 21.0), healthy, ill, strict=True)
     return [
-        Fate([error], more={"val/reconstruction": reconstruction} | EVEN | ({} if well else {"val/class_count": 12.7}))
-        for error, reconstruction, well in values
+        Fate([error], more={"val/reconstruction": reconstruction} | EVEN | ({} if well else limit))
+        for error, reconstruction, well, limit in values
     ]
 
 
