@@ -12,7 +12,7 @@ import numpy as np
 
 from aae.config import ConfigError
 from aae.intervals import INTERVAL, coverage, t_interval, upper_bound
-from aae.metrics import is_error
+from aae.metrics import is_error, shown, unit
 from aae.runs import read_json
 
 
@@ -30,7 +30,7 @@ class Confirmed:
 
     @property
     def unit(self) -> str:
-        return " points" if self.percent else ""
+        return " points" if self.percent else f" {unit(self.metric)}".rstrip()
 
     def values(self, role: str, metric: str | None = None) -> list[float | None]:
         """Of the winner or the baseline, one a draw; None where the training failed."""
@@ -55,7 +55,7 @@ class Confirmed:
         return f"{scaled:{'+' if sign else ''}.2f}" if self.percent else f"{scaled:{'+' if sign else ''}.4g}"
 
     def shown(self, value: float | None) -> str:
-        return self.plain(value) + (" %" if self.percent and value is not None else "")
+        return shown(self.metric, value)
 
     def mean(self, role: str) -> str:
         """Mean and half width: 2.31 % +-0.12."""

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae.config import TrialConfig, require
 from aae.intervals import draws_needed, spread
+from aae.metrics import is_error
 
 if TYPE_CHECKING:
     from aae.tuning.config import Sweep
@@ -153,7 +154,7 @@ def value_of(trial: FrozenTrial, metric: str, num_classes: int) -> float | None:
 
 
 def guessing(metric: str, num_classes: int) -> float | None:
-    return 1 - 1 / num_classes if metric.endswith("error") else None
+    return 1 - 1 / num_classes if is_error(metric) else None
 
 
 def choose(plan: Plan, trials: Sequence[FrozenTrial], metric: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from aae.tuning.draws import Plan, guessing, value_of
 from aae.tuning.study import SweepStudy
 
 FEWER_LABELS, SUBSETS = (100, 1000), 1000
+OF_PREDICTIONS = ("val/error", "val/cluster_error")  # shares of wrong predictions, so an image has its own
 
 
 def report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | None, run: Path, data: Dataset) -> dict[str, Any]:
@@ -38,7 +39,8 @@ def report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | None, run: Pa
                 model, config = checkpoint.load(folder.path)
                 row, prediction_N = metrics.evaluate(model, test, config, fitted=data.validation)
                 value = row[metric]
-                wrong.setdefault(candidate.name, []).append((prediction_N != test.label_N).numpy())
+                if metric in OF_PREDICTIONS:
+                    wrong.setdefault(candidate.name, []).append((prediction_N != test.label_N).numpy())
         one = found.setdefault(
             candidate.name, {"name": candidate.name, "trial": candidate.trial, test_metric: [], metric: [], "trainings": []}
         )
