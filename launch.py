@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +79,7 @@ def sweep(arguments: list[str], console: Console) -> int:
     from analysis.report import show, write_files
     from analysis.trials import read_run
 
+    started = time.monotonic()
     try:
         study, code, finish_tracking = run_sweep(checked, given.accept_changes, console)
     except (RuntimeError, OSError) as error:
@@ -98,6 +101,12 @@ def sweep(arguments: list[str], console: Console) -> int:
             f"{interrupted} interrupted, {max(0, checked.study.num_trials - len(trials))} not asked yet; the same command goes on"
         )
     elif checked.study.confirm is not None and code == 0:
+        if checked.study.max_minutes is not None:  # of the whole invocation
+            left = checked.study.max_minutes - (time.monotonic() - started) / 60
+            if left <= 0:
+                console.print("the minutes are spent before the confirmation; the same command goes on with it")
+                return code
+            checked = replace(checked, study=replace(checked.study, max_minutes=left))
         return confirmed(study.run, checked, given.accept_changes, console)
     return code
 

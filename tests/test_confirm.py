@@ -404,16 +404,13 @@ def test_the_page_of_a_confirmation_is_escaped_and_has_every_draw():
         ("5", ("study.confirm: got 5", "give a block")),
     ],
 )
-def test_a_wrong_block_is_refused_in_the_sweep_file_and_on_the_command_line(workplace, capsys, block, words):
-    for arguments in (
-        [str(sweep_file(workplace)), f"study.confirm={block}"],
-        ["confirm", str(search(workplace)), f"study.confirm={block}"],
-    ):
-        before = listing(workplace)
-        assert launch.main(arguments) == 2
-        err = capsys.readouterr().err
-        assert all(word in err for word in words) and err.count("\n") == 1, err
-        assert listing(workplace) == before
+def test_a_wrong_block_is_refused_before_anything_starts(workplace, capsys, block, words):
+    path = sweep_file(workplace)
+    before = listing(workplace)
+    assert launch.main([str(path), f"study.confirm={block}"]) == 2
+    err = capsys.readouterr().err
+    assert all(word in err for word in words) and err.count("\n") == 1, err
+    assert listing(workplace) == before
 
 
 @pytest.mark.parametrize(
@@ -448,6 +445,8 @@ def test_a_run_that_cannot_be_confirmed_is_refused_and_nothing_is_written(workpl
     run = search(workplace)
     for arguments, words in (
         ([str(run)], "study.confirm: got null"),
+        ([str(run), "study.confirm={report_draws: 101}"], "study.confirm.report_draws: got 101"),
+        ([str(run), "study.confirm.half_width=0.001", "study.confirm.report_draws=5"], "give one of them"),
         ([str(run), "train.epochs=3"], "train.epochs: not of a confirmation"),
         ([str(workplace)], "holds no sweep"),
         ([str(run / "nowhere")], "holds no sweep"),

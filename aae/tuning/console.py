@@ -112,7 +112,8 @@ class SweepConsole:
         reason = trial.user_attrs.get(REASON)
         why = f" ({reason})" if reason and trial.state == TrialState.FAIL else ""
         value = f"{self.shown(last_value(trial))}{breaks(trial)}"
-        return f"trial {trial.number}{name_of(trial)} {state_of(trial)} {value}, {trial.last_step or 0} epochs{why}"
+        what = "trial" if self.study.sweep.space.entries else "training"
+        return f"{what} {trial.number}{name_of(trial)} {state_of(trial)} {value}, {trial.last_step or 0} epochs{why}"
 
     def standing(self) -> str:
         """Best so far, how many are told, and when it will end."""
