@@ -1,6 +1,6 @@
 """How often a confirmation's intervals hold the truth, and its winner is worse than the baseline: simulated, on real residuals.
 
-    python -m benchmarks.coverage [RECORD ...]      default: every record with a confirmation of at least MIN_DRAWS draws
+    python -m benchmarks.coverage [RECORD ...]      default: TRAPPED, and every record with a confirmation of at least MIN_DRAWS draws
 
 A record's residuals are what the winner's and the baseline's validation error on each draw of the selection and of the report were
 above their own means: rows of draws, two columns, skew and all. A simulated sweep has a baseline and NUM_SEARCHED other
@@ -33,6 +33,9 @@ NUM_SWEEPS, NUM_SEARCHED, SELECT_K, SELECT_DRAWS = 10_000, 20, 3, 3
 TRUE_SPREADS = (0.5, 1.0, 2.0)  # of the true means, in standard deviations of the residuals
 REPORT_DRAWS = (3, 5, 10)
 RESAMPLES = 500  # of the bootstrap
+# Errors (%) after 7 epochs on eight pairs of draw and initialisation, from the table of momenta in docs/deviations.md: one optimiser
+# for all, where some runs are trapped, in the winner's place, against one a phase. Few, but as skewed as we have seen.
+TRAPPED = [[16.7, 10.1, 9.8, 10.0, 12.4, 13.5, 9.0, 8.9], [9.3, 10.1, 9.9, 9.2, 7.4, 8.9, 7.3, 8.2]]
 KNOWN_GOOD = 0.84  # the baseline's true mean is this many spreads below the searched ones': better than 80 % of them
 
 
@@ -150,10 +153,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"benchmarks.coverage: {error}", file=sys.stderr)
         return 2
-    for path, error_D2 in usable.items():
+    named = {path.name: table for path, table in usable.items()} | ({} if given else {"docs/deviations.md": np.array(TRAPPED).T / 100})
+    for name, error_D2 in named.items():
         random = np.random.default_rng(0)
         residuals = {
-            "record": path.name,
+            "from": name,
             "draws": len(error_D2),
             "means": (100 * error_D2.mean(axis=0)).round(2).tolist(),
             "stds": (100 * error_D2.std(axis=0, ddof=1)).round(2).tolist(),
