@@ -25,17 +25,16 @@ from aae.runs import read_json, read_manifest, trial_folder, write_json
 from aae.tuning import tracking
 from aae.tuning.budget import Budget
 from aae.tuning.config import Sweep, load_sweep
-from aae.tuning.draws import REPORT, SELECTION, Candidate, Plan, blocks_of, choose, drawn
+from aae.tuning.draws import NAME, PLAN, REPORT, SELECTION, WINNER, Candidate, Plan, blocks_of, choose, drawn
 from aae.tuning.judge import report
 from aae.tuning.lock import DriverLock, remove_dead_session
+from aae.tuning.plan import begun
 from aae.tuning.reproduce import differences
 from aae.tuning.space import SearchSpace
 from aae.tuning.study import SweepStudy, open_study
 from aae.tuning.sweep import EXIT_CODE, Place, cluster_address, enter, execute
 from aae.tuning.views import BASELINE, best_first, is_baseline
 
-NAME = "confirm"  # the folder in the run's, and the study in it
-PLAN, WINNER = "plan", "winner"  # user attributes of that study
 SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
 
 
@@ -46,9 +45,9 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     for path in overrides:
         if not path.startswith(SETTABLE):
             raise ConfigError(f"{path}: not of a confirmation, which trains what the search chose; set {', '.join(SETTABLE)}")
-    if (run / NAME / "study.journal").is_file() and not any(path.startswith("study.confirm") for path in overrides):
-        plan = open_study(run / NAME, NAME, create=False).user_attrs.get(PLAN)
-        overrides = overrides | ({"study.confirm": plan["asked"]} if plan else {})
+    own = begun(run)
+    if own is not None and PLAN in own.user_attrs and not any(path.startswith("study.confirm") for path in overrides):
+        overrides = overrides | {"study.confirm": own.user_attrs[PLAN]["asked"]}
     sweep = load_sweep(run / "sweep.yaml", overrides | {"study.num_trials": len(told(run))})  # it may have been extended since
     if sweep.study.confirmation is None:
         example = "study.confirm='{select_k: 3, select_draws: 3, report_draws: 10}'"
@@ -104,7 +103,7 @@ def confirm(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:
     data = load_dataset(sweep.fixed.data.name, sweep.fixed.data.folder, sweep.fixed.data.num_validation)
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
-    fresh = None if (folder / "study.journal").is_file() else make_plan(run, sweep, data.num_classes)
+    fresh = None if begun(run) else make_plan(run, sweep, data.num_classes)
     lock = DriverLock(run, console.print)
     try:
         if remove_dead_session(lock.predecessor):

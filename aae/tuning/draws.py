@@ -22,6 +22,8 @@ from aae.metrics import is_error
 if TYPE_CHECKING:
     from aae.tuning.config import Sweep
 
+NAME = "confirm"  # the folder in the run's, and the study in it
+PLAN, WINNER = "plan", "winner"  # user attributes of that study
 SEARCH, SELECTION, REPORT = range(100), range(100, 200), range(200, 300)
 
 

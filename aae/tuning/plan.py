@@ -15,6 +15,7 @@ from aae.config import ConfigError
 from aae.runs import read_json, read_manifest, trial_folder
 from aae.tuning.config import Sweep
 from aae.tuning.console import state_of
+from aae.tuning.draws import NAME, WINNER
 from aae.tuning.lock import running
 from aae.tuning.study import open_study
 
@@ -32,20 +33,28 @@ def print_plan(sweep: Sweep, console: Console) -> None:
 def forecast(sweep: Sweep) -> str:
     """Nothing is started for it: from this study's own told trials; else what its start has measured; else the cost that the sweep's
     header gives; else none."""
-    from aae.tuning.forecast import NAME, Forecast, left
+    from aae.tuning import forecast as measured
 
     run = sweep.study.path
     if (run / "study.journal").is_file():
-        rest = left(run, open_study(run, "", create=False).get_trials(deepcopy=False), sweep.study.num_trials, None)
-        first = (read_json(run / NAME) or {}).get("first")
+        rest = measured.left(run, open_study(run, "", create=False).get_trials(deepcopy=False), sweep.study.num_trials, None)
+        first = (read_json(run / measured.NAME) or {}).get("first")
         if rest:
             return f"forecast: {rest}"
         if first:
-            return f"forecast: {Forecast(**first)}, measured before its first trial"
+            return f"forecast: {measured.Forecast(**first)}, measured before its first trial"
     cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(), re.MULTILINE)
     if cost:
         return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
     return "forecast: none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial"
+
+
+def begun(run: Path) -> optuna.Study | None:
+    """The confirmation's study of a run folder; None before its first whole write."""
+    journal = run / NAME / "study.journal"
+    if not journal.is_file() or b"\n" not in journal.read_bytes():
+        return None
+    return open_study(run / NAME, NAME, create=False)
 
 
 def print_status(run: Path, console: Console) -> None:
@@ -61,11 +70,11 @@ def print_status(run: Path, console: Console) -> None:
     for trial in trials:
         if not trial.state.is_finished():
             console.print(f"  trial {trial.number}: {progress(run, trial, made['sweep']['study']['metric'])}", highlight=False)
-    if (run / "confirm" / "study.journal").is_file():
-        study = open_study(run / "confirm", "", create=False)
-        ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-        winner = study.user_attrs.get("winner")
-        stage = "confirmed" if (run / "confirm" / "report.json").is_file() else "report" if winner else "selection"
+    own = begun(run)
+    if own is not None:
+        ended = sum(trial.state.is_finished() for trial in own.get_trials(deepcopy=False))
+        winner = own.user_attrs.get(WINNER)
+        stage = "done" if (run / NAME / "report.json").is_file() else "report" if winner else "selection"
         frozen = f", winner frozen: {winner['name']}" if winner else ""
         console.print(f"confirmation: {stage}, {ended} trainings told{frozen}", highlight=False)
     if holder is None and any(not trial.state.is_finished() for trial in trials):
