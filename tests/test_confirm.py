@@ -248,6 +248,20 @@ def test_the_spread_is_that_of_one_configuration_or_of_the_difference_of_two():
     assert abs(intervals.spread(error_CD, paired=False) - math.sqrt(10)) < 0.1
 
 
+def test_the_coverage_that_a_report_names_is_the_simulations():
+    rows = [json.loads(line) for line in (PROJECT / "benchmarks" / "records.jsonl").read_text().splitlines()]
+    last = {row["residuals"]["from"]: row["simulated"] for row in rows if row["benchmark"] == "coverage"}
+    trapped = last.pop("docs/deviations.md")
+    for n, pairs in intervals.COVERAGE.items():
+        for what, (real, of_trapped) in zip(("mean", "difference"), pairs, strict=True):
+
+            def held(simulated: list[dict], what=what, n=n) -> float:
+                (at,) = (one["coverage"] for one in simulated if one["true_spread"] == 1.0)
+                return at[what]["t"][str(n)]["held"][0]
+
+            assert real == min(map(held, last.values())) and of_trapped == held(trapped)
+
+
 # ---- the test set ----
 
 
