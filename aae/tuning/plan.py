@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
