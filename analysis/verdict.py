@@ -22,10 +22,10 @@ def verdict(run: Run) -> list[str]:
     unfinished = states(run)["interrupted"]
     if unfinished:
         lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
-    scored = sum(trial.value is not None for trial in run.trials)
+    scored = sum(trial.value is not None and not trial.excess for trial in run.trials)
     lines.append(
-        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {draw(best)}, and the lowest of {scored} trials' "
-        "numbers, which flatters it."
+        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {draw(best)}"
+        + (f", and the lowest of {scored} trials' numbers, which flatters it." if not best.excess else ".")
     )
     lines += seen(run, best)
     lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
@@ -134,7 +134,8 @@ def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
     for trial in baselines:
         name = f"Baseline {trial.baseline} (trial {trial.number})"
         if trial is best:
-            lines.append(f"{name} is itself the best: no searched configuration {'was better' if searched else 'is complete'}.")
+            what = "the nearest" if best.excess else "the best"
+            lines.append(f"{name} is itself {what}: no searched configuration {'was better' if searched else 'is complete'}.")
         elif trial.state != "COMPLETE" or trial.value is None or best.value is None:
             lines.append(f"{name} is {trial.state}{f' ({trial.reason})' if trial.reason else ''}: no number to compare with.")
         elif trial.excess > best.excess:

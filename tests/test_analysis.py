@@ -270,6 +270,7 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
     assert "Baseline known (trial 0): 30, 5 above the best, on the same images and epochs." in lines
     text = " ".join(lines)
+    assert "the lowest of 2 trials' numbers" in text  # of those that keep it
     assert "points" not in text and "%" not in text and "10,000 validation images" in text and "none of their labels" in text
     assert "one initialisation (seed 0), trained without labels" in text and "label seed" not in text
     monkeypatch.setenv("COLUMNS", "80")
@@ -365,7 +366,7 @@ def test_the_console_of_a_sweep_shows_a_metric_with_its_unit_and_what_breaks_the
     run = play(tmp_path, [Fate([20.0], more={"val/prior_mismatch": 0.5})], study=HELD, trial=UNSUPERVISED)
     console = SweepConsole(SweepStudy(run, load_sweep(tmp_path / "s.yaml", {})), 1, Console())
     assert console.line(console.study.trial(0)) == "trial 0 COMPLETE 20, breaks the constraint on val/prior_mismatch, 1 epochs"
-    assert "best 20 (trial 0)" in console.standing() and "%" not in console.standing()
+    assert "best 20 (trial 0, breaks the constraint on val/prior_mismatch)" in console.standing() and "%" not in console.standing()
 
 
 # ---- the page

@@ -122,7 +122,11 @@ class SweepConsole:
         best = next(iter(best_first(trials)), None)
         text = f"{told} of {self.num_trials} told"
         if self.study.sweep.space.entries:  # else each is a draw, or one of a few known configurations: the lowest says nothing
-            text += f", best {self.shown(best.value)} (trial {best.number}{name_of(best)})" if best is not None else ", none complete yet"
+            text += (
+                f", best {self.shown(best.value)} (trial {best.number}{name_of(best)}{breaks(best)})"
+                if best is not None
+                else ", none complete yet"
+            )
         left = self.forecast()
         return f"{text}, about {seconds_text(left)} left" if left else text
 
