@@ -116,7 +116,7 @@ def pruned_too_soon(run: Run) -> list[str]:
     better = [
         trial
         for trial in pruned
-        if 0 < trial.epochs <= len(best.rows) and trial.value < best.rows[trial.epochs - 1].get(run.metric, -math.inf)  # type: ignore[operator]
+        if 0 < trial.epochs <= len(best.rows) and trial.value < best.rows[trial.epochs - 1].get(run.metric, -math.inf)
     ]
     if not better:
         return []

@@ -1,0 +1,57 @@
+"""The table of modes in docs/results.md, from records/modes: `python -m benchmarks.modes`.
+
+A record there is MODE-S, a single training of sweeps/MODE.yaml with initialisation S. The last epoch's validation metrics, and the
+test metrics where `analysis.test` has read them: mean, and standard deviation over initialisations.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from aae.metrics import shown
+from aae.runs import TrialFolder, read_json
+
+FOLDER = Path(__file__).resolve().parent.parent / "records" / "modes"
+# What a mode is measured by, besides the reconstruction.
+SHOWN = (
+    "error",
+    "cluster_error",
+    "cluster_error_majority",
+    "component_error",
+    "component_error_of_prior",
+    "knn_error",
+    "parzen_nll",
+    "prior_mismatch",
+    "prior_mismatch_of_prior",
+    "class_from_z",
+    "reconstruction",
+)
+
+
+def spread(values: list[float], name: str) -> str:
+    """The mean and the standard deviation, in the metric's own unit."""
+    mean = shown(f"val/{name}", statistics.mean(values))
+    return mean if len(values) < 2 else f"{mean} ± {shown(f'val/{name}', statistics.stdev(values))}"
+
+
+def main() -> None:
+    modes: dict[str, list[TrialFolder]] = {}
+    for path in sorted(FOLDER.iterdir()):
+        modes.setdefault(path.name.rpartition("-")[0], []).append(TrialFolder(path))
+    print("| mode | n | epochs | core-minutes each | metric | validation | test |\n|---|---|---|---|---|---|---|")
+    for mode, folders in modes.items():
+        last = [folder.rows()[-1] for folder in folders]
+        tests = [read_json(folder.path / "test.json", {"metrics": {}})["metrics"] for folder in folders]
+        minutes = statistics.mean(sum(row["time/epoch_s"] for row in folder.rows()) / 60 for folder in folders)
+        head = f"| {mode} | {len(last)} | {last[0]['epoch']} | {minutes:.0f} |"
+        for name in SHOWN:
+            if f"val/{name}" in last[0]:
+                read = [test[f"test/{name}"] for test in tests if f"test/{name}" in test]
+                found = spread([row[f"val/{name}"] for row in last], name)
+                print(f"{head} {name} | {found} | {spread(read, name) if len(read) == len(last) else '-'} |")
+                head = "| | | | |"
+
+
+if __name__ == "__main__":
+    main()
