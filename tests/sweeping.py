@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 
 from aae.runs import trial_folder
@@ -98,7 +99,7 @@ def count_rows(run: Path) -> int:
 def assert_one_truth(run: Path, num_trials: int, distinct: bool = True) -> None:
     """Every trial is there once and has ended; study, rows of the highest attempt and result.json say the same, each epoch
     once; and, where the space is too large for chance, no two trials have the same parameters."""
-    trials = trials_of(run)
+    trials, metric = trials_of(run), OmegaConf.load(run / "sweep.yaml").study.metric
     assert [trial.number for trial in trials] == list(range(num_trials))
     assert all(trial.state.is_finished() for trial in trials)
     sampled = [json.dumps(trial.params, sort_keys=True) for trial in trials if trial.params]
@@ -107,7 +108,7 @@ def assert_one_truth(run: Path, num_trials: int, distinct: bool = True) -> None:
         folder = trial_folder(run, trial.number)
         rows = folder.rows()
         assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
-        assert trial.intermediate_values == {row["epoch"]: row["val/error"] for row in rows}
+        assert trial.intermediate_values == {row["epoch"]: row[metric] for row in rows}
         result = json.loads(folder.result_path.read_text())
         assert (result["number"], result["state"], result["epochs"]) == (trial.number, trial.state.name, len(rows))
         assert not any(row.get("retold") for row in rows), "an epoch trained again came out otherwise"
