@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 
 from aae import metrics
 from aae.config import TrialConfig
-from aae.data import Dataset, Split, draw_labels, epoch_indices
+from aae.data import Dataset, Split, epoch_indices
 from aae.layers import set_paths, to_trial
 from aae.objective import Batch
+from aae.train import split_labels
 from aae.updates import UPDATE, State
 
 FOLDER = Path(__file__).with_name("golden")
@@ -65,9 +66,9 @@ def tiny_config(values: dict[str, Any] | None = None) -> TrialConfig:
 
 
 def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[Batch]:
-    """Batches as a training makes them: noisy once a step, all labelled images in each."""
+    """Batches as a training makes them: noisy once a step, all labelled images in each; -1 for a label that was not drawn."""
     generator = torch.Generator().manual_seed(7)
-    labelled = dataset.train.rows(torch.as_tensor(draw_labels(dataset.train.label_N, config.data.num_labels, 0, NUM_CLASSES)))
+    seen, labelled, _ = split_labels(config, dataset, None)
     epochs = [epoch_indices(len(dataset.train.label_N), config.train.batch_size, generator) for _ in range(num_steps)]
     x_LX = metrics.to_pixels(labelled.images_NX)
 
@@ -77,7 +78,7 @@ def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[
     batches = []
     for order_B in torch.cat(epochs)[:num_steps]:
         x_BX = metrics.to_pixels(dataset.train.images_NX[order_B])
-        batches.append(Batch(x_BX, noisy(x_BX), torch.full((len(x_BX),), -1), noisy(x_LX), labelled.label_N))
+        batches.append(Batch(x_BX, noisy(x_BX), seen.label_N[order_B], noisy(x_LX), labelled.label_N))
     return batches
 
 

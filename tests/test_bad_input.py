@@ -28,6 +28,7 @@ SPACE = {"model.z_dim": "{kind: int, low: 6, high: 12}"}
 MNIST = "{name: mnist, num_labels: 100}"
 ASHA = "{kind: SuccessiveHalvingPruner, min_resource: 1}"
 RATE = "{kind: float, low: 0.01, high: 0.1}"
+NO_LABELS = {"data": "{name: npz, folder: tiny.npz, num_labels: 0, num_validation: 105}", "objective": "{adversarial_y: {}}"}
 KIND = "{kind: categorical, choices: [constant, step]}"
 
 
@@ -289,7 +290,7 @@ STUDIES = {
         ("study.pruner.kind: got MedianPruner", "NopPruner"),
     ),
     "metric without its term": (
-        {"trial": {"objective": "{adversarial_y: {}}", "data": "{name: npz, folder: tiny.npz, num_labels: 0, num_validation: 105}"}},
+        {"trial": NO_LABELS},
         [],
         ("val/error", "add objective.classification"),
     ),
@@ -340,7 +341,7 @@ STUDIES = {
     "path of a block": ({"space": {"model": "{kind: int, low: 1, high: 2}"}}, [], ("search_space.model: no such path", "sweep.yaml:14")),
     "path without its block": ({"space": {"z_dim": "{kind: int, low: 1, high: 2}"}}, [], ("did you mean model.z_dim", "sweep.yaml:14")),
     "block is off": (
-        {"space": {"objective.classification.weight": RATE}, "trial": {"objective": "{adversarial_y: {}}"}},
+        {"space": {"objective.classification.weight": RATE}, "trial": NO_LABELS},
         [],
         ("search_space.objective.classification.weight", "the block objective.classification is off", "under trial:", "sweep.yaml:14"),
     ),
@@ -446,7 +447,7 @@ STUDIES = {
     "baseline is a list": ({"baselines": {"b": "[1]"}}, [], ("baselines.b", "give a block of dotted paths")),
     "baseline is null": ({"baselines": {"b": "null"}}, [], ("baselines.b", "give a block of dotted paths")),
     "baseline of a block that is off": (
-        {"baselines": {"b": "{objective.classification.weight: 2}"}, "trial": {"objective": "{adversarial_y: {}}"}},
+        {"baselines": {"b": "{objective.classification.weight: 2}"}, "trial": NO_LABELS},
         [],
         ("baselines.b.objective.classification.weight", "is off", "objective.classification={}"),
     ),

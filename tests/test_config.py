@@ -140,31 +140,46 @@ def test_an_error_in_a_baseline_names_the_baseline_and_the_path(sweep):
 # ---- the sweeps of the project
 
 
+LABELS = {"semi": 100, "quick": 100, "dim_reduction_100": 100, "dim_reduction_1000": 1000, "svhn": 1000}  # that classification reads
+LABELS |= {"label_regularised_full": -1, "label_regularised_10k": 10_000, "label_regularised_swiss_roll": 10_000}  # that disc_z is shown
+LABELS |= {"supervised_2d": -1, "supervised_10d": -1}  # that the decoder is told
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_of_the_project_is_a_configuration(path):
+def test_every_sweep_of_the_project_is_a_configuration_with_the_labels_it_names(path):
     config = trial_from_sweep(read_sweep(path), None, {})
-    assert config.objective.classification is not None and config.data.num_labels == 100
+    assert config.data.num_labels == LABELS.get(path.stem, 0)
 
 
 @pytest.mark.parametrize(("path", "name"), BASELINES, ids=lambda part: getattr(part, "stem", part))
 def test_a_baseline_of_the_project_names_every_path_of_the_recipe(path, name):
-    """So that it does not change when a default does: all of optim, of the terms' weights, and what else a recipe says."""
+    """So that it does not change when a default does: all of optim that has a phase, of the terms' weights, and what else a recipe
+    says; the width of z where the sweep searches it."""
     raw = read_sweep(path)
     named = set()
     for key, value in baseline_values(raw, name).items():
         named |= {f"{key}.{inner}" for inner in value} if isinstance(value, dict) else {key}
-    flat = flatten(trial_from_sweep(raw, name, {}))
-    recipe = {key for key in flat if key.startswith("optim.") or key.endswith(".weight")}
+    config = trial_from_sweep(raw, name, {})
+    recipe = {key for key in flatten(config) if key.startswith("optim.") or key.endswith(".weight")} | {
+        "model.init_std",
+        "model.leaky_slope",
+    }
     recipe |= {f"train.{key}" for key in ("update", "batch_size", "labelled_batch_size", "input_noise_std", "ema_decay", "precision")}
-    recipe |= {"model.z_dim", "model.init_std", "model.leaky_slope"}
+    recipe |= {"model.z_dim"} & set(raw.search_space)
+    if config.objective.classification is None:
+        recipe -= {"train.labelled_batch_size", "optim.classification.rate", "optim.classification.momentum"}
     assert recipe - named == set()
 
 
 @pytest.mark.parametrize(("path", "name"), BASELINES, ids=lambda part: getattr(part, "stem", part))
 def test_a_baseline_of_the_project_does_not_move_when_the_defaults_and_the_trial_block_do(path, name):
     raw, other = read_sweep(path), read_sweep(path)
-    moved = {"train.update": "joint", "optim.kind": "adam", "optim.generator.rate": 0.123, "train.ema_decay": 0.5, "model.z_dim": 3}
-    moved |= {"objective.classification.weight": 9.0, "optim.schedule": {"kind": "linear", "factor": 0.3}, "train.precision": "bfloat16"}
+    moved = {"train.update": "joint", "optim.kind": "adam", "optim.generator.rate": 0.123, "train.ema_decay": 0.5}
+    moved |= {"optim.schedule": {"kind": "linear", "factor": 0.3}, "train.precision": "bfloat16", "objective.reconstruction.weight": 9.0}
+    if raw.trial.objective.get("classification") is not None:
+        moved["objective.classification.weight"] = 9.0
+    if "model.z_dim" in raw.search_space:
+        moved["model.z_dim"] = 3
     other.trial = set_paths(other.trial, moved, "")
     assert trial_from_sweep(raw, name, {}) == trial_from_sweep(other, name, {})
 
