@@ -1,4 +1,4 @@
-"""Golden losses: 20 steps of each update on a tiny dataset, a `step loss` a line for every term, in plain text.
+"""Golden losses: 20 steps of each mode on a tiny dataset, a `step loss` a line for every term, in plain text.
 
 `python -m tests.golden` (make golden) writes them anew. A refactor leaves them as they are; a change of the maths changes them
 in the same commit, which says why.
@@ -82,10 +82,29 @@ def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[
     return batches
 
 
-def losses(update: str) -> dict[str, list[float]]:
+NEITHER = {"objective.adversarial_y": None, "objective.classification": None, "model.class_source": "none", "data.num_labels": 0}
+SHOWN = {"data.num_labels": 20, "objective.adversarial_z.sees_label": True, "model.z_dim": 2, "model.encoder": "gaussian"}
+MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_config`
+    "semi": {"objective.adversarial_z.weight": 0.7, "objective.classification.weight": 1.3, "optim.classification.rate": 0.02},
+    "unsupervised_gaussian": NEITHER,
+    "unsupervised_mixture": NEITHER | {"objective.adversarial_z.prior.kind": "mixture", "model.z_dim": 4, "model.encoder": "gaussian"},
+    "label_regularised_mixture": NEITHER | SHOWN | {"objective.adversarial_z.prior.kind": "mixture"},
+    "label_regularised_swiss_roll": NEITHER | SHOWN | {"objective.adversarial_z.prior.kind": "swiss_roll"},
+    "supervised": NEITHER | {"model.class_source": "label", "data.num_labels": -1},
+    "clustering": {
+        "objective.classification": None,
+        "data.num_labels": 0,
+        "model.num_classes": 16,
+        "objective.adversarial_y.noise_std": 0.3,
+    },
+    "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
+}
+GOLDEN = [("semi", "alternating"), *((mode, "joint") for mode in MODES)]
+
+
+def losses(mode: str, update: str) -> dict[str, list[float]]:
     """Every term, unweighted, at each step; float32, one thread."""
-    values = {"objective.adversarial_z.weight": 0.7, "objective.classification.weight": 1.3, "optim.generator.rate": 0.02}
-    config = tiny_config(values | {"train.update": update, "optim.classification.rate": 0.02})
+    config = tiny_config(MODES[mode] | {"train.update": update, "optim.generator.rate": 0.02})
     torch.set_num_threads(1)
     dataset = tiny_dataset()
     state = State(config, dataset.train.images_NX.shape[1], torch.device("cpu"))
@@ -99,8 +118,8 @@ def losses(update: str) -> dict[str, list[float]]:
     return history
 
 
-def path_of(update: str) -> Path:
-    return FOLDER / f"semi_{update}_float32.txt"
+def path_of(mode: str, update: str) -> Path:
+    return FOLDER / f"{mode}_{update}_float32.txt"
 
 
 def to_text(history: dict[str, list[float]]) -> str:
@@ -124,6 +143,6 @@ def from_text(text: str) -> dict[str, list[float]]:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for update in UPDATE:
-        path_of(update).write_text(to_text(losses(update)))
-        print(path_of(update))
+    for mode, update in GOLDEN:
+        path_of(mode, update).write_text(to_text(losses(mode, update)))
+        print(path_of(mode, update))

@@ -9,6 +9,7 @@ from aae import metrics
 from aae.config import TrialConfig
 from aae.data import Split
 from aae.model import Autoencoder
+from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
 from tests.golden import tiny_config, tiny_dataset
 
 
@@ -167,6 +168,226 @@ def test_evaluation_is_in_float32_whatever_the_training_is_in(dataset):
     model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     metrics.evaluate(model, dataset.validation, of_dim(3))
     assert seen[0].dtype == torch.float32 and float(seen[0].max()) == 1.0 and not torch.is_autocast_enabled("cpu")
+
+
+# ---- clusters
+
+
+def clustered(num_heads: int, logits_NK: torch.Tensor) -> tuple[Autoencoder, TrialConfig]:
+    """A model whose encoder answers these logits for the images in turn."""
+    off = {"objective.classification": None, "data.num_labels": 0, "model.num_classes": num_heads, "model.z_dim": 2}
+    model = Autoencoder(36, 2, [16], num_heads=num_heads, decoder_classes=num_heads)
+    model.encoder.forward = lambda x, noise=None: (logits_NK[: len(x)], torch.randn(len(x), 2, generator=seeded()))
+    return model, tiny_config(off)
+
+
+LOGITS_NK = torch.tensor([[5.0, 0, 0], [4, 0, 0], [3, 0, 0], [0, 6, 0], [0, 2, 1.9]])  # nobody is in the third cluster
+LABEL_N = torch.tensor([2, 1, 1, 0, 3])
+
+
+def test_a_cluster_takes_the_label_of_its_surest_image_or_of_most_of_its_images():
+    """The surest of the first is of class 2, most are of class 1; an empty cluster takes its surest image's label both times."""
+    of_exemplar_K, of_majority_K = metrics.cluster_labels(LOGITS_NK, LABEL_N)
+    assert of_exemplar_K.tolist() == [2, 0, 3] and of_majority_K.tolist() == [1, 0, 3]
+    model, config = clustered(3, LOGITS_NK)
+    row, prediction_N = metrics.evaluate(model, Split(torch.zeros(5, 36, dtype=torch.uint8), LABEL_N), config)
+    assert prediction_N.tolist() == [2, 2, 2, 0, 0]
+    assert row["val/cluster_error"] == 3 / 5 and row["val/cluster_error_majority"] == 2 / 5 and "val/error" not in row
+
+
+def test_the_test_sets_clusters_are_named_by_validation_images():
+    """Fails where evaluate names clusters by the images that it scores: they would then be 0 wrong."""
+    model, config = clustered(3, torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 0, 9]]))
+    black = torch.zeros(3, 36, dtype=torch.uint8)
+    scored, fitted = Split(black, torch.tensor([0, 1, 2])), Split(black, torch.tensor([0, 2, 1]))
+    assert metrics.evaluate(model, scored, config)[0]["val/cluster_error"] == 0.0
+    assert metrics.evaluate(model, scored, config, fitted)[0]["val/cluster_error"] == pytest.approx(2 / 3)
+
+
+def test_the_surest_image_is_found_where_probabilities_are_all_one():
+    """Fails where cluster_labels ranks by logits_NK.softmax(-1): in float32 the first three are 1, and the first would win."""
+    logits_NK = torch.tensor([[30.0, 0, 0], [200, 0, 0], [210, 0, 190], [0, 1, 0]])
+    assert logits_NK.softmax(-1)[:3, 0].tolist() == [1.0, 1.0, 1.0]
+    assert metrics.cluster_labels(logits_NK, torch.tensor([0, 1, 2, 3]))[0][0] == 1  # nor by the logit, which would take the third
+
+
+def test_log_odds_are_those_of_the_probability():
+    logits_NK = torch.randn(20, 4, generator=seeded(), dtype=torch.float64)
+    q_NK = logits_NK.softmax(-1)
+    assert torch.allclose(metrics.log_odds(logits_NK), (q_NK / (1 - q_NK)).log())
+
+
+def test_more_clusters_than_classes_are_no_error_and_each_has_one_class():
+    label_N = torch.arange(40) % 2
+    logits_NK = 9 * torch.eye(4)[(torch.arange(40) % 4)]
+    of_exemplar_K, of_majority_K = metrics.cluster_labels(logits_NK, label_N)
+    assert of_exemplar_K.tolist() == of_majority_K.tolist() == [0, 1, 0, 1]
+
+
+def test_neighbours_in_the_first_half_vote_on_the_second():
+    """Two places, ten codes of each half at each: one label of the second half is another's, so 1 of 20 is wrong; three of ten wrong
+    labels in the first half are outvoted or not by the nearest five."""
+    near = 0.01 * torch.arange(10.0)
+    half = torch.cat([torch.stack([near, near], 1), torch.stack([near + 9, near], 1)])
+    label = torch.cat([torch.zeros(10), torch.ones(10)]).long()
+    wrong = label.clone()
+    wrong[0] = 1
+    assert metrics.neighbour_error(torch.cat([half, half]), torch.cat([label, wrong])) == 1 / 20
+    assert metrics.neighbour_error(torch.cat([half, half]), torch.cat([wrong, label])) == 0.0
+    assert metrics.neighbour_error(torch.cat([half, half]), torch.cat([1 - label, label])) == 1.0
+
+
+# ---- priors other than the Gaussian
+
+
+def test_energy_distance_of_points_is_twice_how_far_they_are_apart():
+    a, b = torch.zeros(3, 2), torch.tensor([[3.0, 4.0]]).repeat(5, 1)
+    assert metrics.energy_distance(a, b) == pytest.approx(10.0) and metrics.energy_distance(a, a) == 0.0
+    pair = torch.tensor([[0.0], [2.0]])  # 2 E|a-b| = 2, E|a-a'| = 1
+    assert metrics.energy_distance(pair, torch.tensor([[1.0]])) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("shift", [0.5, 2.0])
+def test_energy_distance_of_shifted_normals_is_the_closed_form(shift):
+    """E|N(m, 2)| = 2/sqrt(pi) exp(-m^2/4) + m erf(m/2), in one dimension."""
+
+    def mean_distance(m: float) -> float:
+        return 2 / math.sqrt(math.pi) * math.exp(-(m**2) / 4) + m * math.erf(m / 2)
+
+    z_NZ = normal(4000, [0.0], [1.0])
+    found = metrics.energy_distance(z_NZ, torch.randn(4000, 1, generator=seeded(1), dtype=torch.float64) + shift)
+    assert found == pytest.approx(2 * mean_distance(shift) - 2 * mean_distance(0.0), rel=0.07)
+
+
+def test_two_samples_of_one_prior_are_apart_by_their_mean_distance_over_their_number():
+    """What val/prior_mismatch_of_prior is: E|a - a'| (1/N + 1/M) on average."""
+    found, distance = [], []
+    for seed in range(20):
+        a, b = (SAMPLE_PRIOR["mixture"](unlabelled(200), 2, 10, 1.0, seeded(2 * seed + half)) for half in (0, 1))
+        found.append(metrics.energy_distance(a, b))
+        distance.append(float(torch.cdist(a, b).mean()))
+    assert min(found) > 0 and sum(found) == pytest.approx(sum(distance) * 2 / 200, rel=0.25)
+
+
+def of_prior(kind: str, **values) -> TrialConfig:
+    off = {"objective.adversarial_y": None, "objective.classification": None, "model.class_source": "none", "model.z_dim": 2}
+    prior = {"objective.adversarial_z.prior.kind": kind, "objective.adversarial_z.sees_label": True}
+    return tiny_config(off | prior | values)
+
+
+@pytest.mark.parametrize("kind", ["mixture", "swiss_roll"])
+def test_codes_that_are_the_priors_own_reach_its_ceiling_and_others_do_not(kind):
+    label_N = LABELS[:1000]
+    z_NZ = SAMPLE_PRIOR[kind](label_N, 2, 10, 1.0, seeded(5))
+    own = metrics.style_monitors(z_NZ, label_N, of_prior(kind))
+    assert own["val/component_error"] == pytest.approx(own["val/component_error_of_prior"], abs=0.015)
+    assert own["val/component_error_of_prior"] == pytest.approx({"mixture": 0.016, "swiss_roll": 0.0}[kind], abs=0.012)
+    assert 0 < own["val/prior_mismatch"] < 4 * own["val/prior_mismatch_of_prior"] < 0.08
+    swapped = metrics.style_monitors(z_NZ, (label_N + 1) % 10, of_prior(kind))
+    assert swapped["val/component_error"] > 0.95 and swapped["val/prior_mismatch"] == own["val/prior_mismatch"]
+    moved = metrics.style_monitors(z_NZ + 1, label_N, of_prior(kind))
+    assert moved["val/prior_mismatch"] > 20 * own["val/prior_mismatch_of_prior"]
+
+
+def test_component_error_is_of_a_discriminator_that_sees_labels_and_of_a_prior_with_parts():
+    without = of_prior("mixture", **{"objective.adversarial_z.sees_label": False, "data.num_labels": 0})
+    z_NZ = torch.randn(200, 2, generator=seeded())
+    row = metrics.style_monitors(z_NZ, LABELS[:200], without)
+    assert "val/component_error" not in row and "val/prior_mismatch_of_prior" in row
+    assert "val/component_error" not in metrics.style_monitors(z_NZ, LABELS[:200], of_prior("gaussian"))
+
+
+# ---- a sampled encoder
+
+
+def test_a_sampled_encoders_codes_are_noisy_and_the_same_at_every_evaluation(dataset):
+    model, config = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10, sampled=True), of_dim(2)
+    (_, _, z_NZ), (_, _, again_NZ) = (metrics.encode(model, dataset.validation) for _ in range(2))
+    with torch.no_grad():
+        mean_NZ = model.encoder(metrics.to_pixels(dataset.validation.images_NX))[1]
+    assert torch.equal(z_NZ, again_NZ) and float((z_NZ - mean_NZ).abs().mean()) > 0.1
+    torch.manual_seed(5)
+    assert metrics.evaluate(model, dataset.validation, config)[0] == metrics.evaluate(model, dataset.validation, config)[0]
+
+
+# ---- the likelihood
+
+
+def test_a_parzen_window_over_one_sample_is_a_normal_around_it():
+    """log N(x; sample, std^2 I), in nats."""
+    sample, x = torch.tensor([[0.2, 0.5, 0.1]]), torch.rand(7, 3, generator=seeded())
+    found, std = metrics.parzen(sample, torch.rand(4, 3, generator=seeded(1)), x)
+    expected = torch.distributions.Normal(sample, std).log_prob(x).sum(-1)
+    assert torch.allclose(found, expected, rtol=1e-4)
+
+
+def test_a_parzen_window_is_the_mean_over_samples_and_its_width_the_best_of_the_grid():
+    """Against the density written out. Fails where the width is chosen on the scored images, or is not the likeliest."""
+    samples, choosing, x = (torch.rand(num, 2, generator=seeded(seed)) for seed, num in ((0, 40), (1, 30), (2, 20)))
+
+    def written_out(images, std):
+        pairs = torch.distributions.Normal(samples[None], std).log_prob(images[:, None]).sum(-1)
+        return pairs.exp().mean(1).log()
+
+    by_std = {std: float(written_out(choosing, std).mean()) for std in metrics.PARZEN_STDS}
+    found, std = metrics.parzen(samples, choosing, x)
+    assert std == max(by_std, key=by_std.get) and torch.allclose(found, written_out(x, std), rtol=1e-3, atol=1e-4)
+    assert metrics.parzen(samples, samples, x)[1] == metrics.PARZEN_STDS[0]  # images that are samples want it narrow
+    assert metrics.parzen(samples, choosing + 3, x)[1] == metrics.PARZEN_STDS[-1]
+
+
+def test_the_parzen_estimate_of_a_normal_is_close_to_its_true_likelihood():
+    """Of N(0, I) in two dimensions, whose mean log-likelihood is -ln(2 pi e) = -2.838 nats; a window of std h makes it N(0, 1 + h^2)."""
+    samples, choosing, x = (torch.randn(num, 2, generator=seeded(seed)) for seed, num in ((0, 5000), (1, 200), (2, 500)))
+    found, std = metrics.parzen(samples, choosing, x)
+    true = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
+    assert float(found.mean()) == pytest.approx(float(true.mean()), abs=0.03) and std > metrics.PARZEN_STDS[0]
+    assert float(true.mean()) == pytest.approx(-math.log(2 * math.pi * math.e), abs=0.1)
+    few, _ = metrics.parzen(samples[:20], choosing, x)
+    assert few.mean() < found.mean() - 0.2  # the estimate grows with the samples
+
+
+def test_the_likelihood_is_scored_on_images_that_did_not_choose_the_width(dataset, monkeypatch):
+    seen, of = {}, metrics.parzen
+
+    def look(samples, choosing, images):
+        seen.update(samples=samples, choosing=choosing, images=images)
+        return of(samples, choosing, images)
+
+    monkeypatch.setattr(metrics, "parzen", look)
+    model = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10)
+    row, _ = metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 2, "train.parzen_samples": 30}))
+    pixels_NX = metrics.to_pixels(dataset.validation.images_NX)
+    assert torch.equal(seen["choosing"], pixels_NX[::2]) and torch.equal(seen["images"], pixels_NX[1::2])
+    assert len(seen["samples"]) == 30 and row["val/parzen_std"] in metrics.PARZEN_STDS
+
+
+# ---- new images
+
+
+def asked(config: TrialConfig, num: int = 4000, **part) -> tuple[torch.Tensor, torch.Tensor]:
+    """(y, z) that the decoder is given for new images."""
+    told = config.model.num_classes if config.model.class_source != "none" else 0
+    model, seen = Autoencoder(36, config.model.z_dim, [16], num_heads=told, decoder_classes=told), []
+    model.decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    assert metrics.new_images(model, config, num, seeded(), **part).shape == (num, 36)
+    y_NK, z_NZ = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    return y_NK, z_NZ
+
+
+def test_new_images_are_decoded_from_the_prior_and_from_every_class():
+    y_NK, z_NZ = asked(tiny_config({"model.z_dim": 2, "objective.adversarial_z.prior.std": 5.0}))
+    assert torch.allclose(y_NK.mean(0), torch.full((10,), 0.1), atol=0.02) and torch.equal(y_NK.sum(-1), torch.ones(4000))
+    assert torch.allclose(z_NZ.std(0), torch.full((2,), 5.0), rtol=0.05)
+    y_NK, _ = asked(tiny_config(), 20, label=3)
+    assert torch.equal(y_NK, torch.eye(10)[3].expand(20, 10))
+
+
+def test_new_images_of_one_component_lie_in_it():
+    y_NK, z_NZ = asked(of_prior("mixture"), component=4)
+    assert y_NK.shape == (4000, 0) and float((nearest_component(z_NZ, 10) == 4).double().mean()) > 0.97
+    _, z_NZ = asked(of_prior("mixture"))
+    assert torch.allclose(torch.bincount(nearest_component(z_NZ, 10), minlength=10) / 4000, torch.full((10,), 0.1), atol=0.02)
 
 
 # ---- warnings

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from aae.model import AAE, Autoencoder
-from aae.priors import SAMPLE_PRIOR, sample_categorical, unlabelled
 
 # B batch, X pixels, Z style dim, K classes
 
@@ -99,26 +98,50 @@ def test_losses_and_softmax_see_float32_under_autocast():
     assert all(output.dtype == torch.float32 for output in outputs)
 
 
-# ---- priors
+# ---- switches
 
 
-@pytest.mark.parametrize("std", [1.0, 5.0])
-def test_the_gaussian_prior_has_its_moments(std):
-    z_BZ = SAMPLE_PRIOR["gaussian"](unlabelled(100_000), 2, 10, std, seeded())
-    assert z_BZ.shape == (100_000, 2)
-    assert torch.allclose(z_BZ.mean(0), torch.zeros(2), atol=0.02 * std)
-    assert torch.allclose(torch.cov(z_BZ.T), std**2 * torch.eye(2), atol=0.02 * std**2)
+def test_a_sampled_encoder_adds_softplus_of_its_third_head_times_the_noise():
+    """Fails where the head is taken for the std as it is, or for its logarithm."""
+    model, x_BX = network(sampled=True, init_std=1.0), torch.rand(50, 36)
+    assert model.encoder.heads.out_features == 10 + 2 * 3
+    _, mean_BZ = model.encoder(x_BX)
+    raw_BZ = model.encoder.heads(model.encoder.trunk(x_BX))[:, 13:]
+    std_BZ = torch.log1p(raw_BZ.double().exp()).float()
+    for noise in (1.0, -2.0):
+        assert torch.allclose(model.encoder(x_BX, torch.full((50, 3), noise))[1], mean_BZ + noise * std_BZ, rtol=1e-4, atol=1e-4)
+    assert torch.equal(model.encoder(x_BX)[1], mean_BZ) and bool((std_BZ >= 0).all())
 
 
-def test_the_categorical_prior_is_one_hot_and_uniform():
-    y_BK = sample_categorical(100_000, 10, seeded())
-    assert torch.equal(y_BK.sum(-1), torch.ones(100_000)) and set(y_BK.unique().tolist()) == {0.0, 1.0}
-    assert torch.allclose(y_BK.mean(0), torch.full((10,), 0.1), atol=0.005)
+def test_an_encoder_that_is_not_sampled_takes_no_notice_of_noise():
+    model, x_BX = network(), torch.rand(5, 36)
+    assert torch.equal(model.encoder(x_BX, torch.ones(5, 3))[1], model.encoder(x_BX)[1])
 
 
-def test_prior_samples_depend_on_their_generator_alone():
-    torch.manual_seed(1)
-    first = SAMPLE_PRIOR["gaussian"](unlabelled(5), 2, 10, 1.0, seeded()), sample_categorical(5, 10, seeded())
-    torch.manual_seed(2)
-    second = SAMPLE_PRIOR["gaussian"](unlabelled(5), 2, 10, 1.0, seeded()), sample_categorical(5, 10, seeded())
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+def test_with_added_heads_the_decoder_reads_the_heads_place_plus_z():
+    model, z_BZ = network(added_heads=True, init_std=1.0), torch.randn(10, 3, generator=seeded())
+    assert model.decoder.trunk[0].in_features == 3 and model.decoder.heads.bias is None
+    code_BZ = model.decoder.code(torch.eye(10), z_BZ)
+    assert torch.allclose(code_BZ, model.decoder.heads_KZ + z_BZ) and model.decoder.heads_KZ.shape == (10, 3)
+    mixed_BK = torch.full((10, 10), 0.1)
+    assert torch.allclose(model.decoder.code(mixed_BK, z_BZ), model.decoder.heads_KZ.mean(0) + z_BZ, atol=1e-6)
+    pixels_BX = torch.sigmoid(model.decoder.pixels(model.decoder.trunk(code_BZ)))
+    assert torch.allclose(model.decoder(torch.eye(10), z_BZ), pixels_BX)
+
+
+def test_the_class_code_is_inferred_else_the_one_hot_label_else_nothing():
+    label_B = torch.tensor([3, 0])
+    inferred, told, neither = network(), network(num_heads=0), network(num_heads=0, decoder_classes=0)
+    logits_BK = torch.randn(2, 10, generator=seeded())
+    assert torch.equal(inferred.class_code(logits_BK, label_B), logits_BK.softmax(-1))
+    assert torch.equal(told.class_code(torch.zeros(2, 0), label_B), torch.eye(10)[label_B])
+    assert neither.class_code(torch.zeros(2, 0), label_B).shape == (2, 0)
+
+
+@pytest.mark.parametrize("shape", [{}, {"sampled": True}, {"num_heads": 0}, {"num_heads": 0, "decoder_classes": 0}, {"added_heads": True}])
+def test_every_shape_has_the_widths_that_its_switches_say(shape):
+    model = network(label_classes=11, **shape)
+    logits_BK, z_BZ = model.encoder(torch.rand(4, 36), torch.ones(4, 3))
+    assert logits_BK.shape == (4, shape.get("num_heads", 10)) and z_BZ.shape == (4, 3)
+    assert model.decoder(model.class_code(logits_BK, torch.arange(4)), z_BZ).shape == (4, 36)
+    assert model.disc_z.trunk[0].in_features == 3 + 11 and (model.disc_y is None) == (not logits_BK.shape[1])
