@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 
 import launch
 from aae import train
+from aae.config import TrialConfig
+from aae.layers import parse_overrides, read_sweep, trial_from_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -247,6 +249,113 @@ def test_a_wrong_command_line_is_refused(program, name, workplace, capsys):
     arguments, says = ARGUMENTS[name]
     (workplace / "sweep.yaml").write_text(sweep_text())
     refused(program, ["sweep.yaml", *arguments], says, workplace, capsys)
+
+
+# ---- switches that exclude each other: (arguments, what is said, the way out that it names, more arguments that make it right)
+
+UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null", "model.class_source=none"]
+PRIOR = "objective.adversarial_z.prior"
+SEES_LABEL = "objective.adversarial_z.sees_label"
+
+EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
+    "classification without an inferred class": (
+        ["objective.adversarial_y=null", "model.class_source=none"],
+        ("objective.classification: it needs an inferred class, got model.class_source=none", "set model.class_source=encoder"),
+        ["model.class_source=encoder"],
+    ),
+    "classification of a class that is told": (
+        ["objective.adversarial_y=null", "model.class_source=label", "data.num_labels=-1"],
+        ("objective.classification: it needs an inferred class, got model.class_source=label", "objective.classification=null"),
+        ["objective.classification=null"],
+    ),
+    "adversarial_y without an inferred class": (
+        ["objective.classification=null", "model.class_source=none", "data.num_labels=0"],
+        ("objective.adversarial_y: it needs an inferred class", "objective.adversarial_y=null"),
+        ["objective.adversarial_y=null"],
+    ),
+    "classification without labels": (
+        ["data.num_labels=0"],
+        ("objective.classification: got data.num_labels=0", "give labels, or objective.classification=null"),
+        ["objective.classification=null"],
+    ),
+    "sees_label without labels": (
+        [*UNSUPERVISED, "data.num_labels=0", f"{SEES_LABEL}=true"],
+        (f"{SEES_LABEL}: got data.num_labels=0", f"give labels, or {SEES_LABEL}=false"),
+        [f"{SEES_LABEL}=false"],
+    ),
+    "labels that nobody reads": (
+        UNSUPERVISED,
+        ("data.num_labels: got 20; nothing reads labels here", SEES_LABEL, "or give 0"),
+        ["data.num_labels=0"],
+    ),
+    "labels that nobody reads, read": (
+        UNSUPERVISED,
+        ("turn objective.classification or objective.adversarial_z.sees_label on",),
+        [f"{SEES_LABEL}=true"],
+    ),
+    "a class that is told of some images": (
+        [*UNSUPERVISED[:2], "model.class_source=label"],
+        ("data.num_labels: got 20; the decoder is told every image's label: give -1",),
+        ["data.num_labels=-1"],
+    ),
+    "heads without a class": (
+        [*UNSUPERVISED, "data.num_labels=0", "model.combine=heads"],
+        ("model.combine: got heads without a class", "combine=concat"),
+        ["model.combine=concat"],
+    ),
+    "head separation without heads": (
+        ["objective.head_separation={}"],
+        ("objective.head_separation: got model.combine=concat", "set model.combine=heads, or objective.head_separation=null"),
+        ["model.combine=heads"],
+    ),
+    "no distance between heads": (
+        ["model.combine=heads", "objective.head_separation={}", "objective.head_separation.threshold=0"],
+        ("objective.head_separation.threshold: got 0", "give a positive distance"),
+        ["objective.head_separation.threshold=1"],
+    ),
+    "a mixture in an odd number of dimensions": (
+        [f"{PRIOR}.kind=mixture", "model.z_dim=3"],
+        ("model.z_dim: got 3; the mixture lives in pairs of dimensions", "give an even number"),
+        ["model.z_dim=4"],
+    ),
+    "a swiss roll in four dimensions": (
+        [f"{PRIOR}.kind=swiss_roll", "model.z_dim=4"],
+        ("model.z_dim: got 4; the swiss roll is a curve in a plane", "give 2"),
+        ["model.z_dim=2"],
+    ),
+    "std of a mixture": (
+        [f"{PRIOR}={{kind: mixture, std: 2.0}}"],
+        (f"{PRIOR}.std: got 2.0; mixture has its own spread", "leave std out"),
+        [f"{PRIOR}={{kind: mixture, std: 1.0}}"],
+    ),
+    "std of a swiss roll": (
+        [f"{PRIOR}={{kind: swiss_roll, std: 2.0}}", "model.z_dim=2"],
+        (f"{PRIOR}.std: got 2.0; swiss_roll has its own spread",),
+        [f"{PRIOR}={{kind: gaussian, std: 2.0}}"],
+    ),
+    "more heads than classes, with labels": (
+        ["data.name=mnist", "data.num_validation=10000", "model.num_classes=16"],
+        ("model.num_classes: got 16", "mnist has 10 labelled classes"),
+        ["model.num_classes=10"],
+    ),
+    "negative noise on y": (
+        ["objective.adversarial_y.noise_std=-1"],
+        ("objective.adversarial_y.noise_std: got -1", "at least 0"),
+        ["objective.adversarial_y.noise_std=0"],
+    ),
+    "all pixels left out": (["train.input_dropout=1"], ("train.input_dropout: got 1", "a share in [0, 1)"), ["train.input_dropout=0.5"]),
+    "minus one Parzen sample": (["train.parzen_samples=-1"], ("train.parzen_samples: got -1", "0 for none"), ["train.parzen_samples=0"]),
+}
+
+
+@pytest.mark.parametrize("name", EXCLUSIVE)
+def test_switches_that_exclude_each_other_are_refused_with_the_way_out_and_it_leads_out(name, workplace, capsys):
+    arguments, says, way_out = EXCLUSIVE[name]
+    (workplace / "sweep.yaml").write_text(sweep_text(space={"model.z_dim": None}, baselines={"plain": "{}"}) + "  {}\n")
+    for program in ("launch", "train"):
+        refused(program, ["sweep.yaml", *arguments], says, workplace, capsys)
+    config = trial_from_sweep(read_sweep("sweep.yaml"), None, parse_overrides([*arguments, *way_out]))
+    assert isinstance(config, TrialConfig)
 
 
 # ---- study, baselines and search space: (changes of the sweep, arguments, what is said)

@@ -14,6 +14,7 @@ from aae import losses
 from aae.config import flatten
 from aae.layers import read_sweep, trial_from_sweep
 from aae.objective import Batch, Codes, build_phases
+from aae.priors import NEAREST_PART
 from aae.train import train
 from aae.updates import UPDATE, State, apply
 from tests.golden import TINY, tiny_batches, tiny_config
@@ -346,6 +347,165 @@ def test_every_networks_layers_are_linear_and_relu_without_batch_norm(dataset):
     rows = torch.randn(6, 10)
     for discriminator in (model.disc_z, model.disc_y):
         assert torch.allclose(discriminator(rows)[:2], discriminator(rows[:2]), atol=1e-6)
+
+
+# ---- what a switch does
+
+NO_CLASS = {"objective.adversarial_y": None, "objective.classification": None, "model.class_source": "none"}
+SEES_LABEL = NO_CLASS | {"objective.adversarial_z.sees_label": True, "model.z_dim": 2}
+
+
+def shown_to(network, state, batches) -> list[torch.Tensor]:
+    """What a network reads during these steps, a tensor a pass; of the decoder, y."""
+    seen = []
+    handle = getattr(state.model, network).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
+    for batch in batches:
+        step(state, batch)
+    handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["mixture", "swiss_roll", "gaussian"])
+@pytest.mark.parametrize("update", UPDATE)
+def test_a_discriminator_that_sees_labels_is_shown_the_batchs_beside_real_and_fake(update, kind, dataset):
+    """One-hot, with a last column for no label. Fails where with_label is left out, or drawn anew for one half."""
+    config = tiny_config(SEES_LABEL | {"objective.adversarial_z.prior.kind": kind, "train.update": update})
+    state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    both, fake = shown_to("disc_z", state, [batch])
+    expected_BK = F.one_hot(torch.where(batch.label_B < 0, 10, batch.label_B), 11).float()
+    assert both.shape == (100, 2 + 11) and fake.shape == (50, 2 + 11) and bool((batch.label_B >= 0).any())
+    assert all(torch.equal(half[:, 2:], expected_BK) for half in (both[:50], both[50:], fake))
+    assert expected_BK[:, 10].sum() == (batch.label_B == -1).sum() > 0
+
+
+def test_without_the_switch_the_discriminator_is_shown_no_label(dataset):
+    config = tiny_config(NO_CLASS | {"data.num_labels": 0, "objective.adversarial_z.prior.kind": "mixture", "model.z_dim": 2})
+    assert [seen.shape for seen in shown_to("disc_z", state_of(config, dataset), tiny_batches(config, dataset, 1))] == [(100, 2), (50, 2)]
+
+
+@pytest.mark.parametrize("kind", NEAREST_PART)
+def test_the_priors_sample_of_a_labelled_row_is_of_its_class(kind, dataset):
+    """Fails where discriminator_z draws with label_B -1, whatever the switch says."""
+    config = tiny_config(SEES_LABEL | {"objective.adversarial_z.prior.kind": kind, "data.num_labels": -1})
+    state, right = state_of(config, dataset), []
+    for batch in tiny_batches(config, dataset, 10):
+        both, _ = shown_to("disc_z", state, [batch])
+        right.append(NEAREST_PART[kind](both[:50, :2], 10) == batch.label_B)
+    assert float(torch.cat(right).double().mean()) > 0.95
+
+
+def test_a_gaussian_prior_ignores_the_label_that_its_discriminator_sees(dataset):
+    config = tiny_config(SEES_LABEL)
+    state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    same = torch.Generator()
+    same.set_state(state.generators["prior"].get_state())
+    both, _ = shown_to("disc_z", state, [batch])
+    assert torch.equal(both[:50, :2], torch.randn(50, 2, generator=same)) and bool(both[:, 2:].any())
+
+
+def test_labels_that_were_not_drawn_are_minus_one_in_the_training_stream(monkeypatch, dataset):
+    """Fails where split_labels gives the training images with all their labels."""
+    seen = read_epochs(monkeypatch, dataset, 1, **{path.replace(".", "__"): value for path, value in SEES_LABEL.items()})
+    x_NX, label_N = (torch.cat([getattr(batch, name) for batch in seen]) for name in ("x_BX", "label_B"))
+    rows = rows_in(x_NX, dataset.train.images_NX)
+    assert torch.bincount(label_N[label_N >= 0]).tolist() == [2] * 10 and int((label_N == -1).sum()) == 280
+    assert torch.equal(label_N[label_N >= 0], dataset.train.label_N[rows][label_N >= 0])
+    assert len(seen[0].noisy_LX) == 0  # nothing classifies
+
+
+@pytest.mark.parametrize("update", UPDATE)
+def test_a_decoder_that_is_told_the_label_reads_it_one_hot(update, dataset):
+    config = tiny_config(NO_CLASS | {"model.class_source": "label", "data.num_labels": -1, "train.update": update})
+    batch = tiny_batches(config, dataset, 1)[0]
+    (y_BK,) = shown_to("decoder", state_of(config, dataset), [batch])
+    assert torch.equal(y_BK, F.one_hot(batch.label_B, 10).float())
+
+
+def test_a_sampled_encoder_draws_its_noise_anew_for_each_computation_of_codes(dataset):
+    """joint: one draw a step, the same for every phase. alternating: one a phase. Fails where Codes.detached encodes again."""
+    noises = {}
+    for update in UPDATE:
+        config = tiny_config({"model.encoder": "gaussian", "train.update": update})
+        state, seen = state_of(config, dataset), []
+        state.model.encoder.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[1:]))
+        for batch in tiny_batches(config, dataset, 2):
+            step(state, batch)
+        noises[update] = [noise for (noise,) in filter(None, seen)]
+        assert len({float(noise[0, 0]) for noise in noises[update]}) == len(noises[update])
+        assert torch.cat(noises[update]).std() == pytest.approx(1.0, abs=0.1)
+    assert [len(noise) for noise in noises.values()] == [2 * 3, 2]
+
+
+def test_in_joint_every_phase_reads_the_same_noisy_codes(dataset):
+    config = tiny_config({"model.encoder": "gaussian", "train.update": "joint"})
+    both, fake = shown_to("disc_z", state_of(config, dataset), tiny_batches(config, dataset, 1))
+    assert torch.equal(both[50:], fake)
+
+
+@pytest.mark.parametrize("update", UPDATE)
+def test_instance_noise_is_on_what_the_discriminator_of_y_sees_real_and_inferred(update, dataset):
+    """Fails where one of the three is not blurred, or the decoder's y is."""
+    std = 0.05
+    config = tiny_config({"objective.adversarial_y.noise_std": std, "train.update": update, "optim.generator.rate": 1e-6})
+    state, batches = state_of(config, dataset), tiny_batches(config, dataset, 8)
+    with torch.no_grad():
+        state.model.encoder.heads.weight[:10] *= 100  # sure of each class: the inferred y are all but one-hot
+        state.model.encoder.heads.bias[:10] = 0
+    state.phases = [phase for phase in state.phases if phase.name in ("discriminator", "generator")]
+    seen = shown_to("disc_y", state, batches)
+    clean = [Codes(state.model, batch, state.generators["code"]).y_BK.detach() for batch in batches]
+    real = torch.cat(seen[::2])[:50]
+    real_noise = torch.cat([both[:50] - F.one_hot(both[:50].argmax(-1), 10) for both in seen[::2]])
+    fake_noise = torch.cat([both[50:] - y_BK for both, y_BK in zip(seen[::2], clean, strict=True)])
+    generator_noise = torch.cat([y - y_BK for y, y_BK in zip(seen[1::2], clean, strict=True)])
+    assert len(real) == 50
+    for noise in (real_noise, fake_noise, generator_noise):
+        assert float(noise.std()) == pytest.approx(std, rel=0.08) and abs(float(noise.mean())) < 0.005
+
+
+def test_heads_nearer_than_the_threshold_cost_half_the_square_of_what_they_lack():
+    heads_KZ = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])  # 3, 4 and 5 apart
+    assert float(losses.head_separation(heads_KZ, 4.5)) == pytest.approx(0.5 * (1.5**2 + 0.5**2))
+    assert float(losses.head_separation(heads_KZ, 3.0)) == 0.0
+
+
+def test_heads_are_pushed_apart_when_near_left_alone_when_far_and_finite_when_equal():
+    """Fails where the sign of the hinge is turned: F.relu(apart_P - threshold)."""
+    near = torch.tensor([[0.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    (gradient_KZ,) = torch.autograd.grad(losses.head_separation(near, 3.0), near)
+    assert torch.allclose(gradient_KZ, torch.tensor([[2.0, 0.0], [-2.0, 0.0]]))  # a step against it parts them
+    (gradient_KZ,) = torch.autograd.grad(losses.head_separation(near, 0.5), near)
+    assert not gradient_KZ.any()
+    equal = torch.zeros(3, 2, requires_grad=True)
+    (gradient_KZ,) = torch.autograd.grad(losses.head_separation(equal, 3.0), equal)
+    assert bool(gradient_KZ.isfinite().all())
+
+
+def test_head_separation_parts_the_heads_of_a_training(dataset):
+    heads = {}
+    for weight in (0.0, 10.0):
+        values = {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "objective.head_separation.weight": weight}
+        state = state_of(config := tiny_config(values), dataset)
+        for batch in tiny_batches(config, dataset, 5):
+            step(state, batch)
+        heads[weight] = float(torch.pdist(state.model.decoder.heads_KZ.detach()).mean())
+    assert heads[10.0] > 1.2 * heads[0.0]
+
+
+def test_input_dropout_leaves_out_its_share_and_scales_up_the_rest(monkeypatch, dataset):
+    """Of both streams, in training alone: the target stays whole. Fails where the rest is not scaled, or the share is what is kept."""
+    seen = read_epochs(monkeypatch, dataset, 1, train__input_dropout=0.2)
+    x_BX, noisy_BX = (torch.cat([getattr(batch, name) for batch in seen]) for name in ("x_BX", "noisy_BX"))
+    assert -1 not in rows_in(x_BX, dataset.train.images_NX)
+    dark = (noisy_BX == 0) & (x_BX > 0)
+    assert float(dark.sum() / (x_BX > 0).sum()) == pytest.approx(0.2, abs=0.02)
+    assert torch.allclose(noisy_BX[~dark], x_BX[~dark] / 0.8)
+    labelled = torch.stack([batch.noisy_LX for batch in seen])
+    bright = labelled.amax(0).expand(labelled.shape) > 0
+    assert float((labelled == 0)[bright].double().mean()) == pytest.approx(0.2, abs=0.02) and float(labelled.max()) == pytest.approx(
+        1 / 0.8
+    )
+    assert not torch.equal(labelled[0], labelled[1])
 
 
 # ---- the two updates against a plain re-implementation

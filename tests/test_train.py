@@ -92,6 +92,29 @@ def test_without_averaging_a_continued_training_is_the_same_too(tmp_path, datase
     assert all(torch.equal(value, weights[name]) for name, value in averaged(attempt).items())
 
 
+SAMPLED = {"objective.adversarial_y": None, "objective.classification": None, "model.class_source": "none", "model.encoder": "gaussian"}
+SAMPLED |= {"model.z_dim": 2, "objective.adversarial_z.prior.kind": "mixture", "objective.adversarial_z.sees_label": True}
+
+
+@pytest.mark.parametrize("update", ["alternating", "joint"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        SAMPLED,
+        SAMPLED | {"model.class_source": "label", "data.num_labels": -1},
+        {"model.encoder": "gaussian", "objective.adversarial_y.noise_std": 0.3, "train.input_dropout": 0.2},
+    ],
+    ids=["label-regularised", "supervised", "semi-supervised"],
+)
+def test_with_sampled_codes_and_labelled_streams_a_continued_training_is_the_same_too(tmp_path, dataset, mode, update):
+    """Fails where State.state_dict leaves out the generator "code", or "prior"."""
+    config = tiny_config(mode | {"train.update": update, "train.epochs": 3, "train.labelled_batch_size": 10})
+    rows, weights = whole(config, tmp_path / "whole", dataset)
+    attempt = in_pieces(config, tmp_path / "pieces", dataset, kills=[1])
+    assert without_clock(attempt.rows()) == rows
+    assert all(torch.equal(value, weights[name]) for name, value in averaged(attempt).items())
+
+
 def test_epochs_trained_again_are_reported_again_and_not_written_twice(tmp_path, dataset):
     """Killed after epoch 3 with a checkpoint at 2: epoch 3 runs again, and its row stays the one that was there."""
     config, trial, reported = tiny_config({"train.epochs": 4, "train.checkpoint_every": "2"}), TrialFolder(tmp_path / "t"), []
