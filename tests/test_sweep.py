@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from aae.runs import read_rows, trial_folder, write_rows
-from aae.tuning.lock import read_tag
+from aae.tuning.lock import end_session, processes_of, read_tag
 from tests.svhn import write_svhn
 from tests.sweeping import (
     MARK,
@@ -90,6 +90,27 @@ def test_a_driver_killed_five_times_loses_no_trial_and_runs_none_twice(folder, t
     assert {trial.state.name for trial in trials_of(run)} == {"COMPLETE", "PRUNED"}
     wait_for(lambda: not any(marked(f"{tmp_path}-{attempt}") for attempt in range(5)), 60, "nothing of the killed drivers runs")
     assert len(set(sessions)) == 5 and not any(session.exists() for session in sessions)
+
+
+def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_others(tmp_path):
+    """Without the open files an agent that renamed itself, its raylet dead, is missed; by name alone a `tail` would be found."""
+    session, other = (tmp_path / f"session_2026-01-01_00-00-00_1_{k}" for k in (1, 2))
+    for each in (session, other):
+        (each / "logs").mkdir(parents=True)
+        (each / "logs" / "raylet.out").write_text("")
+    sleep = "exec -a ray::DashboardAgent sleep 60"
+    agent, stranger, reader = (
+        subprocess.Popen(["bash", "-c", f"{sleep} {redirected}"])
+        for redirected in (f"3>>{session}/logs/raylet.out", f"3>>{other}/logs/raylet.out", f"3<{session}/logs/raylet.out")
+    )
+    try:
+        wait_for(lambda: [process.pid for process in processes_of(session)] == [agent.pid], 10, "the agent is found, and it alone")
+        end_session(session)
+        assert agent.poll() is not None and stranger.poll() is None and reader.poll() is None
+    finally:
+        for process in (agent, stranger, reader):
+            process.kill()
+            process.wait()
 
 
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path):

@@ -19,6 +19,7 @@ from aae.config import ConfigError
 HEARTBEAT_S = 5.0
 READER_S = 0.5  # `running` holds the lock for a moment
 STALE_S = 30.0  # a holder on another host is believed dead when its heartbeat is older
+END_S = 10.0  # what ending a dead session may take
 LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
 
 
@@ -120,17 +121,42 @@ def remove_dead_session(tag: dict[str, Any]) -> bool:
 
 
 def end_session(folder: Path) -> None:
-    """Kills Ray's servers that were started for this session folder, and their children, the workers."""
-    import psutil  # Ray, which is imported by now, brings it
+    """Kills every process of this user that belongs to the Ray session of this folder."""
+    import ray  # noqa: F401 - it brings psutil
+    import psutil  # isort: skip
 
-    found: list[Any] = []
+    until = time.monotonic() + END_S
+    while found := processes_of(folder):  # again: one may have started another before it was killed
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=max(0.0, until - time.monotonic()))
+        if time.monotonic() > until:
+            return
+
+
+def processes_of(folder: Path) -> list[Any]:
+    """Those that write into files of the session: servers, workers and what these start, and the agents, which rename themselves
+    and outlive their raylet. And servers that are just starting: they are told the folder on their command line. Who only
+    reads, a `tail` of a log, is none of them."""
+    import ray  # noqa: F401 - it brings psutil
+    import psutil  # isort: skip
+
+    def written(file: Any) -> bool:
+        return (file.flags & os.O_ACCMODE) != os.O_RDONLY if hasattr(file, "flags") else file.fd in (1, 2)  # macOS has no flags
+
+    def belongs(process: Any) -> bool:
+        if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if any(Path(file.path).is_relative_to(folder) and written(file) for file in process.open_files()):
+            return True
+        program, *arguments = process.cmdline() or [""]
+        of_ray = Path(program).name in ("raylet", "gcs_server") or any("/ray/" in part and part.endswith(".py") for part in arguments)
+        return of_ray and any(part.endswith(str(folder)) or f"{folder}/" in part for part in arguments)
+
+    found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            program, *arguments = process.cmdline() or [""]
-            of_ray = Path(program).name in ("raylet", "gcs_server") or any("/ray/" in part and part.endswith(".py") for part in arguments)
-            if of_ray and any(str(folder) in part for part in arguments):
-                found += [process, *process.children(recursive=True)]
-    for process in found:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(found, timeout=10)
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and belongs(process):
+                found.append(process)
+    return found
