@@ -29,7 +29,7 @@ from aae.runs import read_json
 
 RECORDS, RESULTS = Path("records"), Path("benchmarks/records.jsonl")
 MIN_DRAWS = 20
-NUM_SWEEPS, NUM_SEARCHED, SELECT_K, SELECT_DRAWS = 10_000, 20, 3, 3
+NUM_SWEEPS, NUM_SEARCHED, SELECT_K, SELECT_DRAWS = 4_000, 20, 3, 3
 TRUE_SPREADS = (0.5, 1.0, 2.0)  # of the true means, in standard deviations of the residuals
 REPORT_DRAWS = (3, 5, 10)
 RESAMPLES = 500  # of the bootstrap
