@@ -251,7 +251,7 @@ def test_the_spread_is_that_of_one_configuration_or_of_the_difference_of_two():
 def test_the_coverage_that_a_report_names_is_the_simulations():
     rows = [json.loads(line) for line in (PROJECT / "benchmarks" / "records.jsonl").read_text().splitlines()]
     last = {row["residuals"]["from"]: row["simulated"] for row in rows if row["benchmark"] == "coverage"}
-    trapped = last.pop("docs/deviations.md")
+    trapped = last.pop("trapped")
     for n, pairs in intervals.COVERAGE.items():
         for what, (real, of_trapped) in zip(("mean", "difference"), pairs, strict=True):
 
