@@ -410,6 +410,7 @@ STUDIES = {
     "half a trial": ({}, ["study.num_trials=2.5"], ("study.num_trials", "2.5")),
     "no minutes": ({}, ["study.max_minutes=0"], ("study.max_minutes: got 0", "null")),
     "minus one at a time": ({}, ["study.max_concurrent=-1"], ("study.max_concurrent: got -1", "null")),
+    "no disk": ({}, ["study.max_disk_gb=0"], ("study.max_disk_gb: got 0", "null")),
     "infinite minutes": ({}, ["study.max_minutes=inf"], ("study.max_minutes", "inf", "finite")),
     "unknown sampler": ({"study": {"sampler": "{kind: GridSampler}"}}, [], ("study.sampler.kind: got GridSampler", "TPESampler")),
     "sampler without kind": ({"study": {"sampler": "{seed: 0}"}}, [], ("study.sampler.kind: got None", "TPESampler")),

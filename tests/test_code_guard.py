@@ -98,7 +98,7 @@ def test_other_data_are_refused_and_cannot_be_accepted(go_on):
 
 
 def test_accepted_code_is_written_down_and_trials_say_which_one_made_them(go_on):
-    """Trial 0 is made by the first code, trial 1 begun by it and ended by the second, trial 2 made by the second alone. Seen to fail
+    """Trials 0 and 1 are begun by the first code and go on with the second, trial 2 is made by the second alone. Seen to fail
     with `rows` left out of SweepStudy.prepare, and with the number never set."""
     study = go_on()
     first, second = study.next(), study.next()

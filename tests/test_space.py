@@ -188,7 +188,9 @@ def test_the_pruner_is_asked_no_later_than_the_earliest_drop(tmp_path):
     assert sweep_of(tmp_path, "model.z_dim: {kind: int, low: 6, high: 12}", epochs).last_rung == 19
 
 
-@pytest.mark.parametrize("change", ["num_trials=9", "max_minutes=5", "max_concurrent=2", "resources_per_trial={cpu: 2}", "folder=other"])
+@pytest.mark.parametrize(
+    "change", ["num_trials=9", "max_minutes=5", "max_disk_gb=1", "max_concurrent=2", "resources_per_trial={cpu: 2}", "folder=other"]
+)
 def test_what_no_trial_depends_on_is_no_part_of_the_fingerprint(tmp_path, change):
     entries = "model.z_dim: {kind: int, low: 6, high: 12}"
     assert sweep_of(tmp_path, entries).fingerprint() == sweep_of(tmp_path, entries, f"study.{change}").fingerprint()

@@ -217,7 +217,8 @@ def test_a_trial_that_raises_or_diverges_stops_neither_the_sweep_nor_its_neighbo
 
 
 def test_a_sweep_whose_trials_all_diverged_has_no_best_and_exits_with_1(folder):
-    done = launch(*arguments(folder, "study.num_trials=2", "optim.reconstruction.rate=1.0e+30"))
+    """At a rate that takes some thirty steps to diverge: at 1e30 the rehearsal would refuse the sweep."""
+    done = launch(*arguments(folder, "study.num_trials=2", "optim.reconstruction.rate=1.0e+6"))
     assert done.returncode == 1
     assert "No trial is complete, so there is no best configuration (2 DIVERGED)." in done.stdout
 
@@ -330,14 +331,6 @@ def test_a_users_own_file_under_a_relative_path_is_found_by_the_workers(workplac
     assert trials_of(folder / "s")[0].state.name == "COMPLETE"
 
 
-def test_a_budget_in_minutes_ends_the_invocation_and_not_the_study(folder):
-    run = folder / "s"
-    done = launch(*arguments(folder, "study.num_trials=4", "study.max_minutes=0.3", "train.epochs=40"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "interrupted" in done.stdout.splitlines()[-1] and "the same command goes on" in done.stdout
-    assert 0 < count_rows(run) < 160
-
-
 def test_a_sweep_joins_the_cluster_that_ray_address_names(folder, tmp_path):
     port = 6399
     start = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1"]
@@ -367,6 +360,7 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once_and_nothing_is_writte
 def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
     done = launch(*arguments(folder, "study.resources_per_trial={cpu: 1000}"))
     assert done.returncode == 2 and "there is cpu: " in done.stderr and done.stderr.count("\n") == 1
+    assert not (folder / "s").exists()
 
 
 @pytest.mark.parametrize("sweep", sorted(path.name for path in (PROJECT / "sweeps").glob("*.yaml")))

@@ -18,7 +18,7 @@ from aae.tuning.config import StudyConfig
 from aae.tuning.views import best_first
 
 GB = 10**9
-TOLERANCE = 0.05  # of a disk's budget: how far below it the growth between two looks may make us act
+TOLERANCE = 0.05  # of a disk's budget: at most so much below it the attempts are ended, for what comes before the next look
 LOOK_S = 1.0  # between two looks at the folder
 LOOK_SHARE = 0.05  # of the driver's time, at most, goes into looking: a folder of 10,000 trials takes seconds to walk
 KEPT_WITHOUT_CONFIRM = 5  # of the best trials' checkpoints, where study.confirm names no select_k
@@ -52,7 +52,8 @@ class Budget:
         self.minutes, self.gigabytes = study.max_minutes, study.max_disk_gb
         self.keep = study.confirmation.select_k if study.confirmation is not None else KEPT_WITHOUT_CONFIRM
         self.removed = 0  # checkpoints of losers
-        self._next_look = self._used = self._growth = 0.0
+        self._next_look = self._growth = 0.0
+        self._used = bytes_used(run) if self.gigabytes is not None else 0
 
     def spent(self) -> str | None:
         """Why the attempts end now, or None. Asked several times a second."""
@@ -68,12 +69,11 @@ class Budget:
 
     def _look(self, limit: float) -> str | None:
         used = bytes_used(self.run)
-        self._growth = max(self._growth, used - self._used if self._used else 0.0)
-        margin = min(self._growth, TOLERANCE * limit)  # the next look may come after as much again
-        if used + margin > limit:
-            used -= self._remove(used + margin - limit)
+        self._growth = max(self._growth, used - self._used)  # so much may come before the next look: a save lies beside the old one
+        if used + self._growth > limit:
+            used -= self._remove(used + self._growth - limit)
         self._used = used
-        if used + margin <= limit:
+        if used + min(self._growth, TOLERANCE * limit) <= limit:
             return None
         return f"study.max_disk_gb={self.gigabytes:g} is used up: {self.run} holds {used / GB:.3g} GB, no loser's checkpoint is left"
 

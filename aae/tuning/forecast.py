@@ -114,7 +114,8 @@ def foresee(sweep: Sweep, costs: Mapping[str, Cost], resources: Mapping[str, flo
     disk = round(trials * (TRIAL_BYTES + small) + epochs * ROW_BYTES + pictures)
     running = min(slots, trials) * (2 * whole - small)  # a save writes the new one beside the old one
     cores, gpus = resources.get("cpu", 0.0), resources.get("gpu", 0.0)
-    return Forecast(trials, epochs, slots, cores, gpus, round(elapsed_s + wall_s, 1), round(slot_s, 1), disk, disk + running)
+    limit = disk if sweep.study.max_disk_gb is None else round(sweep.study.max_disk_gb * GB)
+    return Forecast(trials, epochs, slots, cores, gpus, round(elapsed_s + wall_s, 1), round(slot_s, 1), min(disk, limit), disk + running)
 
 
 class Record:
