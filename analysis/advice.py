@@ -12,7 +12,7 @@ from scipy import stats
 
 from analysis.trials import Run, TrialRecord
 
-BEST_SHARE, MIN_BEST = 0.1, 3  # of the complete trials: those whose values are looked at
+BEST_SHARE, MIN_BEST = 0.05, 3  # of the complete trials: those whose values are looked at
 EDGE_SHARE = 0.1  # of a range, at either end
 CHANCE = 0.01  # that so many values lie at one edge of a range that does not matter
 MIN_FOR_IMPORTANCE = 30  # trials
