@@ -64,7 +64,7 @@ def test_a_rehearsal_measures_what_an_epoch_takes_and_leaves_nothing(make_sweep,
     ("change", "says"),
     [
         ({"optim.reconstruction.rate": 1e30}, "diverges at once"),
-        ({"model.hidden_dims": [10**8, 10**8]}, "out of memory"),
+        ({"model.hidden_dims": [10**10, 10**10]}, "out of memory"),
         ({"data.folder": "gone.npz"}, "gone.npz"),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_rehearsal_says_what_fails(make_sweep, workplace, change, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["model.hidden_dims=[100000000, 100000000]"], ("model.hidden_dims: got [100000000, 100000000]", "runs out of memory")),
+        (["model.hidden_dims=[10000000000, 10000000000]"], ("model.hidden_dims: got [10000000000, 10000000000]", "runs out of memory")),
         (["optim.reconstruction.rate=1.0e+30"], ("optim.reconstruction.rate: got 1e+30", "diverges at once")),
     ],
 )
