@@ -12,7 +12,7 @@ READY := .venv/.ready
 CODE = aae $(wildcard launch.py analysis/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test check bench figures golden
+.PHONY: help setup sweep test check bench faults figures golden
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ check: $(READY)  ## format, lint, types, imports, fast tests
 
 bench: $(READY)  ## our updates against the same maths in a bare loop
 	$(PY) -m benchmarks.bare_loop
+
+faults: $(READY)  ## the kill matrix into records/faults.jsonl; goes on where that ends
+	$(PY) -m tests.faults
 
 figures: $(READY)  ## the figures of docs/, from committed records
 	$(PY) -m benchmarks.figures
