@@ -171,11 +171,10 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
     num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes))
     if train.batch_size > num_images:
         raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
-    if config.objective.classification is not None:
-        if train.labelled_batch_size > num_labels:
-            raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
-        if config.model.num_classes < dataset.num_classes:
-            raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+    if config.objective.classification is not None and train.labelled_batch_size > num_labels:
+        raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
+    if num_labels and config.model.num_classes != dataset.num_classes:
+        raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
 
 
 def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> tuple[Split, Split, Split]:

@@ -32,6 +32,9 @@ ASHA = "{kind: SuccessiveHalvingPruner, min_resource: 1}"
 RATE = "{kind: float, low: 0.01, high: 0.1}"
 NO_LABELS = {"data": "{name: npz, folder: tiny.npz, num_labels: 0, num_validation: 105}", "objective": "{adversarial_y: {}}"}
 KIND = "{kind: categorical, choices: [constant, step]}"
+UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null", "model.class_source=none"]
+PRIOR = "objective.adversarial_z.prior"
+SEES_LABEL = "objective.adversarial_z.sees_label"
 
 
 def sweep_text(study=None, trial=None, baselines=None, space=None, end="") -> str:
@@ -231,7 +234,8 @@ ARGUMENTS = {
     ),
     "25 labels of ten classes": (["data.num_labels=25"], ("data.num_labels: got 25", "multiple")),
     "more labels than images": (["data.num_labels=70000"], ("data.num_labels: got 70000", "there are 300")),
-    "too few heads for the labels": (["model.num_classes=9"], ("model.num_classes: got 9", "10")),
+    "too few heads for the labels": (["model.num_classes=9"], ("model.num_classes: got 9", "the labels have 10 classes: give that")),
+    "more heads than the labels have classes": (["model.num_classes=16"], ("model.num_classes: got 16", "10 classes: give that")),
     "all images for validation": (["data.num_validation=405"], ("data.num_validation: got 405", "there are 405")),
     "a file that is not there": (["data.folder=none.npz"], ("none.npz", "cannot be read as .npz")),
     "a file that is no npz": (["data.folder=sweep.yaml"], ("sweep.yaml", "cannot be read as .npz")),
@@ -251,11 +255,19 @@ def test_a_wrong_command_line_is_refused(program, name, workplace, capsys):
     refused(program, ["sweep.yaml", *arguments], says, workplace, capsys)
 
 
-# ---- switches that exclude each other: (arguments, what is said, the way out that it names, more arguments that make it right)
+@pytest.mark.parametrize(
+    "arguments",
+    [[*UNSUPERVISED, f"{SEES_LABEL}=true"], [*UNSUPERVISED[:2], "model.class_source=label", "data.num_labels=-1"]],
+    ids=["discriminator", "decoder"],
+)
+def test_too_few_classes_for_who_is_shown_the_label_are_refused(arguments, workplace, capsys):
+    """Fails where refuse_unfit asks for objective.classification: one_hot would then end the training with a traceback."""
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    says = ("model.num_classes: got 9", "the labels have 10 classes: give that")
+    refused("train", ["sweep.yaml", *arguments, "model.num_classes=9"], says, workplace, capsys)
 
-UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null", "model.class_source=none"]
-PRIOR = "objective.adversarial_z.prior"
-SEES_LABEL = "objective.adversarial_z.sees_label"
+
+# ---- switches that exclude each other: (arguments, what is said, the way out that it names, more arguments that make it right)
 
 EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
     "classification without an inferred class": (
