@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ from tests.sweeping import (
 )
 
 pytestmark = [pytest.mark.system, pytest.mark.data]
+
+SWEEPS = sorted((PROJECT / "sweeps").glob("*.yaml"))
 
 SWEEP = """
 study:
@@ -363,12 +366,24 @@ def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
     assert not (folder / "s").exists()
 
 
-@pytest.mark.parametrize("sweep", sorted(path.name for path in (PROJECT / "sweeps").glob("*.yaml")))
-def test_every_sweep_file_runs_small(sweep, tmp_path):
-    small = ["model.hidden_dims=[64]", "train.batch_size=5000", "train.epochs=2", "train.sample_every=2"]
-    if sweep == "svhn.yaml":  # not to be fetched everywhere
-        small += [f"data.folder={write_svhn(tmp_path.parent / f'{tmp_path.name}-svhn', 5200, 200)}", "data.num_validation=200"]
-    done = launch(PROJECT / "sweeps" / sweep, f"study.folder={tmp_path}", "study.num_trials=4", *small)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (run,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    assert_one_truth(run, 4)
+def run_small(sweep: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    small = ["model.hidden_dims=[64]", "train.batch_size=5000", "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
+    if sweep.stem == "svhn":  # not to be fetched everywhere
+        small += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
+    return launch(sweep, f"study.folder={folder / sweep.stem}", "study.num_trials=3", *small)
+
+
+@pytest.fixture(scope="module")
+def small_runs(tmp_path_factory) -> tuple[Path, dict[str, subprocess.CompletedProcess[str]]]:
+    """Every sweep file, small; two at a time, for most of such a run is start-up on one core."""
+    folder = tmp_path_factory.mktemp("small")
+    with ThreadPoolExecutor(2) as pool:
+        return folder, dict(zip((path.stem for path in SWEEPS), pool.map(lambda path: run_small(path, folder), SWEEPS), strict=True))
+
+
+@pytest.mark.parametrize("sweep", [path.stem for path in SWEEPS])
+def test_every_sweep_file_runs_small(sweep, small_runs):
+    folder, runs = small_runs
+    assert runs[sweep].returncode == 0, runs[sweep].stdout + runs[sweep].stderr
+    (run,) = (path for path in (folder / sweep).iterdir() if path.is_dir())
+    assert_one_truth(run, 3)
