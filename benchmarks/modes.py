@@ -1,6 +1,6 @@
-"""The table of modes in docs/results.md, from records/modes: `python -m benchmarks.modes`.
+"""The table of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes`.
 
-A record there is MODE-S, a single training of sweeps/MODE.yaml with initialisation S. The last epoch's validation metrics, and the
+A record is mode-MODE-S, a single training of sweeps/MODE.yaml with initialisation S. The last epoch's validation metrics, and the
 test metrics where `analysis.test` has read them: mean, and standard deviation over initialisations.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from aae.metrics import shown
 from aae.runs import TrialFolder, read_json
 
-FOLDER = Path(__file__).resolve().parent.parent / "records" / "modes"
+FOLDER = Path(__file__).resolve().parent.parent / "records"
 # What a mode is measured by, besides the reconstruction.
 SHOWN = (
     "error",
@@ -37,8 +37,8 @@ def spread(values: list[float], name: str) -> str:
 
 def main() -> None:
     modes: dict[str, list[TrialFolder]] = {}
-    for path in sorted(FOLDER.iterdir()):
-        modes.setdefault(path.name.rpartition("-")[0], []).append(TrialFolder(path))
+    for path in sorted(FOLDER.glob("mode-*")):
+        modes.setdefault(path.name.removeprefix("mode-").rpartition("-")[0], []).append(TrialFolder(path))
     print("| mode | n | epochs | core-minutes each | metric | validation | test |\n|---|---|---|---|---|---|---|")
     for mode, folders in modes.items():
         last = [folder.rows()[-1] for folder in folders]

@@ -99,7 +99,8 @@ def count_rows(run: Path) -> int:
 def assert_one_truth(run: Path, num_trials: int, distinct: bool = True) -> None:
     """Every trial is there once and has ended; study, rows of the highest attempt and result.json say the same, each epoch
     once; and, where the space is too large for chance, no two trials have the same parameters."""
-    trials, metric = trials_of(run), OmegaConf.load(run / "sweep.yaml").study.metric
+    asked = next(path for path in (run / "sweep.yaml", run.parent / "sweep.yaml") if path.exists())  # a confirmation's is its run's
+    trials, metric = trials_of(run), OmegaConf.load(asked).study.metric
     assert [trial.number for trial in trials] == list(range(num_trials))
     assert all(trial.state.is_finished() for trial in trials)
     sampled = [json.dumps(trial.params, sort_keys=True) for trial in trials if trial.params]
