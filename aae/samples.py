@@ -18,7 +18,6 @@ from aae.priors import NEAREST_PART, SAMPLE_PRIOR, from_component, on_roll, unla
 
 ImageShape = tuple[int, int, int]
 Grid = tuple[Tensor, int]  # pixels_NX on the CPU, and how many stand in a row
-REACH = {"gaussian": 3.0, "mixture": 2.9, "swiss_roll": 3.0}  # of nearly all samples, in units of the std
 COLUMNS = 10  # of a grid whose columns are no classes
 
 
@@ -130,12 +129,13 @@ def latent(path: Path, model: Autoencoder, images: Split, config: TrialConfig, t
     flat = code_NZ.shape[1] == 2
     points = code_NZ.numpy() if flat else pictures.principal_plane(code_NZ.numpy())
     axes = (f"{name} 1", f"{name} 2") if flat else (f"first principal direction of {name}", "second")
-    behind = marks = None
-    reach = 0.0 if added or not flat else REACH[prior.kind] * prior.std
+    behind, marks, reach = None, None, 0.0
     if flat and added:
         marks = model.decoder.heads_KZ.cpu().numpy()
-    elif flat and prior.kind in NEAREST_PART:
+    elif flat:
         generator = torch.Generator().manual_seed(0)
-        behind = SAMPLE_PRIOR[prior.kind](unlabelled(num_images), 2, config.model.num_classes, prior.std, generator).numpy()
+        prior_M2 = SAMPLE_PRIOR[prior.kind](unlabelled(num_images), 2, config.model.num_classes, prior.std, generator)
+        reach = float(prior_M2.abs().quantile(0.997))  # nearly all of the prior is in the picture, at every epoch
+        behind = prior_M2.numpy() if prior.kind in NEAREST_PART else None
     label_N = shown.label_N.cpu().numpy()
     return pictures.latent_scatter(path, points, label_N, f"{what} of validation images, {title}", axes, behind, marks, reach)
