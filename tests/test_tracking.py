@@ -226,6 +226,7 @@ def test_a_trial_that_goes_on_has_one_file_with_every_epoch_once(tmp_path):
 def trial(number: int, state: str, values: list[float], told_at: int | None, **attributes: object) -> SimpleNamespace:
     return SimpleNamespace(
         number=number,
+        constraints={},
         state=TrialState[state],
         intermediate_values=dict(enumerate(values, 1)),
         last_step=len(values) or None,
