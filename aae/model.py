@@ -126,4 +126,5 @@ class AAE(Autoencoder):
             if isinstance(module, nn.Linear):
                 std = init_std if init_std is not None else (2 / module.in_features) ** 0.5
                 nn.init.normal_(module.weight, std=std, generator=generator)
-                nn.init.zeros_(module.bias) if module.bias is not None else None
+                if module.bias is not None:  # W of added heads has none
+                    nn.init.zeros_(module.bias)
