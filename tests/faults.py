@@ -60,17 +60,20 @@ search_space:
 """
 ALONE = ("study.max_concurrent=1", "study.pruner={kind: NopPruner}")  # then the table must equal the undisturbed one
 
+CONFIRM, NUM_TRAININGS = "study.confirm={select_k: 2, select_draws: 2, report_draws: 2}", 6  # 2 x 2, then the winner's 2
+
 
 class Scene:
     """One sweep that a fault falls on."""
 
-    def __init__(self, folder: Path, seed: int, alone: bool):
+    def __init__(self, folder: Path, seed: int, alone: bool, confirms: bool):
         self.folder, self.run, self.moments = folder, folder / "s", random.Random(seed)
         self.mark = f"{folder}-{seed}"
         self.log = folder.with_suffix(".txt")  # outside of a disk of its own
         np.savez(folder / "tiny.npz", **tiny_arrays())
         (folder / "s.yaml").write_text(SWEEP.replace("FOLDER", str(folder)))
-        self.arguments = [str(folder / "s.yaml"), f"study.folder={folder}", *(ALONE if alone else ())]
+        self.confirms = confirms
+        self.arguments = [str(folder / "s.yaml"), f"study.folder={folder}", *(ALONE if alone else ()), *([CONFIRM] if confirms else [])]
 
     def start(self, fault: dict[str, Any] | None = None, **environment: str) -> subprocess.Popen[bytes]:
         env = os.environ | {"PYTHONPATH": f"{PROJECT / 'tests' / 'hooked'}:{PROJECT}", MARK: self.mark} | environment
@@ -107,6 +110,16 @@ def at(place: str, most: int) -> Callable[[Scene], None]:
 def kill_driver(scene: Scene) -> None:
     driver = scene.start()
     scene.wait_for_a_moment(driver)
+    driver.kill()
+    ended(scene, driver, {-signal.SIGKILL, 0})
+
+
+def kill_during_confirmation(scene: Scene) -> None:
+    driver, own = scene.start(), scene.run / "confirm"
+    told = scene.moments.randrange(NUM_TRAININGS)
+    begun = own / "study.journal"
+    wait_for(lambda: (begun.exists() and count_told(own) >= told) or driver.poll() is not None, 600, f"{told} trainings told")
+    time.sleep(scene.moments.random())
     driver.kill()
     ended(scene, driver, {-signal.SIGKILL, 0})
 
@@ -178,6 +191,7 @@ def read_only(scene: Scene) -> None:
         subprocess.run(["mount", "-o", "remount,rw", str(scene.folder)], check=True)
 
 
+CONFIRMING = "driver killed during a confirmation"
 FAULTS: dict[str, Callable[[Scene], None]] = {
     "driver killed": kill_driver,
     "driver killed inside a journal append": at("journal append", 60),
@@ -193,7 +207,7 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     "W&B hangs": hanging_tracker,
     "SIGTERM": send(signal.SIGTERM, 1, {143}),
     "SIGINT twice": send(signal.SIGINT, 2, {130}),
-    # a confirmation's faults come here, with a sweep of their own that confirms
+    CONFIRMING: kill_during_confirmation,
 }
 OWN_DISK = {"disk full", "folder becomes read-only"}
 
@@ -214,6 +228,9 @@ def finish(scene: Scene, undisturbed: list[tuple[Any, ...]] | None) -> None:
     if before:
         assert f"{len(before)} trials so far; reconciled: " in done.stdout, done.stdout
     assert_one_truth(scene.run, NUM_TRIALS)
+    if scene.confirms:
+        assert_one_truth(scene.run / "confirm", NUM_TRAININGS)
+        assert (scene.run / "confirm" / "report.json").exists()
     after = {trial.number: trial.params for trial in trials_of(scene.run)}
     assert all(after[number].items() >= params.items() for number, params in before.items()), "parameters changed"
     if undisturbed is not None:
@@ -238,7 +255,7 @@ def run_fault(name: str, seed: int, undisturbed: list[tuple[Any, ...]] | None) -
     scene = None
     try:
         with disk_of(folder, name in OWN_DISK):
-            scene = Scene(folder, seed, undisturbed is not None)
+            scene = Scene(folder, seed, undisturbed is not None, name == CONFIRMING)
             FAULTS[name](scene)
             finish(scene, undisturbed)
     finally:
@@ -252,7 +269,7 @@ def run_fault(name: str, seed: int, undisturbed: list[tuple[Any, ...]] | None) -
 def undisturbed_table() -> list[tuple[Any, ...]]:
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     try:
-        scene = Scene(folder, 0, True)
+        scene = Scene(folder, 0, True, False)
         done = launch(*scene.arguments, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         return table(scene.run)
@@ -264,7 +281,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.faults", description="The kill matrix; goes on where its record ends.")
     options.add_argument("--minutes", type=float, default=600, help="no fault is begun after so many")
     options.add_argument("--only", help="the faults whose name holds this")
-    options.add_argument("--seeds", type=int, default=4, help="runs of each fault (default: 4, 56 in all)")
+    options.add_argument("--seeds", type=int, default=4, help="runs of each fault (default: 4, 60 in all)")
     given = options.parse_args()
     until = time.monotonic() + 60 * given.minutes
     lines = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
