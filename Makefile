@@ -31,14 +31,14 @@ sweep: $(READY)  ## a small search over real trainings, five minutes on two core
 	$(PY) launch.py sweeps/quick.yaml
 
 test: $(READY)  ## every test but the slow ones
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
-	$(PY) -m pytest -m "not slow and not system"
+	$(PY) -m pytest -n 2 -m "not slow and not system"
 
 bench: $(READY)  ## our updates against the same maths in a bare loop
 	$(PY) -m benchmarks.bare_loop

@@ -1,5 +1,6 @@
 """What several files of tests share: a tiny dataset, and a folder of one's own with it as a file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 
 from aae.data import Dataset
 from tests.golden import tiny_arrays, tiny_dataset
+
+# Ray starts its workers at nice 15, where any other test that computes beside them leaves them a thirtieth of a core.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +34,7 @@ from tests.sweeping import (
 
 pytestmark = [pytest.mark.system, pytest.mark.data]
 
+of_one_sweep = pytest.mark.xdist_group("finished")  # the tests of one finished sweep stay in one process, so it runs once
 SWEEPS = sorted((PROJECT / "sweeps").glob("*.yaml"))
 
 SWEEP = """
@@ -240,6 +240,7 @@ def finished(tmp_path_factory) -> Path:
     return folder
 
 
+@of_one_sweep
 def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_reproduces(finished):
     lines = (finished / "output.txt").read_text().splitlines()
     assert any("trials, the best first" in line for line in lines)
@@ -250,6 +251,7 @@ def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_re
     assert not any(word in "\n".join(lines) for word in ("Tune Status", "wandb:", "raylet", "FutureWarning", "Traceback"))
 
 
+@of_one_sweep
 def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
     before = (finished / "s" / "study.journal").read_bytes()
     done = launch(*arguments(finished, "study.num_trials=8"))
@@ -257,6 +259,7 @@ def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
     assert (finished / "s" / "study.journal").read_bytes() == before
 
 
+@of_one_sweep
 def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     shutil.copy(finished / "s.yaml", tmp_path)
@@ -266,6 +269,7 @@ def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
     assert [t.params for t in trials_of(tmp_path / "s")[:8]] == [t.params for t in trials_of(finished / "s")]
 
 
+@of_one_sweep
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -280,6 +284,7 @@ def test_another_sweep_on_the_same_folder_is_refused_with_the_difference_and_the
     assert says in done.stderr and "study.name=other starts a fresh study" in done.stderr and done.stderr.count("\n") == 1
 
 
+@of_one_sweep
 def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(finished):
     pruned = next(trial.number for trial in trials_of(finished / "s") if trial.state.name == "PRUNED")
     for which in ([], ["--trial", str(pruned)], ["--trial", "0"]):
@@ -287,6 +292,7 @@ def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(finish
         assert done.returncode == 0 and re.search(r"reproduced: \d epochs equal to the bit", done.stdout), done.stdout + done.stderr
 
 
+@of_one_sweep
 def test_a_trial_that_comes_out_otherwise_is_not_reproduced(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     attempt = trial_folder(tmp_path / "s", 0).last_attempt()
@@ -297,6 +303,7 @@ def test_a_trial_that_comes_out_otherwise_is_not_reproduced(finished, tmp_path):
     assert done.returncode == 1 and "differs from epoch 2 on" in done.stdout
 
 
+@of_one_sweep
 def test_the_recorded_labels_are_those_that_are_trained_on_again(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     path = trial_folder(tmp_path / "s", 0).labels_path
@@ -306,6 +313,7 @@ def test_the_recorded_labels_are_those_that_are_trained_on_again(finished, tmp_p
     assert launch("reproduce", tmp_path / "s", "--trial", "0").returncode == 1
 
 
+@of_one_sweep
 def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
@@ -318,6 +326,7 @@ def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(finished
     assert "torch was 1.0.0" in done.stdout and "not verified: no spread recorded" in done.stdout
 
 
+@of_one_sweep
 def test_a_forecast_comes_from_the_trials_that_this_study_has_told(finished):
     done = launch(*arguments(finished, "study.num_trials=20", "--plan"))
     assert done.returncode == 0 and "forecast: 12 trials left" in done.stdout and "mean of 8 told" in done.stdout
@@ -366,24 +375,12 @@ def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
     assert not (folder / "s").exists()
 
 
-def run_small(sweep: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_file_runs_small(sweep, tmp_path):
     small = ["model.hidden_dims=[64]", "train.batch_size=5000", "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
     if sweep.stem == "svhn":  # not to be fetched everywhere
-        small += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
-    return launch(sweep, f"study.folder={folder / sweep.stem}", "study.num_trials=3", *small)
-
-
-@pytest.fixture(scope="module")
-def small_runs(tmp_path_factory) -> tuple[Path, dict[str, subprocess.CompletedProcess[str]]]:
-    """Every sweep file, small; two at a time, for most of such a run is start-up on one core."""
-    folder = tmp_path_factory.mktemp("small")
-    with ThreadPoolExecutor(2) as pool:
-        return folder, dict(zip((path.stem for path in SWEEPS), pool.map(lambda path: run_small(path, folder), SWEEPS), strict=True))
-
-
-@pytest.mark.parametrize("sweep", [path.stem for path in SWEEPS])
-def test_every_sweep_file_runs_small(sweep, small_runs):
-    folder, runs = small_runs
-    assert runs[sweep].returncode == 0, runs[sweep].stdout + runs[sweep].stderr
-    (run,) = (path for path in (folder / sweep).iterdir() if path.is_dir())
+        small += [f"data.folder={write_svhn(tmp_path / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
+    done = launch(sweep, f"study.folder={tmp_path / 'runs'}", "study.num_trials=3", *small)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     assert_one_truth(run, 3)
