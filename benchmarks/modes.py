@@ -1,7 +1,8 @@
-"""The table of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes`.
+"""The tables of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes`.
 
-A record is mode-MODE-S, a single training of sweeps/MODE.yaml with initialisation S. The last epoch's validation metrics, and the
-test metrics where `analysis.test` has read them: mean, and standard deviation over initialisations.
+A record is mode-MODE-S, a single training of sweeps/MODE.yaml with initialisation S; with a suffix, mode-MODE_SUFFIX-S, it is of
+values that the file had before, and in the second table. The last epoch's validation metrics, and the test metrics where
+`analysis.test` has read them: mean, and standard deviation over initialisations.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from aae.metrics import shown
 from aae.runs import TrialFolder, read_json
 
 FOLDER = Path(__file__).resolve().parent.parent / "records"
+EARLIER = ("_constant", "_slow")  # constant rates; and before that a generator at 3e-4
 # What a mode is measured by, besides the reconstruction.
 SHOWN = (
     "error",
@@ -35,10 +37,7 @@ def spread(values: list[float], name: str) -> str:
     return mean if len(values) < 2 else f"{mean} ± {shown(f'val/{name}', statistics.stdev(values))}"
 
 
-def main() -> None:
-    modes: dict[str, list[TrialFolder]] = {}
-    for path in sorted(FOLDER.glob("mode-*")):
-        modes.setdefault(path.name.removeprefix("mode-").rpartition("-")[0], []).append(TrialFolder(path))
+def print_table(modes: dict[str, list[TrialFolder]]) -> None:
     print("| mode | n | epochs | core-minutes each | metric | validation | test |\n|---|---|---|---|---|---|---|")
     for mode, folders in modes.items():
         last = [folder.rows()[-1] for folder in folders]
@@ -51,6 +50,16 @@ def main() -> None:
                 found = spread([row[f"val/{name}"] for row in last], name)
                 print(f"{head} {name} | {found} | {spread(read, name) if len(read) == len(last) else '-'} |")
                 head = "| | | | |"
+
+
+def main() -> None:
+    modes: dict[str, list[TrialFolder]] = {}
+    for path in sorted(FOLDER.glob("mode-*")):
+        modes.setdefault(path.name.removeprefix("mode-").rpartition("-")[0], []).append(TrialFolder(path))
+    earlier = {mode: modes.pop(mode) for mode in list(modes) if mode.endswith(EARLIER)}
+    print_table(modes)
+    print()
+    print_table(earlier)
 
 
 if __name__ == "__main__":
