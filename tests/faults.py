@@ -2,6 +2,7 @@
 its end, and `lost_twice_zombie` looks. A line a fault in records/faults.jsonl; those that are there already are not run again.
 
     python -m tests.faults [--minutes M] [--only NAME] [--seeds N]
+    python -m tests.faults --table        that of docs/reliability.md, from the record
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import tempfile
 import time
@@ -277,14 +279,34 @@ def undisturbed_table() -> list[tuple[Any, ...]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def read_record() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
+
+
+def print_table() -> None:
+    """Of a run that did not hold, what was found; `finish` says lost, twice or left."""
+    lines = read_record()
+    print("| fault | runs | lost, twice or left | seconds, median and most |\n|---|---|---|---|")
+    for name in FAULTS:
+        own = [line for line in lines if line["fault"] == name]
+        seconds = [line["seconds"] for line in own]
+        took = f"{statistics.median(seconds):.0f}, {max(seconds):.0f}" if own else ""
+        failures = [line["failure"].splitlines()[0] for line in own if line["failure"]]
+        print(f"| {name} | {len(own) or 'not run'} | {'; '.join(failures) if failures else '0' if own else ''} | {took} |")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.faults", description="The kill matrix; goes on where its record ends.")
     options.add_argument("--minutes", type=float, default=600, help="no fault is begun after so many")
     options.add_argument("--only", help="the faults whose name holds this")
     options.add_argument("--seeds", type=int, default=4, help="runs of each fault (default: 4, 60 in all)")
+    options.add_argument("--table", action="store_true", help="print the record as a table, run nothing")
     given = options.parse_args()
+    if given.table:
+        print_table()
+        return
     until = time.monotonic() + 60 * given.minutes
-    lines = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
+    lines = read_record()
     have = {(line["fault"], line["seed"]) for line in lines}
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
     undisturbed = None
