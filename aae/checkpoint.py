@@ -12,7 +12,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, one_line, require
+from aae.config import ConfigError, TrialConfig, require
+from aae.errors import one_line
 from aae.layers import to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder

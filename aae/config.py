@@ -10,18 +10,11 @@ import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+from aae.errors import ConfigError, require
+
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
 KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10), "svhn": (73_257, 10)}
-
-
-class ConfigError(ValueError):
-    """Something the user wrote is wrong. The message is one line: what, got, what to do."""
-
-
-def require(ok: bool, path: str, got: Any, want: str) -> None:
-    if not ok:
-        raise ConfigError(f"{path}: got {got}; {want}")
 
 
 @dataclass(frozen=True)
@@ -30,11 +23,15 @@ class DataConfig:
     folder: str | None = None  # null: the user's cache; for npz: the file itself; for svhn: a folder of one's own .mat files
     num_labels: int = 0  # balanced by class, from the training images only; 0 none, -1 all
     label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
+    num_draws: int = 1  # trainings side by side, with the label seeds from label_seed on; study.draws_per_trial sets it
     num_validation: int = 10_000  # the last images of the training files
 
     def __post_init__(self) -> None:
         require(self.num_labels >= -1, "data.num_labels", self.num_labels, "give a count, 0 for none or -1 for all")
         require(self.label_seed >= 0, "data.label_seed", self.label_seed, "give a seed of at least 0")
+        require(1 <= self.num_draws <= 100, "data.num_draws", self.num_draws, "give 1 to 100")
+        want = f"draws differ in the labels that they draw, and data.num_labels={self.num_labels} leaves nothing to draw: give 1"
+        require(self.num_draws == 1 or self.num_labels > 0, "data.num_draws", self.num_draws, want)
         require(self.num_validation >= 1, "data.num_validation", self.num_validation, "give at least one validation image")
         if self.name == "npz":
             require(bool(self.folder), "data.folder", self.folder, "name your .npz file here, data.name=npz reads it")
@@ -285,11 +282,3 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{item.name}"
         flat |= flatten(value, f"{path}.") if is_dataclass(value) else {path: value}
     return flat
-
-
-def one_line(error: Exception) -> str:
-    """OmegaConf and YAML explain over several lines; users get one, with the full path first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
-    text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
-    return f"{path}: {text}" if path else text

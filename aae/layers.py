@@ -15,7 +15,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, flatten, one_line, require
+from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.errors import one_line
 
 SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")
 

@@ -2,6 +2,7 @@
 
 val/error             fraction of images whose most likely class is not their label, averaged (EMA) weights
 val/error_plain       the same of the weights as they are
+val/error_draws       of a trial of several draws, whose metrics are means over them: val/error of each (aae/draws.py)
 val/cluster_error     without labels in training: each cluster takes the label of the image that is surest of it (Makhzani et
                       al. 2015, section 6), fraction of images whose cluster has another label than they
 val/cluster_error_majority  the same where a cluster takes the label of most of its images

@@ -28,9 +28,10 @@ from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
 from aae.device import choose_device, give_back_memory, repeatable, resolve, steady_memory
+from aae.draws import load_state_dict, mean_row, prepare, state_dict
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
 from aae.objective import Batch
-from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
+from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
 from aae.updates import UPDATE, Autocast, State
 
@@ -113,12 +114,12 @@ def train(
     steady_memory()
     repeatable(device, config.train.num_threads)
     dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
-    train_split, labelled, validation = (part.to(device) for part in split_labels(config, dataset, folder))
-    state = State(config, train_split.images_NX.shape[1], device)
+    draws, validation, epochs_done = prepare(config, dataset, folder, device), dataset.validation.to(device), 0
     saved = None if attempt is None else checkpoint.resumable(attempt.checkpoint_path, device)
     if attempt is not None and saved is not None and saved["epoch"] <= len(attempt.rows()):  # else rows were lost: from epoch 0
-        state.load_state_dict(saved)
-    steps = len(train_split.images_NX) // config.train.batch_size
+        load_state_dict(draws, saved)
+        epochs_done = saved["epoch"]
+    steps = len(dataset.train.label_N) // config.train.batch_size
     rate = rate_multiplier(config.optim.schedule, config.train.epochs, steps)
 
     def autocast() -> contextlib.AbstractContextManager[Any]:
@@ -126,39 +127,45 @@ def train(
 
     row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
     saved_at = time.monotonic()
-    for epoch in range(state.epoch + 1, config.train.epochs + 1):
+    for epoch in range(epochs_done + 1, config.train.epochs + 1):
         started = time.monotonic()
-        means = train_epoch(state, train_split, labelled, steps, autocast, rate)
+        means = [train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate) for draw in draws]
         trained = time.monotonic()
-        state.epoch = epoch
-        row, prediction_N = metrics.evaluate(state.averaged, validation, config)
-        if not all(math.isfinite(value) for value in row.values()):
-            raise Diverged(f"a validation metric is not finite: {row}")
-        if "val/error" in row:
-            row["val/error_plain"] = metrics.error(metrics.class_logits(state.model.encoder, validation), validation.label_N)
+        measured = [measure(draw.state, validation) for draw in draws]
         row = {
             "epoch": epoch,
-            **row,
-            **means,
-            "train/rate_multiplier": rate(state.steps - 1),
+            **mean_row([values for values, _ in measured]),
+            **mean_row(means),
+            "train/rate_multiplier": rate(draws[0].state.steps - 1),
             "time/epoch_s": round(trained - started, 3),
             "time/evaluation_s": round(time.monotonic() - trained, 3),
-            "time/images_per_s": round(steps * config.train.batch_size / (trained - started), 1),
+            "time/images_per_s": round(len(draws) * steps * config.train.batch_size / (trained - started), 1),
         }
         last = epoch == config.train.epochs
         if attempt is not None:
             every = config.train.sample_every
             if every and (epoch % every == 0 or last):
-                samples.draw(attempt.samples_path, epoch, state.averaged, validation, config, dataset.image_shape)
-            if last:
-                np.save(attempt.path / "predictions.npy", prediction_N.cpu().numpy().astype(np.uint8))
+                samples.draw(attempt.samples_path, epoch, draws[0].state.averaged, validation, config, dataset.image_shape)
+            if last:  # (N,), or (draws, N) of several
+                predictions = np.stack([prediction_N.cpu().numpy().astype(np.uint8) for _, prediction_N in measured])
+                np.save(attempt.path / "predictions.npy", predictions if len(draws) > 1 else predictions[0])
             row = attempt.write_row(row)
             if last or checkpoint_due(config.train.checkpoint_every, epoch, time.monotonic() - saved_at):
-                checkpoint.save(attempt.checkpoint_path, state.state_dict())
+                checkpoint.save(attempt.checkpoint_path, state_dict(draws, epoch))
                 saved_at = time.monotonic()
         give_back_memory()
         report(row)
     return row
+
+
+def measure(state: State, validation: Split) -> tuple[Row, Tensor]:
+    """(validation metrics, predicted class of each image). Raises Diverged."""
+    row, prediction_N = metrics.evaluate(state.averaged, validation, state.config)
+    if not all(math.isfinite(value) for value in row.values()):
+        raise Diverged(f"a validation metric is not finite: {row}")
+    if "val/error" in row:
+        row["val/error_plain"] = metrics.error(metrics.class_logits(state.model.encoder, validation), validation.label_N)
+    return row, prediction_N
 
 
 def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
@@ -175,20 +182,6 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
         raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
     if num_labels and config.model.num_classes != dataset.num_classes:
         raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
-
-
-def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> tuple[Split, Split, Split]:
-    """(training images, -1 for each label that was not drawn; the labelled ones among them; validation). The labels drawn are
-    recorded in the folder; a record that is there already is what counts."""
-    data, train_split = config.data, dataset.train
-    recorded = read_json(folder.labels_path) if folder is not None else None
-    indices = np.array(recorded) if recorded else draw_labels(train_split.label_N, data.num_labels, data.label_seed, dataset.num_classes)
-    if folder is not None and recorded is None and data.num_labels > 0:
-        write_json(folder.labels_path, indices.tolist())
-    labelled = train_split.rows(torch.as_tensor(indices, dtype=torch.long))
-    seen_N = torch.full_like(train_split.label_N, -1)
-    seen_N[indices] = labelled.label_N
-    return Split(train_split.images_NX, seen_N), labelled, dataset.validation
 
 
 # ---- the command line -------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def best_yaml(run: Run) -> str | None:
         return None
     config = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
     sweep = {"study": {"name": f"{run.name}-best", "metric": run.metric}, "trial": config}
-    head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.shown(best.value)} after {best.epochs} epochs, one draw.\n"
+    head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.shown(best.value)} after {best.epochs} epochs.\n"
     return f"{head}#   {train_command(run, best)}\n" + OmegaConf.to_yaml(OmegaConf.create(sweep))
 
 

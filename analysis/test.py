@@ -35,6 +35,8 @@ def test(path: Path, num: int) -> dict[str, Any]:
         require(isinstance(written, dict) and written.keys() >= KEYS, str(path / "test.json"), "other keys", "restore it from a copy")
         return written
     model, config = checkpoint.load(path)
+    want = "test metrics are of one draw: train with data.num_draws=1, once for each data.label_seed"
+    require(config.data.num_draws == 1, f"{path}: data.num_draws", config.data.num_draws, want)
     dataset = load_images(config, model.decoder.pixels.out_features)
     images = load_test(config.data.name, config.data.folder, result)
     without_parzen = dataclasses.replace(config, train=dataclasses.replace(config.train, parzen_samples=0))

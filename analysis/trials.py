@@ -19,8 +19,9 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial
 
 from aae import checkpoint, metrics
-from aae.config import ConfigError, TrialConfig, flatten, one_line
+from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import Dataset, load_dataset
+from aae.errors import one_line
 from aae.runs import Row, TrialFolder, read_manifest, trial_folder
 from analysis.confirmed import Confirmed, read_confirmed
 

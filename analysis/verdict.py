@@ -50,7 +50,10 @@ def draw(best: TrialRecord) -> str:
         return f"{initialisation}, trained without labels"
     if num_labels == -1:
         return f"{initialisation}, trained with all labels"
-    return f"one draw of {num_labels:,} labels (label seed {best.config.get('data.label_seed')}) and {initialisation}"
+    seed, num = best.config["data.label_seed"], best.config["data.num_draws"]
+    if num > 1:
+        return f"the mean over {num} draws of {num_labels:,} labels (label seeds {seed} to {seed + num - 1}) and {initialisation}"
+    return f"one draw of {num_labels:,} labels (label seed {seed}) and {initialisation}"
 
 
 def seen(run: Run, best: TrialRecord) -> list[str]:

@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 from aae import metrics
 from aae.config import TrialConfig
 from aae.data import Dataset, Split, epoch_indices
+from aae.draws import split_labels
 from aae.layers import set_paths, to_trial
 from aae.objective import Batch
-from aae.train import split_labels
 from aae.updates import UPDATE, State
 
 FOLDER = Path(__file__).with_name("golden")
@@ -68,7 +68,7 @@ def tiny_config(values: dict[str, Any] | None = None) -> TrialConfig:
 def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[Batch]:
     """Batches as a training makes them: noisy once a step, all labelled images in each; -1 for a label that was not drawn."""
     generator = torch.Generator().manual_seed(7)
-    seen, labelled, _ = split_labels(config, dataset, None)
+    ((seen, labelled),) = split_labels(config, dataset, None)
     epochs = [epoch_indices(len(dataset.train.label_N), config.train.batch_size, generator) for _ in range(num_steps)]
     x_LX = metrics.to_pixels(labelled.images_NX)
 

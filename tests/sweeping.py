@@ -13,10 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
 
+from aae.data import load_dataset
 from aae.runs import trial_folder
-from aae.tuning.study import open_study
+from aae.train import train
+from aae.tuning.config import Sweep
+from aae.tuning.study import SweepStudy, open_study
+from aae.tuning.sweep import prepare, write_down
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARK = "AAE_TEST_SWEEP"  # in the environment of every process that a sweep starts, Ray's included
@@ -82,6 +87,27 @@ def wait_until_gone(mark: str, seconds: float = 120) -> None:
         for pid in marked(mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def train_here(sweep: Sweep, until: int | None = None) -> SweepStudy:
+    """Runs a sweep's real trainings one after another in this process, without Ray; `until`: so many trials in all."""
+    known, lock, made = prepare(sweep, False, Console(quiet=True))
+    try:
+        write_down(known.study.path, known, made)
+        study = SweepStudy(known.study.path, known)
+        study.reconcile()
+        train_out(study, until)
+    finally:
+        lock.release()
+    return study
+
+
+def train_out(study: SweepStudy, until: int | None = None) -> None:
+    while (until is None or count_told(study.run) < until) and (handout := study.next()) is not None:
+        data = handout.config.data
+        dataset = load_dataset(data.name, data.folder, data.num_validation)
+        train(handout.config, lambda row, n=handout.number: study.report(n, row), handout.folder, handout.attempt, dataset)
+        study.tell(handout.number, TrialState.COMPLETE)
 
 
 def trials_of(run: Path) -> list[FrozenTrial]:

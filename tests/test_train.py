@@ -15,6 +15,7 @@ import aae
 from aae import checkpoint, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
+from aae.draws import split_labels
 from aae.runs import Attempt, TrialFolder, read_rows, same_row, write_rows
 from aae.schedules import drop_epoch, rate_multiplier
 from aae.train import Diverged, train
@@ -277,7 +278,7 @@ def test_the_recorded_labels_are_what_counts(tmp_path, dataset):
     other.path.mkdir()
     mine = [index for index in range(300) if index not in drawn][:20]
     other.labels_path.write_text(json.dumps(mine))
-    _, labelled, _ = training.split_labels(config, dataset, other)
+    ((_, labelled),) = split_labels(config, dataset, other)
     assert torch.equal(labelled.images_NX, dataset.train.images_NX[mine])
     train(config, nothing, other, other.next_attempt(), dataset)
     assert json.loads(other.labels_path.read_text()) == mine

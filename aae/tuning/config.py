@@ -14,8 +14,9 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, flatten, one_line, require
+from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import Dataset
+from aae.errors import one_line
 from aae.layers import baseline_values, read_sweep, set_paths, to_trial
 from aae.priors import NEAREST_PART
 from aae.schedules import drop_epoch
@@ -55,6 +56,7 @@ class StudyConfig:
     direction: Literal["minimize", "maximize"] = "minimize"
     constraint: Any = None  # or {metric: val/prior_mismatch, upper: 0.2}: a trial that ends above is worse than any that does not
     num_trials: int = 20  # every trial ever asked: baselines and failures count
+    draws_per_trial: int = 1  # a trial is so many trainings, of the label seeds from 0 on, and its value their mean
     max_minutes: float | None = None  # per invocation, to the end of its last attempt
     max_disk_gb: float | None = None  # of the run folder, in 10^9 bytes; checkpoints of losers go first
     max_concurrent: int | None = None  # a cap, for machines shared with others
@@ -79,6 +81,8 @@ class StudyConfig:
         require(self.metric in METRICS, "study.metric", self.metric, f"{alone}the metrics of a study are {', '.join(METRICS)}")
         require(self.direction == "minimize", "study.direction", self.direction, f"{self.metric} is better when lower: write minimize")
         require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
+        want = "give 1 to 100: the search's label seeds are 0 to 99"
+        require(1 <= self.draws_per_trial <= 100, "study.draws_per_trial", self.draws_per_trial, want)
         for name in ("max_minutes", "max_disk_gb", "max_concurrent"):
             value = getattr(self, name)
             want = "give a positive finite number, or null for no limit"
@@ -186,6 +190,7 @@ def load_sweep(path: str | Path, overrides: dict[str, Any]) -> Sweep:
     fixed = {key: value for key, value in overrides.items() if not key.startswith("study.")}
     trial = raw.trial
     to_trial(trial, f"{path}: trial.")
+    trial = with_draws(trial, to_trial(set_paths(trial, fixed, "")), study.draws_per_trial)
     base = set_paths(trial, fixed, "")
     to_trial(base)
     space, notes = read_space(raw.search_space, base, set(fixed), str(path))
@@ -196,6 +201,19 @@ def load_sweep(path: str | Path, overrides: dict[str, Any]) -> Sweep:
     sweep = Sweep(study, trial, fixed, space, baselines, str(path), tuple(notes))
     check_together(sweep)
     return Sweep(study, trial, fixed, space, baselines, str(path), (*notes, *pruner_notes(sweep)))
+
+
+def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
+    """The fixed part with the study's number of draws in it. Raises ConfigError where the rest of the configuration forbids it."""
+    data, path = config.data, "study.draws_per_trial"
+    require(data.num_draws in (1, num), path, num, f"data.num_draws is {data.num_draws}: leave that out, this says how many")
+    if num == 1:
+        return trial
+    want = f"draws differ in the labels that they draw, and with data.num_labels={data.num_labels} they draw none: give labels, or 1"
+    require(data.num_labels > 0, path, num, want)
+    want = f"its label seeds are 0 to {num - 1}, and data.label_seed is {data.label_seed}: leave that out"
+    require(data.label_seed == 0, path, num, want)
+    return set_paths(trial, {"data.num_draws": num}, "")
 
 
 def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:

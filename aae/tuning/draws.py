@@ -141,7 +141,7 @@ def seed_path(config: dict[str, Any]) -> str:
 
 def drawn(config: dict[str, Any], seed: int) -> dict[str, Any]:
     """The configuration on a draw."""
-    labels = {"label_seed": seed} if seed_path(config) == "data.label_seed" else {}
+    labels = {"label_seed": seed, "num_draws": 1} if seed_path(config) == "data.label_seed" else {}
     return config | {"data": config["data"] | labels, "train": config["train"] | {"seed": seed}}
 
 

@@ -81,15 +81,16 @@ def difference_error(first: list[np.ndarray], second: list[np.ndarray] | None = 
 def fewer_labels(run: Path, plan: Plan, metric: str, label_N: Tensor) -> list[dict[str, Any]]:
     """Had the search had fewer validation labels: over random subsets of them, which trial its predictions would have made the
     lowest, and how much worse that one is on all of them. Of the trials that were complete; ties are broken at random."""
-    wrong = {}
+    wrong = {}  # of each trial, on each image; the sum of its draws where it has several
     for number in plan.compared if metric == "val/error" else []:
         attempt = trial_folder(run, number).last_attempt()
         if attempt is not None and (attempt.path / "predictions.npy").is_file():
-            wrong[number] = np.load(attempt.path / "predictions.npy") != label_N.numpy()
+            wrong_DN = np.atleast_2d(np.load(attempt.path / "predictions.npy")) != label_N.numpy()
+            wrong[number], num_draws = wrong_DN.sum(axis=0), len(wrong_DN)
     if len(wrong) < 2:
         return []
     numbers, wrong_TN, random = np.array(list(wrong)), np.array(list(wrong.values())), np.random.default_rng(0)
-    error_T, found = wrong_TN.mean(axis=1), []
+    error_T, found = wrong_TN.mean(axis=1) / num_draws, []
     for num in (num for num in FEWER_LABELS if num < wrong_TN.shape[1]):
         chosen = []
         for _ in range(SUBSETS):

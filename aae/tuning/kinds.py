@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from aae.config import ConfigError, one_line, require
+from aae.errors import ConfigError, one_line, require
 
 SAMPLERS = {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
 PRUNERS = {

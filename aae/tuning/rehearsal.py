@@ -20,16 +20,17 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from aae import checkpoint, metrics
-from aae.config import ConfigError, TrialConfig, flatten, one_line
+from aae import checkpoint
+from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import DataError, load_dataset
 from aae.device import choose_device, repeatable, resolve, steady_memory
+from aae.draws import Draw, prepare, state_dict
+from aae.errors import one_line
 from aae.layers import set_paths, to_trial
 from aae.schedules import rate_multiplier
-from aae.train import Diverged, split_labels, train_epoch
+from aae.train import Diverged, measure, train_epoch
 from aae.tuning.config import Sweep
 from aae.tuning.engine import cause_of
-from aae.updates import State
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
@@ -82,34 +83,34 @@ def try_out(config: TrialConfig, command_folder: str) -> Cost | Failure:
         repeatable(device, config.train.num_threads)
         folder = config.data.folder and str(Path(command_folder, Path(config.data.folder).expanduser()))
         dataset = load_dataset(config.data.name, folder, config.data.num_validation)
-        train_split, labelled, validation = (part.to(device) for part in split_labels(config, dataset, None))
-        state = State(config, train_split.images_NX.shape[1], device)
-        in_epoch = len(train_split.images_NX) // config.train.batch_size
+        draws, validation = prepare(config, dataset, None, device), dataset.validation.to(device)
+        in_epoch = len(dataset.train.label_N) // config.train.batch_size
         rate = rate_multiplier(config.optim.schedule, config.train.epochs, in_epoch)
 
         def autocast() -> contextlib.AbstractContextManager[Any]:
             return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-        def train(steps: int) -> float:
+        def train(steps: int, draw: Draw = draws[0]) -> float:
             since = time.monotonic()
-            train_epoch(state, train_split, labelled, steps, autocast, rate)
+            train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate)
             return time.monotonic() - since
 
         start_s = time.monotonic() - started
-        train(min(2, in_epoch))  # the first steps also pay for what comes once
+        for draw in draws:
+            train(min(2, in_epoch), draw)  # the first steps also pay for what comes once
         once = train(1)
         steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
         step_s = train(steps) / steps
         since = time.monotonic()
-        row, _ = metrics.evaluate(state.averaged, validation, config)
-        if "val/error" in row:
-            metrics.error(metrics.class_logits(state.model.encoder, validation), validation.label_N)
+        measure(draws[0].state, validation)
+        measure_s, since = time.monotonic() - since, time.monotonic()
         whole, kept = io.BytesIO(), io.BytesIO()
-        saved = state.state_dict()
+        saved = state_dict(draws, 1)
         torch.save(saved, whole)
         torch.save({key: saved[key] for key in checkpoint.KEPT}, kept)
         gpu = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-        return Cost(in_epoch * step_s + time.monotonic() - since, start_s, whole.tell(), kept.tell(), gpu)
+        epoch_s = len(draws) * (in_epoch * step_s + measure_s) + time.monotonic() - since
+        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), gpu)
     except Diverged as error:
         return Failure(f"diverges at once ({error})", diverged=True)
     except DataError as error:

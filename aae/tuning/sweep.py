@@ -21,7 +21,7 @@ from ray import tune
 from rich.console import Console
 
 from aae import manifest
-from aae.config import ConfigError
+from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import load_dataset
 from aae.device import choose_device, resolve
 from aae.layers import set_paths
@@ -105,11 +105,12 @@ def to_yaml(sweep: Sweep) -> Any:
 def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
     """Going on with another sweep would mix two studies. Raises ConfigError with the difference."""
     now = json.loads(json.dumps(sweep.fingerprint()))
+    was = recorded | {"trial": flatten(TrialConfig()) | recorded["trial"]}  # a path that came later had its default
     differs = [
-        f"{part}.{key} was {recorded[part].get(key)}, is {now[part].get(key)}"
+        f"{part}.{key} was {was[part].get(key)}, is {now[part].get(key)}"
         for part in now
-        for key in sorted(recorded[part].keys() | now[part].keys())
-        if recorded[part].get(key) != now[part].get(key)
+        for key in sorted(was[part].keys() | now[part].keys())
+        if was[part].get(key) != now[part].get(key)
     ]
     if differs:
         more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""

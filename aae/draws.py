@@ -1,0 +1,76 @@
+"""The draws of a training: `data.num_draws` models side by side, alike but for which labels each of them sees.
+
+They take an epoch each, and the epoch has one row. With one draw, as nearly always, this is a plain training.
+"""
+
+# N images
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from aae.config import TrialConfig
+from aae.data import Dataset, Split, draw_labels
+from aae.runs import Row, TrialFolder, read_json, write_json
+from aae.updates import State
+
+LISTED = ("val/error", "val/component_error")  # a row has them of each draw too, as `val/error_draws`
+
+
+@dataclass
+class Draw:
+    state: State
+    train: Split  # all training images; label -1 for each label that was not drawn
+    labelled: Split
+
+
+def prepare(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None, device: torch.device) -> list[Draw]:
+    x_dim, splits = dataset.train.images_NX.shape[1], split_labels(config, dataset, folder)
+    return [Draw(State(config, x_dim, device), train.to(device), labelled.to(device)) for train, labelled in splits]
+
+
+def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> list[tuple[Split, Split]]:
+    """A pair a draw: the training images, with -1 for each label that was not drawn, and the labelled ones among them. The labels drawn
+    are recorded in the folder, as a list a draw where there are several; a record that is there already is what counts."""
+    data, train_split = config.data, dataset.train
+    recorded = read_json(folder.labels_path) if folder is not None else None
+    if recorded:
+        draws = [np.array(indices) for indices in (recorded if data.num_draws > 1 else [recorded])]
+    else:
+        seeds = range(data.label_seed, data.label_seed + data.num_draws)
+        draws = [draw_labels(train_split.label_N, data.num_labels, seed, dataset.num_classes) for seed in seeds]
+    if folder is not None and recorded is None and data.num_labels > 0:
+        lists = [indices.tolist() for indices in draws]
+        write_json(folder.labels_path, lists if data.num_draws > 1 else lists[0])
+    splits = []
+    for indices in draws:
+        labelled = train_split.rows(torch.as_tensor(indices, dtype=torch.long))
+        seen_N = torch.full_like(train_split.label_N, -1)
+        seen_N[indices] = labelled.label_N
+        splits.append((Split(train_split.images_NX, seen_N), labelled))
+    return splits
+
+
+def mean_row(rows: Sequence[Row]) -> Row:
+    """The mean of every number over the draws; of LISTED also each draw's own."""
+    means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+    lists = {f"{key}_draws": [row[key] for row in rows] for key in LISTED if key in means and len(rows) > 1}
+    return means | lists
+
+
+def state_dict(draws: Sequence[Draw], epoch: int) -> dict[str, Any]:
+    """After so many epochs: that of the first draw, with those of the others in it."""
+    for draw in draws:
+        draw.state.epoch = epoch
+    first, *others = (draw.state.state_dict() for draw in draws)
+    return first | ({"others": others} if others else {})
+
+
+def load_state_dict(draws: Sequence[Draw], saved: dict[str, Any]) -> None:
+    for draw, state in zip(draws, [saved, *saved.get("others", [])], strict=True):
+        draw.state.load_state_dict(state)

@@ -1,0 +1,22 @@
+"""What a user is told, in a line, when something they wrote is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """Something the user wrote is wrong. The message is one line: what, got, what to do."""
+
+
+def require(ok: bool, path: str, got: Any, want: str) -> None:
+    if not ok:
+        raise ConfigError(f"{path}: got {got}; {want}")
+
+
+def one_line(error: Exception) -> str:
+    """OmegaConf and YAML explain over several lines; users get one, with the full path first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
+    text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
+    return f"{path}: {text}" if path else text
