@@ -62,6 +62,14 @@ def data_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{file} has changed" for file, was in recorded["data"].items() if now["data"].get(file) != was]
 
 
+def training_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What one training's numbers depend on and is not the same: device, versions, code, data."""
+    lines = [] if recorded["device"] == now["device"] else [f"device was {recorded['device']}, is {now['device']}"]
+    lines += version_changes(recorded, now, TRAINING_NEEDS) + data_changes(recorded, now)
+    modules = [path for path in changed_modules(recorded, now) if "tuning" not in path]
+    return lines + ([f"changed code: {', '.join(modules)}"] if modules else [])
+
+
 def go_on(recorded: dict[str, Any], now: dict[str, Any], run: Path, accept: bool) -> dict[str, Any]:
     """The manifest that a run goes on with: the recorded one, with other code and versions written down where they are accepted.
     Raises ConfigError where they are not, and for other data in any case."""

@@ -20,7 +20,8 @@ from aae.data import load_dataset
 from aae.runs import trial_folder
 from aae.train import train
 from aae.tuning.config import Sweep
-from aae.tuning.study import SweepStudy, open_study
+from aae.tuning.journal import open_study
+from aae.tuning.study import SweepStudy
 from aae.tuning.sweep import prepare, write_down
 
 PROJECT = Path(__file__).resolve().parent.parent

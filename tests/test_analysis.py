@@ -26,7 +26,8 @@ from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json
 from aae.tuning.config import load_sweep
 from aae.tuning.console import SweepConsole
-from aae.tuning.study import SweepStudy, open_study
+from aae.tuning.journal import open_study
+from aae.tuning.study import SweepStudy
 from analysis import figures, generate, latents, page, report, strips
 from analysis.trials import read_run
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays

@@ -10,7 +10,6 @@ from rich.console import Console
 from aae import manifest
 from aae.config import ConfigError
 from aae.runs import read_manifest
-from aae.tuning import reproduce
 from aae.tuning import sweep as tuning_sweep
 from aae.tuning.config import load_sweep
 from aae.tuning.study import SweepStudy, code_numbers
@@ -124,5 +123,5 @@ def test_reproduce_compares_with_the_code_that_made_the_trial(go_on):
     change("tuning/views.py")
     go_on(accept=True)
     made, now = read_manifest(Path("s")), manifest.describe([], read_manifest(Path("s"))["data"])
-    assert reproduce.differences(manifest.made_by(made, 0), now) == ["changed code: aae/losses.py"]
-    assert reproduce.differences(manifest.made_by(made, 1), now) == []
+    assert manifest.training_changes(manifest.made_by(made, 0), now) == ["changed code: aae/losses.py"]
+    assert manifest.training_changes(manifest.made_by(made, 1), now) == []

@@ -25,9 +25,10 @@ from aae.tuning import confirm
 from aae.tuning.config import load_sweep
 from aae.tuning.confirm import chosen, load_searched, make_plan, said, staged
 from aae.tuning.draws import PLAN, WINNER, ConfirmConfig, Plan, choose
+from aae.tuning.journal import open_study
 from aae.tuning.judge import difference_error, fewer_labels, report
-from aae.tuning.study import SweepStudy, open_study
-from aae.tuning.sweep import Place
+from aae.tuning.place import Place
+from aae.tuning.study import SweepStudy
 from analysis import confirmed
 from tests.golden import tiny_arrays
 from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, wait_for, wait_until_gone

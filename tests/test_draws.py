@@ -19,8 +19,9 @@ from aae.train import train
 from aae.tuning import confirm, reproduce
 from aae.tuning.config import load_sweep
 from aae.tuning.judge import fewer_labels
+from aae.tuning.place import Place
 from aae.tuning.rehearsal import try_out
-from aae.tuning.sweep import Place, refuse_changes
+from aae.tuning.sweep import refuse_changes
 from analysis.report import write_files
 from analysis.trials import read_run
 from tests.golden import tiny_config

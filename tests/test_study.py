@@ -19,8 +19,9 @@ from aae.tuning import sweep as tuning_sweep
 from aae.tuning import trial as tuning_trial
 from aae.tuning.config import load_sweep
 from aae.tuning.engine import StudySearch
+from aae.tuning.journal import cut_torn_tail, open_study
 from aae.tuning.lock import DriverLock
-from aae.tuning.study import SweepStudy, cut_torn_tail, open_study
+from aae.tuning.study import SweepStudy
 from aae.tuning.views import TrialSampler, best_first
 
 SWEEP = """

@@ -26,13 +26,14 @@ from aae.tuning import tracking
 from aae.tuning.budget import Budget
 from aae.tuning.config import Sweep, load_sweep
 from aae.tuning.draws import NAME, PLAN, REPORT, SELECTION, WINNER, Candidate, Plan, blocks_of, choose, drawn
+from aae.tuning.journal import open_study
 from aae.tuning.judge import report
 from aae.tuning.lock import DriverLock, remove_dead_session
+from aae.tuning.place import Place, cluster_address, enter
 from aae.tuning.plan import begun
-from aae.tuning.reproduce import differences
 from aae.tuning.space import SearchSpace
-from aae.tuning.study import SweepStudy, open_study
-from aae.tuning.sweep import EXIT_CODE, Place, cluster_address, enter, execute
+from aae.tuning.study import SweepStudy
+from aae.tuning.sweep import EXIT_CODE, execute
 from aae.tuning.views import BASELINE, best_first, is_baseline
 
 SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
@@ -144,7 +145,7 @@ def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bo
     own = now if before is None else manifest.go_on(before, now, folder, accept)
     if own != before:
         write_json(folder / "manifest.json", own)
-    changed = differences(manifest.current(made), now)
+    changed = manifest.training_changes(manifest.current(made), now)
     if changed:
         console.print(f"not what the search ran with: {'; '.join(changed)}", highlight=False)
     return len(own.get("accepted", []))

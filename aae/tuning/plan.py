@@ -17,8 +17,8 @@ from aae.runs import read_json, read_manifest, trial_folder
 from aae.tuning.config import Sweep
 from aae.tuning.console import state_of
 from aae.tuning.draws import NAME, WINNER
+from aae.tuning.journal import open_study
 from aae.tuning.lock import running
-from aae.tuning.study import open_study
 
 
 def print_plan(sweep: Sweep, console: Console) -> None:

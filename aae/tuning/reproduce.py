@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -15,7 +14,8 @@ from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_dataset
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
-from aae.tuning.study import code_numbers, open_study
+from aae.tuning.journal import open_study
+from aae.tuning.study import code_numbers
 from aae.tuning.views import best_first
 
 
@@ -47,7 +47,7 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     config = checkpoint.read_config(folder.path)
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     numbers = code_numbers(open_study(run, "", create=False).get_trials(deepcopy=False)[number])
-    changed = differences(manifest.made_by(made, numbers[-1]), manifest.describe([], data.hashes))
+    changed = manifest.training_changes(manifest.made_by(made, numbers[-1]), manifest.describe([], data.hashes))
     if len(numbers) > 1:
         changed.append("its code was changed while it trained, and that was accepted")
     console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
@@ -91,11 +91,3 @@ def train_again(config: TrialConfig, data: Dataset, folder: TrialFolder, num_epo
         except Diverged as error:
             return new, f"diverged ({error})"
     return new, "ended"
-
-
-def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What one training's numbers depend on and is not the same: device, versions, code, data."""
-    lines = [] if recorded["device"] == now["device"] else [f"device was {recorded['device']}, is {now['device']}"]
-    lines += manifest.version_changes(recorded, now, manifest.TRAINING_NEEDS) + manifest.data_changes(recorded, now)
-    modules = [path for path in manifest.changed_modules(recorded, now) if "tuning" not in path]
-    return lines + ([f"changed code: {', '.join(modules)}"] if modules else [])
