@@ -196,12 +196,15 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device multiplies it natively
     num_threads: int = 1  # of the CPU; part of what makes a run repeatable to the bit
     checkpoint_every: str = "1"  # epochs, or a time such as 30s (then at the next epoch's end)
+    keep_epochs: list[int] = field(default_factory=list)  # their whole checkpoints stay, for a study that forks this one
     sample_every: int = 10  # epochs between pictures, and one set at the end; 0: none
     parzen_samples: int = 0  # of the Parzen estimate of the likelihood after each epoch (paper: 10000); 0: none
 
     def __post_init__(self) -> None:
         for name, low in {"epochs": 1, "batch_size": 1, "labelled_batch_size": 1, "seed": 0, "num_threads": 1}.items():
             require(getattr(self, name) >= low, f"train.{name}", getattr(self, name), f"give a whole number of at least {low}")
+        for epoch in self.keep_epochs:
+            require(1 <= epoch <= self.epochs, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
         for name in ("sample_every", "parzen_samples"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "give a whole number, or 0 for none")
         require(0 <= self.input_dropout < 1, "train.input_dropout", self.input_dropout, "give a share in [0, 1)")

@@ -154,6 +154,11 @@ def to_trial(trial: DictConfig, source: str = "") -> TrialConfig:
 
 def trial_from_sweep(sweep: DictConfig, baseline: str | None, overrides: dict[str, Any]) -> TrialConfig:
     """The configuration of `trial:`, a baseline over it, and the command line over both. Raises ConfigError."""
+    forked, want = (
+        sweep.study.get("fork"),
+        "its trials go on from another study's: launch.py runs it; train RUN/report/best.yaml of it alone",
+    )
+    require(forked is None, "study.fork", forked, want)
     trial = sweep.trial
     if baseline is not None:
         trial = set_paths(trial, baseline_values(sweep, baseline), f"baselines.{baseline}.")

@@ -1,7 +1,7 @@
 """A trial's folder on disk: its paths, its rows, its attempts. The one reader and writer, for training, sweep and analysis.
 
-    FOLDER/config.yaml  labels.json  result.json
-          /attempt-K/metrics.jsonl  checkpoint.pt  predictions.npy  samples/
+    FOLDER/config.yaml  labels.json  fork.json  result.json
+          /attempt-K/metrics.jsonl  checkpoint.pt  checkpoint-EPOCH.pt  predictions.npy  samples/
 
 An attempt is one hand-out of the trial to a worker. Readers use the highest K only: a worker that was believed dead and is
 not may go on writing into its own attempt and harms nobody. `metrics.jsonl` holds one object an epoch, from 1.
@@ -20,6 +20,7 @@ from aae.config import ConfigError
 
 Row = dict[str, Any]
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
+PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/fork.py)
 UNCOMPARED = ("time/", "retold")  # keys of a row that say nothing about the training itself
 
 
@@ -94,6 +95,10 @@ class Attempt:
         self.checkpoint_path = path / "checkpoint.pt"
         self.samples_path = path / "samples"
 
+    def kept_path(self, epoch: int) -> Path:
+        """Of a checkpoint that stays whole: train.keep_epochs."""
+        return self.path / f"checkpoint-{epoch:04d}.pt"
+
     def rows(self) -> list[Row]:
         return read_rows(self.metrics_path)
 
@@ -123,6 +128,7 @@ class TrialFolder:
         self.config_path = self.path / "config.yaml"
         self.result_path = self.path / "result.json"
         self.labels_path = self.path / "labels.json"
+        self.fork_path = self.path / "fork.json"
 
     def last_attempt(self) -> Attempt | None:
         numbers = [int(path.name.split("-")[1]) for path in self.path.glob("attempt-*") if path.name.split("-")[1].isdigit()]
@@ -138,8 +144,8 @@ class TrialFolder:
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
         if previous is not None:
-            if previous.checkpoint_path.exists():
-                os.link(previous.checkpoint_path, making / "checkpoint.pt")
+            for saved in previous.path.glob("checkpoint*.pt"):
+                os.link(saved, making / saved.name)
             write_rows(making / "metrics.jsonl", previous.rows())
             if (previous.path / "predictions.npy").exists():
                 shutil.copy(previous.path / "predictions.npy", making)
@@ -147,6 +153,28 @@ class TrialFolder:
                 shutil.copytree(previous.samples_path, making / "samples")
         os.rename(making, target)
         return Attempt(target)
+
+    def begin_from(self, saved: Path, rows: list[Row]) -> None:
+        """Makes attempt 0 of another training's checkpoint and its rows up to it, for the first hand-out to go on from."""
+        making = self.path / ".attempt-0"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        try:
+            os.link(saved, making / "checkpoint.pt")
+        except OSError:  # on another file system, or another user's
+            shutil.copy(saved, making / "checkpoint.pt")
+        write_rows(making / "metrics.jsonl", rows)
+        os.rename(making, self.path / "attempt-0")
+
+    @property
+    def fork(self) -> Row:
+        """Whose checkpoint the trial went on from (aae/tuning/fork.py); empty where it began by itself."""
+        return read_json(self.fork_path, {})
+
+    def seconds(self, rows: list[Row]) -> float:
+        """Of training and evaluation, in the epochs that this trial trained itself."""
+        own = rows[self.fork.get("epoch", 0) :]
+        return sum(row.get("time/epoch_s", 0) + row.get("time/evaluation_s", 0) for row in own)
 
     def rows(self) -> list[Row]:
         """Those of the highest attempt."""

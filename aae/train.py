@@ -150,6 +150,8 @@ def train(
                 predictions = np.stack([prediction_N.cpu().numpy().astype(np.uint8) for _, prediction_N in measured])
                 np.save(attempt.path / "predictions.npy", predictions if len(draws) > 1 else predictions[0])
             row = attempt.write_row(row)
+            if epoch in config.train.keep_epochs:  # before the other: a restart from that would not come by here again
+                checkpoint.save(attempt.kept_path(epoch), state_dict(draws, epoch))
             if last or checkpoint_due(config.train.checkpoint_every, epoch, time.monotonic() - saved_at):
                 checkpoint.save(attempt.checkpoint_path, state_dict(draws, epoch))
                 saved_at = time.monotonic()

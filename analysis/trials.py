@@ -22,7 +22,7 @@ from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import Dataset, load_dataset
 from aae.errors import one_line
-from aae.runs import Row, TrialFolder, read_manifest, trial_folder
+from aae.runs import PARENT, Row, TrialFolder, read_manifest, trial_folder
 from analysis.confirmed import Confirmed, read_confirmed
 
 STATES = {  # as they are shown, and what they mean
@@ -167,11 +167,12 @@ def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
     folder = trial_folder(run, trial.number)
     try:
         rows = folder.rows()
-        seconds = sum(row.get("time/epoch_s", 0) + row.get("time/evaluation_s", 0) for row in rows)
+        seconds = folder.seconds(rows)
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise ConfigError(f"{folder.path}: its metrics.jsonl cannot be read ({one_line(error)}); restore it from a copy") from None
     last = trial.last_step  # the study's, with its value: a worker's rows may be an epoch ahead of what was told
     reason = trial.user_attrs.get("reason")
+    parent = {PARENT: folder.fork["trial"]} if folder.fork else {}
     state = "interrupted" if not trial.state.is_finished() else trial.state.name
     return TrialRecord(
         number=trial.number,
@@ -184,7 +185,7 @@ def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
         baseline=trial.user_attrs.get("baseline", {}).get("name"),
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        config=flatten(checkpoint.read_config(folder.path)) if folder.config_path.is_file() else {},
+        config=flatten(checkpoint.read_config(folder.path)) | parent if folder.config_path.is_file() else {},
         rows=rows,
         folder=folder,
         code_numbers=tuple(trial.user_attrs.get("code", [0])),

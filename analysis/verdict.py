@@ -27,7 +27,7 @@ def verdict(run: Run) -> list[str]:
         f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {draw(best)}"
         + (f", and the lowest of {scored} trials' numbers, which flatters it." if not best.excess else ".")
     )
-    lines += seen(run, best)
+    lines += seen(run, best) + begun_elsewhere(run)
     lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
     return lines + beside(run, best) + baseline_lines(run, best)
 
@@ -54,6 +54,17 @@ def draw(best: TrialRecord) -> str:
     if num > 1:
         return f"the mean over {num} draws of {num_labels:,} labels (label seeds {seed} to {seed + num - 1}) and {initialisation}"
     return f"one draw of {num_labels:,} labels (label seed {seed}) and {initialisation}"
+
+
+def begun_elsewhere(run: Run) -> list[str]:
+    """Of a study whose trials go on from another's."""
+    fork = run.manifest.get("fork")
+    if fork is None:
+        return []
+    parents = ", ".join(str(parent["trial"]) for parent in fork["parents"])
+    return [
+        f"Up to epoch {fork['epoch']} each trial is one of {fork['run']}, trial {parents}; seconds and cost are those of the epochs after."
+    ]
 
 
 def seen(run: Run, best: TrialRecord) -> list[str]:

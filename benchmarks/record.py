@@ -28,7 +28,14 @@ def training_files(folder: TrialFolder) -> list[Path]:
         raise ConfigError(f"{folder.path}: not finished, it has no result.json; its own command goes on with it")
     attempt = folder.last_attempt()
     read = folder.path / "test.json"  # of analysis.test
-    paths = [folder.config_path, folder.labels_path, folder.result_path, read, *([attempt.metrics_path] if attempt else [])]
+    paths = [
+        folder.config_path,
+        folder.labels_path,
+        folder.fork_path,
+        folder.result_path,
+        read,
+        *([attempt.metrics_path] if attempt else []),
+    ]
     return [path for path in paths if path.is_file()]
 
 

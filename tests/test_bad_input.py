@@ -805,7 +805,10 @@ def test_right_input_passes_and_a_plan_writes_nothing(name, workplace, capsys):
     assert listing(workplace) == before
 
 
-@pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+SWEEPS = [path for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "semi_decay"]  # a fork: test_fork
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_of_the_project_can_be_planned(sweep, workplace, capsys):
     code, stdout, stderr = run("launch", [str(sweep), "--plan"], capsys)
     assert (code, stderr) == (0, "")

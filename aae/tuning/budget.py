@@ -84,7 +84,7 @@ class Budget:
         kept = {trial.number for trial in ranked[: self.keep]}
         freed = 0
         for trial in [*(trial for trial in told if trial not in ranked), *reversed(ranked)]:
-            for path in [] if trial.number in kept else trial_folder(self.run, trial.number).path.glob("attempt-*/checkpoint.pt"):
+            for path in [] if trial.number in kept else trial_folder(self.run, trial.number).path.glob("attempt-*/checkpoint*.pt"):
                 if freed >= wanted:
                     return freed
                 freed += path.stat().st_blocks * 512

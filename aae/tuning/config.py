@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,32 +17,15 @@ from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import Dataset
 from aae.errors import one_line
 from aae.layers import baseline_values, read_sweep, set_paths, to_trial
-from aae.priors import NEAREST_PART
+from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.train import refuse_unfit
 from aae.tuning.draws import ConfirmConfig, check_confirm, read_confirm
+from aae.tuning.fork import Fork, check_fork, find_fork, read_fork, under
+from aae.tuning.goal import CONSTRAINTS, METRICS, check_constraint
 from aae.tuning.kinds import PRUNERS, SAMPLERS, check_kind
 from aae.tuning.space import SearchSpace, read_space
 
-# What a study may minimise: which configurations have it, and what else to do. No weight of a loss enters them: a weighted loss is
-# lowest at weight 0. The reconstruction alone is lowest where the prior is given up, so it goes with a constraint.
-METRICS: dict[str, tuple[Callable[[TrialConfig], bool], str]] = {
-    "val/error": (
-        lambda config: config.objective.classification is not None,
-        "without it no class has a name: add objective.classification",
-    ),
-    "val/cluster_error": (
-        lambda config: config.model.class_source == "encoder" and config.objective.classification is None,
-        "clusters are classes inferred without labels: set model.class_source=encoder and objective.classification=null",
-    ),
-    "val/component_error": (
-        lambda config: config.objective.adversarial_z.sees_label and config.objective.adversarial_z.prior.kind in NEAREST_PART,
-        f"it needs a prior with a part a class ({', '.join(NEAREST_PART)}) and objective.adversarial_z.sees_label=true",
-    ),
-    "val/parzen_nll": (lambda config: config.train.parzen_samples > 0, "set train.parzen_samples=10000"),
-    "val/reconstruction": (lambda config: True, ""),
-}
-CONSTRAINTS = ("val/prior_mismatch",)
 # What may change between two invocations of one study: nothing that any trial depends on.
 CHANGEABLE = ("num_trials", "max_minutes", "max_disk_gb", "max_concurrent", "resources_per_trial", "confirm", "folder")
 
@@ -63,6 +45,7 @@ class StudyConfig:
     sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "TPESampler", "seed": 0})
     pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
     resources_per_trial: Any = "auto"  # one core, or {cpu: 2}, {gpu: 0.25}
+    fork: Any = None  # or {run: runs/OTHER, top_k: 3, epoch: 30}: trials go on from another study's best, aae/tuning/fork.py
     confirm: Any = None  # or {select_k: 3, select_draws: 3, report_draws: 10, baseline: NAME}: aae/tuning/draws.py
 
     def __post_init__(self) -> None:
@@ -88,6 +71,7 @@ class StudyConfig:
             want = "give a positive finite number, or null for no limit"
             require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
         read_confirm(self.confirm)
+        read_fork(self.fork)
         check_constraint(self.constraint, self.metric, self.pruner)
         check_resources(self.resources_per_trial)
         check_kind("study.sampler", self.sampler, SAMPLERS)
@@ -100,20 +84,6 @@ class StudyConfig:
     @property
     def confirmation(self) -> ConfirmConfig | None:
         return read_confirm(self.confirm)
-
-
-def check_constraint(value: Any, metric: str, pruner: dict[str, Any]) -> None:
-    path, want = "study.constraint", f"write {{metric: {CONSTRAINTS[0]}, upper: 0.2}}, or null"
-    if value is None:
-        require(metric != "val/reconstruction", path, "null", f"{metric} alone is lowest where the codes give the prior up: {want}")
-        return
-    require(isinstance(value, dict) and set(value) == {"metric", "upper"}, path, value, want)
-    require(value["metric"] in CONSTRAINTS, f"{path}.metric", value["metric"], f"give {', '.join(CONSTRAINTS)}")
-    upper = value["upper"]
-    ok = isinstance(upper, int | float) and not isinstance(upper, bool) and 0 < upper < math.inf
-    require(ok, f"{path}.upper", upper, "give a positive finite number")
-    why = "a pruner sees the metric and not the constraint: use the NopPruner"
-    require(pruner.get("kind") == "NopPruner", "study.pruner.kind", pruner.get("kind"), why)
 
 
 def check_resources(value: Any) -> None:
@@ -137,11 +107,16 @@ class Sweep:
     space: SearchSpace
     baselines: dict[str, dict[str, Any]]
     source: str
+    fork: Fork | None
     notes: tuple[str, ...]  # what the user should know: paths taken out, entries dropped, a pruner that cannot act
 
     def config(self, values: dict[str, Any]) -> TrialConfig:
         """A trial's configuration: fixed part, these values, command line. Raises ConfigError."""
-        return to_trial(set_paths(set_paths(self.trial, values, ""), self.overrides, ""))
+        trial, rest = under(self.fork, self.trial, values)
+        config = to_trial(set_paths(set_paths(trial, rest, ""), self.overrides, ""))
+        if self.fork is not None:
+            self.fork.refuse_early(config, self.fork.parent(values))
+        return config
 
     @cached_property
     def fixed(self) -> TrialConfig:
@@ -151,6 +126,11 @@ class Sweep:
     @property
     def epochs(self) -> int:
         return self.fixed.train.epochs
+
+    @property
+    def own_epochs(self) -> int:
+        """Those that a trial trains itself."""
+        return self.epochs - (self.fork.epoch if self.fork is not None else 0)
 
     @cached_property
     def last_rung(self) -> int:
@@ -175,6 +155,8 @@ class Sweep:
             for item in ("name", "metric", "direction", "constraint", "sampler", "pruner")
             if item not in CHANGEABLE
         }
+        if self.study.fork is not None:
+            study["fork"] = self.study.fork
         return {
             "study": study | {"baselines": list(self.baselines)},  # their order: trial numbers stand for them
             "trial": flatten(self.fixed),
@@ -183,24 +165,29 @@ class Sweep:
         }
 
 
-def load_sweep(path: str | Path, overrides: dict[str, Any]) -> Sweep:
-    """Reads and checks a sweep file and the command line. Raises ConfigError."""
+def load_sweep(path: str | Path, overrides: dict[str, Any], run: Path | None = None) -> Sweep:
+    """Reads and checks a sweep file and the command line. `run`: the study's folder, where it is not the one that the file names.
+    Raises ConfigError."""
     raw = read_sweep(path)
     study = load_study(raw.study, {key[6:]: value for key, value in overrides.items() if key.startswith("study.")}, str(path))
     fixed = {key: value for key, value in overrides.items() if not key.startswith("study.")}
-    trial = raw.trial
-    to_trial(trial, f"{path}: trial.")
-    trial = with_draws(trial, to_trial(set_paths(trial, fixed, "")), study.draws_per_trial)
-    base = set_paths(trial, fixed, "")
+    trial, asked = raw.trial, read_fork(study.fork)
+    fork = None if asked is None else find_fork(asked, run or study.path)
+    to_trial(under(fork, trial, {})[0], f"{path}: trial.")
+    trial = with_draws(trial, to_trial(set_paths(under(fork, trial, {})[0], fixed, "")), study.draws_per_trial)
+    base = set_paths(under(fork, trial, {})[0], fixed, "")
     to_trial(base)
     space, notes = read_space(raw.search_space, base, set(fixed), str(path))
+    if fork is not None:
+        space = SearchSpace({PARENT: fork.entry} | space.entries)
     baselines = {}
-    for name in raw.baselines:
-        baselines[str(name)] = baseline_values(raw, str(name))
-        to_trial(set_paths(set_paths(trial, baselines[str(name)], f"baselines.{name}."), fixed, ""), f"{path}: baselines.{name}: ")
-    sweep = Sweep(study, trial, fixed, space, baselines, str(path), tuple(notes))
+    for name in map(str, raw.baselines):
+        baselines[name] = ({PARENT: fork.parents[0].trial} if fork is not None else {}) | baseline_values(raw, name)
+        start, values = under(fork, trial, baselines[name])
+        to_trial(set_paths(set_paths(start, values, f"baselines.{name}."), fixed, ""), f"{path}: baselines.{name}: ")
+    sweep = Sweep(study, trial, fixed, space, baselines, str(path), fork, tuple(notes))
     check_together(sweep)
-    return Sweep(study, trial, fixed, space, baselines, str(path), (*notes, *pruner_notes(sweep)))
+    return replace(sweep, notes=(*notes, *(fork.notes if fork is not None else ()), *pruner_notes(sweep)))
 
 
 def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
@@ -231,7 +218,7 @@ def load_study(block: DictConfig, overrides: dict[str, Any], source: str) -> Stu
             OmegaConf.update(layered, key, value, merge=False, force_add=True)
         raw: Any = OmegaConf.to_container(layered)
         # Blocks of their own, never merged with the arguments of a default.
-        blocks = {key: raw.pop(key) for key in ("constraint", "sampler", "pruner", "resources_per_trial", "confirm") if key in raw}
+        blocks = {key: raw.pop(key) for key in ("constraint", "sampler", "pruner", "resources_per_trial", "confirm", "fork") if key in raw}
         for key in ("sampler", "pruner"):
             require(isinstance(blocks.get(key, {}), dict), f"study.{key}", blocks.get(key), "give a block, as {kind: NopPruner}")
         plain = OmegaConf.merge(OmegaConf.structured(StudyConfig(name="unnamed")), {"name": ""}, raw)
@@ -247,6 +234,7 @@ def check_together(sweep: Sweep) -> None:
     """What no block can see alone."""
     if not sweep.space.entries and not sweep.baselines:
         raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try (aae.train trains one alone)")
+    check_fork(sweep)
     has_it, want = METRICS[sweep.study.metric]
     everything: dict[str, dict[str, Any]] = {"": {}} | sweep.baselines
     for name, values in everything.items():

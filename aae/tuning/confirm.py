@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from aae import checkpoint, manifest
 from aae.config import ConfigError
 from aae.data import Dataset, load_dataset
-from aae.layers import set_paths
 from aae.runs import read_json, read_manifest, trial_folder, write_json
 from aae.tuning import tracking
 from aae.tuning.budget import Budget
@@ -49,7 +49,8 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     own = begun(run)
     if own is not None and PLAN in own.user_attrs and not any(path.startswith("study.confirm") for path in overrides):
         overrides = overrides | {"study.confirm": own.user_attrs[PLAN]["asked"]}
-    sweep = load_sweep(run / "sweep.yaml", overrides | {"study.num_trials": len(told(run))})  # it may have been extended since
+    overrides = overrides | {"study.num_trials": len(told(run))}  # it may have been extended since
+    sweep = load_sweep(run / "sweep.yaml", overrides, run)
     if sweep.study.confirmation is None:
         example = "study.confirm='{select_k: 3, select_draws: 3, report_draws: 10}'"
         raise ConfigError(f"study.confirm: got null, from {run / 'sweep.yaml'}; say what to confirm, as {example}")
@@ -89,9 +90,10 @@ def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -
     """The confirmation as a sweep that searches nothing: its baselines are the trainings, in order."""
     trainings = plan.selection + (plan.report(winner) if winner else [])
     values = {f"{candidate.name}, draw {seed}": drawn(candidate.config, seed) for candidate, seed in trainings}
-    study = replace(sweep.study, name=NAME, folder=str(run), num_trials=len(values), pruner={"kind": "NopPruner"}, confirm=None)
-    trial = set_paths(sweep.trial, sweep.overrides, "")
-    return replace(sweep, study=study, trial=trial, overrides={}, space=SearchSpace({}), baselines=values)
+    off: dict[str, Any] = {"pruner": {"kind": "NopPruner"}, "confirm": None, "fork": None}  # of a fork too it is epoch 0, on other labels
+    study = replace(sweep.study, name=NAME, folder=str(run), num_trials=len(values), **off)
+    trial = OmegaConf.create(blocks_of(sweep.fixed))
+    return replace(sweep, study=study, trial=trial, overrides={}, space=SearchSpace({}), baselines=values, fork=None)
 
 
 def confirm(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:

@@ -142,7 +142,7 @@ def seed_path(config: dict[str, Any]) -> str:
 def drawn(config: dict[str, Any], seed: int) -> dict[str, Any]:
     """The configuration on a draw."""
     labels = {"label_seed": seed, "num_draws": 1} if seed_path(config) == "data.label_seed" else {}
-    return config | {"data": config["data"] | labels, "train": config["train"] | {"seed": seed}}
+    return config | {"data": config["data"] | labels, "train": config["train"] | {"seed": seed, "keep_epochs": []}}
 
 
 def value_of(trial: FrozenTrial, metric: str, num_classes: int) -> float | None:

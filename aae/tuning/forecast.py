@@ -62,6 +62,7 @@ def simulate(sweep: Sweep, trials: int, slots: int, epoch_s: Mapping[int, float]
     """(epochs, slot seconds, wall seconds) of so many trials. `epoch_s` gives the seconds an epoch of a trial's number."""
     study = optuna.create_study(pruner=make(sweep.study.pruner, PRUNERS), sampler=optuna.samplers.RandomSampler(seed=0))
     merit, last = random.Random(0), sweep.epochs
+    first = last - sweep.own_epochs + 1
     merits = [merit.random() for _ in range(trials)]
     baselines = len(sweep.baselines)
     running: list[tuple[float, int, int]] = []  # (when its next epoch ends, trial, that epoch)
@@ -69,7 +70,7 @@ def simulate(sweep: Sweep, trials: int, slots: int, epoch_s: Mapping[int, float]
     begun, epochs, slot_s, now = 0, 0, 0.0, 0.0
     while begun < trials or running:
         while begun < trials and len(running) < slots:
-            heapq.heappush(running, (now + start_s + epoch_s[begun], begun, 1))
+            heapq.heappush(running, (now + start_s + epoch_s[begun], begun, first))
             slot_s += start_s
             begun += 1
         now, number, epoch = heapq.heappop(running)
@@ -103,15 +104,16 @@ def foresee(sweep: Sweep, costs: Mapping[str, Cost], resources: Mapping[str, flo
     rest = simulated - len(named)
     if more and rest:  # as the searched ones of those that were simulated
         share = more / rest
-        own_s = sum(sweep.epochs * epoch_s[number] + start_s for number in range(len(named)))
-        epochs += round(share * (epochs - sweep.epochs * len(named)))
+        own_s = sum(sweep.own_epochs * epoch_s[number] + start_s for number in range(len(named)))
+        epochs += round(share * (epochs - sweep.own_epochs * len(named)))
         wall_s += share * (slot_s - own_s) / slots
         slot_s += share * (slot_s - own_s)
     train = sweep.fixed.train
     drawn = -(-sweep.epochs // train.sample_every) if train.sample_every else 0
     small, whole = (max(getattr(cost, name) for cost in costs.values()) for name in ("kept_bytes", "checkpoint_bytes"))
     pictures = PICTURE_BYTES * drawn * epochs / sweep.epochs
-    disk = round(trials * (TRIAL_BYTES + small) + epochs * ROW_BYTES + pictures)
+    forkable = len(train.keep_epochs) * min(trials, epochs / sweep.own_epochs) * whole  # of complete trials, at most so many
+    disk = round(trials * (TRIAL_BYTES + small) + epochs * ROW_BYTES + pictures + forkable)
     running = min(slots, trials) * (2 * whole - small)  # a save writes the new one beside the old one
     cores, gpus = resources.get("cpu", 0.0), resources.get("gpu", 0.0)
     limit = disk if sweep.study.max_disk_gb is None else round(sweep.study.max_disk_gb * GB)
@@ -164,7 +166,7 @@ class Record:
             actual = {
                 "wall_s": round(sum(self.content["invocations"]), 1),
                 "slot_s": round(sum(result.get("seconds", 0.0) for result in results), 1),
-                "epochs": sum(result.get("epochs", 0) for result in results),
+                "epochs": sum(result.get("epochs", 0) - result.get("forked_at", 0) for result in results),
                 "disk_bytes": bytes_used(self.run),
             }
             self.content["actual"] = actual

@@ -27,6 +27,7 @@ from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
 from aae.layers import set_paths, to_trial
+from aae.runs import PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
 from aae.tuning.config import Sweep
@@ -171,7 +172,7 @@ def cures(sweep: Sweep, case: Case) -> list[tuple[str, TrialConfig]]:
     """(path, the case's configuration with that path put back), where this makes a configuration."""
     config, defaults = sweep.config(case.values), flatten(TrialConfig())
     found = []
-    for path in case.values:
+    for path in (path for path in case.values if path != PARENT):  # of no configuration
         with contextlib.suppress(ConfigError):
             found.append((path, sweep.config({other: value for other, value in case.values.items() if other != path})))
     for path, value in flatten(config).items():

@@ -48,6 +48,7 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     numbers = code_numbers(open_study(run, "", create=False).get_trials(deepcopy=False)[number])
     changed = manifest.training_changes(manifest.made_by(made, numbers[-1]), manifest.describe([], data.hashes))
+    changed += made.get("fork", {}).get("notes", [])
     if len(numbers) > 1:
         changed.append("its code was changed while it trained, and that was accepted")
     console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)

@@ -25,7 +25,7 @@ FIELDS = {
     "float": {"kind", "low", "high", "log", "step", "when"},
     "categorical": {"kind", "choices", "when"},
 }
-NOT_SEARCHED = ("train.epochs", "train.seed", "train.num_threads", "train.checkpoint_every", "train.sample_every")
+NOT_SEARCHED = ("train.epochs", "train.seed", "train.num_threads", "train.checkpoint_every", "train.sample_every", "train.keep_epochs")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig, flatten
-from aae.runs import Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
+from aae.runs import PARENT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
 from aae.tuning.config import Sweep
 from aae.tuning.journal import open_study
 from aae.tuning.kinds import PRUNERS, make
@@ -110,7 +110,8 @@ class SweepStudy:
 
     def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
         """A baseline as parameters of the space; none when it differs from the fixed part in anything else."""
-        flat, fixed = flatten(self.sweep.config(values)), flatten(self.sweep.fixed)
+        parent = {path: value for path, value in values.items() if path == PARENT}
+        flat, fixed = flatten(self.sweep.config(values)) | parent, flatten(self.sweep.fixed)
         active = {entry.path: entry for entry in self.sweep.space.active(flat)}
         elsewhere = any(value != fixed.get(path) and path not in active for path, value in flat.items())
         if elsewhere or not all(entry.contains(flat[path]) for path, entry in active.items()):
@@ -120,8 +121,9 @@ class SweepStudy:
     def prepare(self, number: int) -> Handout | None:
         """Makes the attempt's folder and brings the study up to it; None when that already ends the trial."""
         folder = trial_folder(self.run, number)
+        values = self.values(number)
         try:
-            config = self.sweep.config(self.values(number))
+            config = self.sweep.config(values)
         except ConfigError as error:
             self.tell(number, TrialState.FAIL, f"refused: {error}")
             return None
@@ -129,6 +131,8 @@ class SweepStudy:
         folder.path.mkdir(parents=True, exist_ok=True)
         if not folder.config_path.exists():
             write_atomically(folder.config_path, text)
+        if self.sweep.fork is not None and folder.last_attempt() is None:
+            self.sweep.fork.begin(folder, values)
         attempt = folder.next_attempt()
         rows = attempt.rows()
         if self.catch_up(number, rows):
@@ -210,22 +214,26 @@ class SweepStudy:
         """A told trial's result.json, and its checkpoint made small. Derived from the study, so it can be done again."""
         folder, trial = trial_folder(self.run, number), self.trial(number)
         rows = folder.rows()
-        seconds = sum(row.get("time/epoch_s", 0) + row.get("time/evaluation_s", 0) for row in rows)
         result = {
             "number": number,
             "state": trial.state.name,
             "epochs": len(rows),
-            "seconds": round(seconds, 1),
+            "seconds": round(folder.seconds(rows), 1),
             "reason": trial.user_attrs.get(REASON),
             "metrics": rows[-1] if rows else {},
         }
+        if folder.fork:
+            result["forked_at"] = folder.fork["epoch"]
         folder.path.mkdir(parents=True, exist_ok=True)
         attempt = folder.last_attempt()
         if attempt is not None:
             checkpoint.shrink(attempt.checkpoint_path)
-            for earlier in folder.path.glob("attempt-*/*checkpoint.pt*"):  # whole ones, and halves of saves that a kill ended
-                if earlier != attempt.checkpoint_path:
-                    earlier.unlink(missing_ok=True)
+            kept = {attempt.checkpoint_path}
+            if trial.state == TrialState.COMPLETE:  # a fork takes no other
+                kept |= set(attempt.path.glob("checkpoint-*.pt"))
+            for path in folder.path.glob("attempt-*/*checkpoint*.pt*"):  # whole ones, and halves of saves that a kill ended
+                if path not in kept:
+                    path.unlink(missing_ok=True)
         write_json(folder.result_path, result)  # last: where it is missing, all of this is done again
 
     # ---- after a kill ----

@@ -23,13 +23,14 @@ from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import load_dataset
 from aae.device import choose_device, resolve
 from aae.layers import set_paths
-from aae.runs import read_manifest, write_atomically, write_json
+from aae.runs import PARENT, read_manifest, write_atomically, write_json
 from aae.tuning import tracking
 from aae.tuning.budget import Budget
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole, state_of
 from aae.tuning.engine import StudyPruning, StudySearch
 from aae.tuning.forecast import Forecast, Record, foresee
+from aae.tuning.fork import refuse_other_past
 from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.place import Place, cluster_address, enter
 from aae.tuning.rehearsal import rehearse
@@ -49,6 +50,7 @@ def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, Driver
     config = sweep.fixed
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     refuse_unfit_sweep(sweep, data)
+    refuse_other_past(sweep, data.hashes)
     if config.train.precision == "auto":  # recorded with the first trial; a later start goes on with that
         precision = recorded["precision"] if recorded else resolve(config, choose_device()).train.precision
         sweep = replace(sweep, trial=set_paths(sweep.trial, {"train.precision": precision}, ""))
@@ -68,6 +70,7 @@ def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, Driver
             "precision": sweep.fixed.train.precision,
             "sweep": sweep.fingerprint(),
         }
+        | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()})
         | now
     )
     return sweep, lock, made
@@ -95,9 +98,13 @@ def leave_nothing(run: Path) -> None:
 def to_yaml(sweep: Sweep) -> Any:
     """The sweep as a file that runs again: study, fixed part with the command line in it, baselines, space."""
     study = {key: value for key, value in vars(sweep.study).items() if value is not None}
-    trial = OmegaConf.to_container(OmegaConf.structured(sweep.fixed))
+    space = {path: entry for path, entry in sweep.space.to_yaml().items() if path != PARENT}
+    if sweep.fork is None:
+        trial = OmegaConf.to_container(OmegaConf.structured(sweep.fixed))
+    else:  # the rest is the parent's
+        trial = OmegaConf.to_container(set_paths(sweep.trial, sweep.overrides, ""))
     return OmegaConf.create(
-        {"study": study, "baselines": sweep.baselines, "trial": trial, "search_space": sweep.space.to_yaml()}, flags={"allow_objects": True}
+        {"study": study, "baselines": sweep.baselines, "trial": trial, "search_space": space}, flags={"allow_objects": True}
     )
 
 

@@ -14,7 +14,7 @@ from ray import tune
 from aae import checkpoint
 from aae.config import flatten
 from aae.data import DataError, load_dataset
-from aae.runs import Attempt, Row, TrialFolder, read_json
+from aae.runs import PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker, wait_for_runs
 
@@ -36,7 +36,8 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
     attempt = Attempt(Path(handout["attempt"]))
     folder = TrialFolder(attempt.path.parent)
     config = checkpoint.read_config(folder.path)
-    tracker = Tracker(study, f"{handout['number']:04d}", flatten(config), attempt)
+    parent = {PARENT: folder.fork["trial"]} if folder.fork else {}
+    tracker = Tracker(study, f"{handout['number']:04d}", flatten(config) | parent, attempt)
 
     def report(row: Row) -> None:
         tracker.log(row)
