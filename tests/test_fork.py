@@ -35,12 +35,12 @@ from tests.test_bad_input import listing, refused, run
 from tests.test_train import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
 
 RATES = """
-study: {{name: rates, num_trials: 4, draws_per_trial: {draws}, sampler: {{kind: RandomSampler, seed: 0}}}}
+study: {{name: rates, num_trials: {num}, draws_per_trial: {draws}, sampler: {{kind: RandomSampler, seed: 0}}}}
 trial:
   data: {{name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}}
   model: {{hidden_dims: [16], init_std: null}}
   objective: {{adversarial_y: {{}}, classification: {{}}}}
-  train: {{epochs: {epochs}, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32, keep_epochs: {keep}}}
+  train: {{epochs: 4, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32, keep_epochs: {keep}}}
 search_space:
   model.z_dim: {{kind: int, low: 2, high: 12}}
   optim.generator.rate: {{kind: float, low: 0.03, high: 0.3, log: true}}
@@ -62,8 +62,8 @@ search_space:
 """
 
 
-def rates(draws: int = 1, epochs: int = 4, keep: str = "[2]") -> SweepStudy:
-    Path("rates.yaml").write_text(RATES.format(draws=draws, epochs=epochs, keep=keep))
+def rates(draws: int = 1, keep: str = "[2]", num: int = 4) -> SweepStudy:
+    Path("rates.yaml").write_text(RATES.format(draws=draws, keep=keep, num=num))
     return train_here(load_sweep("rates.yaml", {}))
 
 
@@ -146,7 +146,7 @@ def test_a_told_trial_keeps_them_if_it_is_complete_and_once(workplace):
 
 
 def test_a_disks_budget_takes_the_kept_checkpoints_of_losers_too(workplace):
-    study = rates()
+    study = rates(num=3)
     budget = Budget(load_sweep("rates.yaml", {"study.max_disk_gb": 1}).study, study.run, study.trials)
     budget.keep = 1
     budget._remove(10**12)
@@ -206,7 +206,7 @@ def test_it_is_the_checkpoint_that_a_fork_goes_on_from_and_epochs_before_it_are_
     assert began == [(2, 2)] * 5
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["killed", "killed and its checkpoint lost"])
+@pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["killed", "killed and its checkpoint lost"])
 def test_a_forked_trial_that_is_killed_goes_on_and_without_its_checkpoint_begins_at_epoch_0(searched, lost, two):
     study = train_here(decay(), until=2)
     handout = study.next()
@@ -286,7 +286,7 @@ def test_the_parents_are_those_of_the_beginning_whatever_the_first_study_finds_l
 
 
 def test_a_study_of_several_draws_forks_them_all(workplace, tmp_path, dataset):
-    rates(draws=2)
+    rates(draws=2, num=2)
     run = train_here(decay("study.num_trials=2", draws=2)).run
     for number in range(2):
         folder = trial_folder(run, number)
@@ -294,6 +294,7 @@ def test_a_study_of_several_draws_forks_them_all(workplace, tmp_path, dataset):
         assert without_clock(folder.rows()) == rows and len(rows[-1]["val/error_draws"]) == 2
 
 
+@pytest.mark.slow
 def test_a_fork_is_forked_again(place, tmp_path, dataset):
     """From a kept epoch after the first fork, of trials whose rates had not dropped by then."""
     shutil.rmtree("runs/decay")
@@ -389,11 +390,11 @@ def test_a_wrong_file_of_a_fork_is_refused(name, searched, capsys):
 
 
 def test_a_first_study_without_checkpoints_or_whose_rates_drop_too_soon_is_refused(workplace, capsys):
-    rates(keep="[]")
+    rates(keep="[]", num=2)
     Path("decay.yaml").write_text(DECAY.format(draws=1))
     refused("launch", ["decay.yaml"], ("study.fork.epoch: got 2", "no checkpoint to fork", "train.keep_epochs=[2]"), workplace, capsys)
     shutil.rmtree("runs")
-    Path("rates.yaml").write_text(RATES.format(draws=1, epochs=4, keep="[2]"))
+    Path("rates.yaml").write_text(RATES.format(draws=1, keep="[2]", num=2))
     train_here(load_sweep("rates.yaml", {"optim.schedule.kind": "step", "optim.schedule.drop_at": 0.25}))
     refused("launch", ["decay.yaml"], ("study.fork.epoch: got 2", "drops its rates after epoch 1"), workplace, capsys)
 
@@ -440,7 +441,7 @@ def test_the_projects_two_studies_fit_each_other(workplace):
     train_here(load_sweep(PROJECT / "sweeps" / "semi_rates.yaml", small))
     sweep = load_sweep(PROJECT / "sweeps" / "semi_decay.yaml", {"study.fork.epoch": 2, "train.epochs": 4})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    sampled = [sweep.space.suggest(study.ask()) for _ in range(100)]
+    sampled = [sweep.space.suggest(study.ask()) for _ in range(25)]
     for values in sampled:
         flat, parent = flatten(sweep.config(values)), trial_folder("runs/semi_rates", values["fork.parent"])
         assert {path: flat[path] for path in values if path != "fork.parent"} == {p: v for p, v in values.items() if p != "fork.parent"}
@@ -479,5 +480,5 @@ def test_a_plan_of_a_fork_starts_nothing_and_names_parents_and_what_is_uncertain
     ],
 )
 def test_epochs_that_cannot_be_kept_are_refused(workplace, capsys, change, says):
-    Path("rates.yaml").write_text(RATES.format(draws=1, epochs=4, keep="[2]"))
+    Path("rates.yaml").write_text(RATES.format(draws=1, keep="[2]", num=2))
     refused("launch", ["rates.yaml", change], (says,), workplace, capsys)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,11 @@ class Parent:
     checkpoint: str  # SHA-256
     config: dict[str, Any]  # all of it, in blocks
 
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The same under dotted paths."""
+        return flatten(to_trial(OmegaConf.create(self.config)))
+
 
 @dataclass(frozen=True)
 class Fork:
@@ -96,11 +102,10 @@ class Fork:
 
     def refuse_early(self, config: TrialConfig, parent: Parent) -> None:
         """Raises ConfigError where the configuration differs from its parent's in anything that acts before the fork."""
-        theirs = flatten(to_trial(OmegaConf.create(parent.config)))
         for path, value in flatten(config).items():
-            same = path in FREE or path.startswith(SCHEDULE) or value == theirs[path]
-            want = f"trial {parent.trial} of {self.run} has {theirs[path]}, and it acts before the fork at epoch {self.epoch}: leave it out"
-            require(same, path, value, want)
+            same = path in FREE or path.startswith(SCHEDULE) or value == parent.values[path]
+            theirs = f"trial {parent.trial} of {self.run} has {parent.values[path]}"
+            require(same, path, value, f"{theirs}, and it acts before the fork at epoch {self.epoch}: leave it out")
         require(
             config.train.epochs > self.epoch, "train.epochs", config.train.epochs, f"the fork starts after epoch {self.epoch}: give more"
         )
