@@ -62,9 +62,7 @@ def begun_elsewhere(run: Run) -> list[str]:
     if fork is None:
         return []
     parents = ", ".join(str(parent["trial"]) for parent in fork["parents"])
-    return [
-        f"Up to epoch {fork['epoch']} each trial is one of {fork['run']}, trial {parents}; seconds and cost are those of the epochs after."
-    ]
+    return [f"Up to epoch {fork['epoch']} a trial is its parent, one of {fork['run']}: {parents}; seconds are those of the epochs after."]
 
 
 def seen(run: Run, best: TrialRecord) -> list[str]:

@@ -241,7 +241,7 @@ def test_reproduce_report_and_forecast_work_with_forks(place, capsys):
         assert "reproduced: 6 epochs equal to the bit" in capsys.readouterr().out
     read = read_run(run)
     text = re.sub("<[^>]*>", "", write_files(read).read_text())
-    assert "Up to epoch 2 each trial is one of runs/rates" in text
+    assert "Up to epoch 2 a trial is its parent, one of runs/rates: " in text
     header, first, *_ = trials_csv(read).splitlines()
     assert first.split(",")[header.split(",").index("fork.parent")] == str(best(Path("runs/rates"))[0])
     assert read.trials[1].seconds == pytest.approx(sum(r["time/epoch_s"] + r["time/evaluation_s"] for r in read.trials[1].rows[2:]))
