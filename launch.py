@@ -26,13 +26,14 @@ USAGE = """\
   python launch.py status runs/quick                          where it stands, from another terminal
   python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws, with an interval: README
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
+  python launch.py cluster check|down FILE                    a Ray cluster: whether it fits, and its end: docs/cluster.md
 """
 ACCEPT = "go on although code under aae/ or versions have changed since; the trials then carry which code made them"
 
 
 def main(arguments: list[str]) -> int:
     console = Console(soft_wrap=not sys.stdout.isatty())
-    commands = {"status": status, "reproduce": reproduce, "confirm": confirm}
+    commands = {"status": status, "reproduce": reproduce, "confirm": confirm, "cluster": cluster}
     try:
         if arguments and arguments[0] in commands:
             return commands[arguments[0]](arguments[1:], console)
@@ -136,6 +137,21 @@ def reproduce(arguments: list[str], console: Console) -> int:
     from aae.tuning.reproduce import reproduce as train_again
 
     return train_again(given.run, given.trial, console)
+
+
+def cluster(arguments: list[str], console: Console) -> int:
+    options = parser(" cluster", "Checks a cluster before anything is spent on it, or ends it.")
+    options.add_argument("action", choices=("check", "down"), help="check: starts no trial. down: ends Ray on every host of the file")
+    options.add_argument("file", type=Path, help="a file for ray up, where ray up is given; or, on the cluster, the sweep to check it for")
+    given = options.parse_args(arguments)
+
+    from aae.tuning.cluster_file import check_file, down
+
+    if given.action == "down":
+        return down(given.file, console)
+    check_file(given.file)
+    console.print(f"{given.file}: filled in, and Ray takes it", highlight=False, soft_wrap=True)
+    return 0
 
 
 def confirm(arguments: list[str], console: Console) -> int:
