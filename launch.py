@@ -143,15 +143,21 @@ def cluster(arguments: list[str], console: Console) -> int:
     options = parser(" cluster", "Checks a cluster before anything is spent on it, or ends it.")
     options.add_argument("action", choices=("check", "down"), help="check: starts no trial. down: ends Ray on every host of the file")
     options.add_argument("file", type=Path, help="a file for ray up, where ray up is given; or, on the cluster, the sweep to check it for")
-    given = options.parse_args(arguments)
+    options.add_argument("overrides", nargs="*", metavar="path=value", help="as for the sweep's own command")
+    given = options.parse_intermixed_args(arguments)
 
-    from aae.tuning.cluster_file import check_file, down
+    from aae.tuning.cluster_file import check_file, down, is_cluster_file
 
     if given.action == "down":
         return down(given.file, console)
-    check_file(given.file)
-    console.print(f"{given.file}: filled in, and Ray takes it", highlight=False, soft_wrap=True)
-    return 0
+    if is_cluster_file(given.file):
+        check_file(given.file)
+        console.print(f"{given.file}: filled in, and Ray takes it", highlight=False, soft_wrap=True)
+        return 0
+    from aae.tuning.cluster import check
+    from aae.tuning.config import load_sweep
+
+    return check(load_sweep(given.file, parse_overrides(given.overrides)), console)
 
 
 def confirm(arguments: list[str], console: Console) -> int:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -365,7 +366,7 @@ def test_errors_are_shown_in_percent_and_every_other_metric_as_the_number_it_is(
 
 def test_the_console_of_a_sweep_shows_a_metric_with_its_unit_and_what_breaks_the_constraint(tmp_path):
     run = play(tmp_path, [Fate([20.0], more={"val/prior_mismatch": 0.5})], study=HELD, trial=UNSUPERVISED)
-    console = SweepConsole(SweepStudy(run, load_sweep(tmp_path / "s.yaml", {})), 1, Console())
+    console = SweepConsole(SweepStudy(run, load_sweep(tmp_path / "s.yaml", {})), SimpleNamespace(slots=1), Console())
     assert console.line(console.study.trial(0)) == "trial 0 COMPLETE 20, breaks the constraint on val/prior_mismatch, 1 epochs"
     assert "best 20 (trial 0, breaks the constraint on val/prior_mismatch)" in console.standing() and "%" not in console.standing()
 

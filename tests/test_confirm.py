@@ -27,7 +27,6 @@ from aae.tuning.confirm import chosen, load_searched, make_plan, said, staged
 from aae.tuning.draws import PLAN, WINNER, ConfirmConfig, Plan, choose
 from aae.tuning.journal import open_study
 from aae.tuning.judge import difference_error, fewer_labels, report
-from aae.tuning.place import Place
 from aae.tuning.study import SweepStudy
 from analysis import confirmed
 from tests.golden import tiny_arrays
@@ -314,7 +313,7 @@ def fake_ray(monkeypatch, error_of) -> list[tuple[int | None, int | None]]:
         play(study, error_of, only=only)
         return received
 
-    monkeypatch.setattr(confirm, "enter", lambda sweep, lock, stack: Place("this machine", {"cpu": 1}, 1))
+    monkeypatch.setattr(confirm, "enter", lambda *arguments: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
     monkeypatch.setattr(confirm, "execute", execute)
     monkeypatch.setattr(confirm, "report", lambda study, plan, winner, run, data: {"winner": winner, "trials": table(study)})
     return calls

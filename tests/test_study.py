@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from optuna.storages.journal import JournalFileBackend
@@ -398,7 +399,12 @@ class Quiet:
 @pytest.fixture
 def make_search(make_study):
     def make(**changes) -> StudySearch:
-        return StudySearch(make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)), Quiet(), 2, threading.Event())
+        return StudySearch(
+            make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)),
+            Quiet(),
+            SimpleNamespace(wanted=2),
+            threading.Event(),
+        )
 
     return make
 
@@ -416,6 +422,26 @@ def test_a_worker_that_always_dies_in_the_same_epoch_ends_although_it_repeats_th
     assert "3 attempts in a row" in search.study.trial(0).user_attrs["reason"]
     assert len(search.observer.lost_causes) == 3  # "it goes on" is not said of the last
     assert search.suggest("ray-4") == "FINISHED"
+
+
+def test_attempts_that_were_lost_with_their_nodes_are_no_failures_of_the_trial(make_search):
+    """The death of a node is seen after that of its workers, so it is asked for again with each attempt."""
+    search, alive = make_search(), {"a", "b", "c", "d"}
+    search.place = SimpleNamespace(wanted=2, alive=lambda node: node in alive)
+
+    def lose(attempt: int, node: str) -> None:
+        assert search.suggest(f"ray-{attempt}")["number"] == 0
+        search.causes[f"ray-{attempt}"] = ("the worker died", node)
+        search.on_trial_complete(f"ray-{attempt}", error=True)
+
+    for attempt, node in enumerate("ab"):
+        lose(attempt, node)
+        alive.remove(node)
+    lose(2, "c")
+    lose(3, "d")
+    assert search.study.trial(0).state == TrialState.RUNNING
+    lose(4, "c")
+    assert search.study.trial(0).state == TrialState.FAIL
 
 
 def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):

@@ -24,12 +24,13 @@ from aae.data import Dataset, load_dataset
 from aae.runs import read_json, read_manifest, trial_folder, write_json
 from aae.tuning import tracking
 from aae.tuning.budget import Budget
+from aae.tuning.cluster import enter
 from aae.tuning.config import Sweep, load_sweep
 from aae.tuning.draws import NAME, PLAN, REPORT, SELECTION, WINNER, Candidate, Plan, blocks_of, choose, drawn
 from aae.tuning.journal import open_study
 from aae.tuning.judge import report
 from aae.tuning.lock import DriverLock, remove_dead_session
-from aae.tuning.place import Place, cluster_address, enter
+from aae.tuning.place import Place, cluster_address
 from aae.tuning.plan import begun
 from aae.tuning.space import SearchSpace
 from aae.tuning.study import SweepStudy
@@ -170,7 +171,7 @@ def work(
         winner = study.study.user_attrs.get(WINNER)
         study.sweep = stage = staged(run, sweep, plan, winner)
         if not study.all_told:
-            place = place or enter(stage, lock, stack)
+            place = place or enter(stage, lock, stack, console)
             console.print(f"{said(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
             about = tracking.describe(f"{run.name}-{NAME}", f"{made_id}c", run, study.metric, list(stage.baselines))
             received = execute(study, about, place, budget, console, lambda: None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
@@ -16,6 +16,9 @@ from aae import metrics
 from aae.runs import Row
 from aae.tuning.study import REASON, Handout, SweepStudy
 from aae.tuning.views import BASELINE, best_first
+
+if TYPE_CHECKING:
+    from aae.tuning.place import Place  # with Ray: who only asks where a study stands does not wait for it
 
 MAX_LINES = 12  # finished trials shown in the live table
 
@@ -49,8 +52,8 @@ def breaks(trial: FrozenTrial) -> str:
 class SweepConsole:
     """Follows the study. Ray's thread writes, the display's own thread draws."""
 
-    def __init__(self, study: SweepStudy, slots: int, console: Console):
-        self.study, self.slots, self.console = study, slots, console
+    def __init__(self, study: SweepStudy, place: Place, console: Console):
+        self.study, self.place, self.console = study, place, console
         self.started_at = time.monotonic()
         self.live_rows: dict[int, Row] = {}
         self.live_since: dict[int, float] = {}
@@ -135,7 +138,7 @@ class SweepConsole:
         if not self.seconds:
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
-        return (self.num_trials - told) * sum(self.seconds) / len(self.seconds) / self.slots
+        return (self.num_trials - told) * sum(self.seconds) / len(self.seconds) / max(1, self.place.slots)
 
     def table(self) -> Group:
         trials = self.study.trials()

@@ -7,7 +7,6 @@ other, as a new attempt.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from typing import Any, Protocol
 
@@ -31,15 +30,24 @@ class Observer(Protocol):
     def lost(self, number: int, cause: str) -> None: ...
 
 
+class Nodes(Protocol):
+    """Where trials run; nodes come and go."""
+
+    @property
+    def wanted(self) -> int: ...  # how many trials may be handed out at once
+
+    def alive(self, node: str) -> bool: ...
+
+
 class StudySearch(Searcher):
     """Hands out the study's trials, and tells it how they ended."""
 
-    def __init__(self, study: SweepStudy, observer: Observer, slots: int, stopping: threading.Event):
+    def __init__(self, study: SweepStudy, observer: Observer, place: Nodes, stopping: threading.Event):
         super().__init__(metric=study.metric, mode="min")
-        self.study, self.observer, self.slots, self.stopping = study, observer, slots, stopping
+        self.study, self.observer, self.place, self.stopping = study, observer, place, stopping
         self.live: dict[str, Handout] = {}  # Ray's trial id -> what it runs
-        self.causes: dict[str, str] = {}  # of workers that died
-        self.barren: dict[int, int] = {}
+        self.causes: dict[str, tuple[str, str | None]] = {}  # of workers that died: what killed them, on which node
+        self.barren: dict[int, list[str | None]] = {}  # a trial's last attempts without a finished epoch: where they were
         self.broken: Exception | None = None  # what telling the study's truth failed with: Ray takes it for a trial's failure
 
     def suggest(self, trial_id: str) -> Any:
@@ -47,7 +55,7 @@ class StudySearch(Searcher):
             raise self.broken
         if self.stopping.is_set():
             return Searcher.FINISHED
-        if len(self.live) < self.slots:
+        if len(self.live) < self.place.wanted:
             handout = self.study.next()
             if handout is not None:
                 self.live[trial_id] = handout
@@ -74,20 +82,21 @@ class StudySearch(Searcher):
         handout = self.live.pop(trial_id, None)
         try:
             if handout is not None:
-                self.end(handout, self.causes.pop(trial_id, "the worker died") if error else None)
+                self.end(handout, *(self.causes.pop(trial_id, ("the worker died", None)) if error else (None, None)))
         except Exception as failure:
             self.broken = failure
             raise
 
-    def end(self, handout: Handout, cause: str | None) -> None:
-        """`cause`: of a dead worker; None for a trial that ended or was stopped."""
+    def end(self, handout: Handout, cause: str | None, node: str | None = None) -> None:
+        """`cause`: of a dead worker, and the node that it was on; None for a trial that ended or was stopped."""
         number = handout.number
         if cause is not None and self.stopping.is_set():  # a budget's end, see StudyPruning.end_attempts: it stays RUNNING
             return
         if cause is not None:
             grew = len(handout.attempt.rows()) > handout.first_epoch  # an epoch trained again is no progress
-            self.barren[number] = 0 if grew else self.barren.get(number, 0) + 1
-            if self.barren[number] < MAX_BARREN_ATTEMPTS:
+            self.barren[number] = [] if grew else [*self.barren.get(number, []), node]
+            # Asked now and not before: a dead worker is seen sooner than the death of its node, which is no failure of the trial.
+            if sum(node is None or self.place.alive(node) for node in self.barren[number]) < MAX_BARREN_ATTEMPTS:
                 self.observer.lost(number, cause)
                 self.study.unfinished.append(number)
                 return
@@ -133,7 +142,13 @@ class StudyPruning(FIFOScheduler):
         return TrialScheduler.STOP if self.search.on_result(trial.trial_id, result) else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self.search.causes[trial.trial_id] = cause_of(str(trial.get_error()))
+        self.search.causes[trial.trial_id] = cause_of(str(trial.get_error())), node_of(trial.temporary_state.ray_actor)
+
+
+def node_of(actor: Any) -> str | None:
+    """The id of the node that an actor is on, or was on; None where it never came to be on one."""
+    known = ray._private.state.actors(actor._actor_id.hex()) if actor is not None else {}
+    return known.get("Address", {}).get("NodeID") or None
 
 
 def cause_of(error: str) -> str:
@@ -147,19 +162,3 @@ def cause_of(error: str) -> str:
         return "the worker died (killed, or the node was lost)"
     last = [line.strip() for line in error.splitlines() if line.strip()]
     return f"the worker failed: {last[-1][:200] if last else 'unknown'}"
-
-
-def silence_ray() -> None:
-    """Before ray is initialised: one driver, one console, no chatter and no phoning home."""
-    os.environ.update(
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_AIR_NEW_OUTPUT="0",
-        RAY_DEDUP_LOGS="0",
-        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-        TUNE_DISABLE_SIGINT_HANDLER="1",
-        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
-        TUNE_GLOBAL_CHECKPOINT_S="3600",
-        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
-        TUNE_RESULT_BUFFER_LENGTH="0",
-    )

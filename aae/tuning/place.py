@@ -1,67 +1,161 @@
-"""Where trials run: Ray on this machine or the cluster that RAY_ADDRESS names, and how many trials fit there at once."""
+"""Where trials run: Ray, started here or joined, what a trial takes of it, and how many trials fit now.
+
+A trial lies on one node whole, so what fits is counted node by node, and counted anew while a sweep runs: nodes come and go.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
+import yaml
 
 from aae.config import ConfigError
 from aae.tuning.config import Sweep
-from aae.tuning.engine import silence_ray
 from aae.tuning.lock import DriverLock
 
+LOOK_S = 2.0  # between two looks at the nodes: a new one has work within this and Ray Tune's own turn
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+GPU_SHARE = 0.25  # of a GPU for a trial under `auto`: a 1000-wide AAE uses a small part of one
 
-@dataclass(frozen=True)
+
+@dataclass
 class Place:
     """Where trials run."""
 
     where: str
     resources: dict[str, float]  # of a trial
-    slots: int
+    cap: int | None = None  # study.max_concurrent
+    joined: bool = False  # a cluster, whose nodes come and go
+    _looked: float = field(default=-math.inf, repr=False)
+    _counted: tuple[int, int] = field(default=(1, 0), repr=False)
+
+    @property
+    def slots(self) -> int:
+        """How many trials fit at once, on the nodes that are there now."""
+        return self._count()[0]
+
+    @property
+    def wanted(self) -> int:
+        """How many trials may be handed out now: more than fit where the cluster can still grow, by as many as fit on one node that
+        it could get. It grows for trials that wait, and for nothing else."""
+        return sum(self._count())
+
+    def alive(self, node: str) -> bool:
+        return node in alive_nodes()
+
+    @property
+    def most_on_a_node(self) -> int:
+        nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
+        return max([1, *(fitting(node, self.resources) for node in nodes)])
+
+    def _count(self) -> tuple[int, int]:
+        """(trials that fit, further ones that may wait)."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S:
+            self._counted, self._looked = self._look(), now
+        return self._counted
+
+    def _look(self) -> tuple[int, int]:
+        here = sum(fitting(node, self.resources) for node in alive_nodes().values())
+        kinds = [(fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
+        most = sum(each * count for each, count in kinds)
+        waiting = max((each for each, _ in kinds), default=0) if here < most else 0
+        if self.cap is not None:
+            here, waiting = min(here, self.cap), min(waiting, max(0, self.cap - here))
+        return here, waiting
 
 
-def enter(sweep: Sweep, lock: DriverLock, stack: contextlib.ExitStack) -> Place:
-    """Starts Ray, or joins it, until the stack ends. Raises ConfigError where not one trial fits."""
-    where = stack.enter_context(ray_running(lock))
-    return Place(where, *fit_resources(sweep))
+def alive_nodes() -> dict[str, dict[str, float]]:
+    """Node id -> its resources, whoever uses them."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+def node_kinds() -> list[tuple[dict[str, float], int]]:
+    """(resources, how many at most) of what the autoscaler of this head may add: `ray up` leaves its file there. Empty without one,
+    and for machines of one's own, which all join by themselves."""
+    try:
+        config = yaml.safe_load(BOOTSTRAP.expanduser().read_text())
+        kinds, head, most = config["available_node_types"], config["head_node_type"], config["max_workers"]
+        return [(kind["resources"], min(kind["max_workers"], most)) for name, kind in kinds.items() if name != head and kind["resources"]]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return []
+
+
+def fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int:
+    """How many trials a node of these resources holds."""
+    return min(int(node.get(kind.upper(), 0) / amount + 1e-9) for kind, amount in trial.items() if amount)
+
+
+def trial_resources(sweep: Sweep) -> dict[str, float]:
+    """What study.resources_per_trial says; under `auto` a core for each of train.num_threads, and a part of a GPU where there are any."""
+    wanted = sweep.study.resources_per_trial
+    if wanted != "auto":
+        return dict(wanted)
+    nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
+    gpus = any(node.get("GPU") for node in nodes)
+    return {"cpu": sweep.fixed.train.num_threads} | ({"gpu": GPU_SHARE} if gpus else {})
+
+
+def described() -> str:
+    """What there is, a kind of node once."""
+
+    def text(node: Mapping[str, float]) -> str:
+        return ", ".join(f"{key.lower()}: {node.get(key, 0):g}" for key in ("CPU", "GPU"))
+
+    kinds = Counter(text(node) for node in alive_nodes().values())
+    here = "; ".join(f"{kind}" + (f" on each of {count} nodes" if count > 1 else "") for kind, count in kinds.items())
+    more = "".join(f", and up to {count} nodes of {text(kind)} can be added" for kind, count in node_kinds() if count)
+    return f"there is {here} here{more}"
 
 
 def cluster_address() -> str | None:
-    """Of the cluster to join, None for this machine alone. Raises ConfigError where nobody answers: Ray would ask for minutes."""
-    address = os.environ.get("RAY_ADDRESS", "local")
-    if address in ("local", ""):
+    """Of the cluster to join, None for this machine alone: what RAY_ADDRESS says, or else the cluster that `ray start` made this
+    machine a node of. Raises ConfigError where nobody answers: Ray would ask for minutes."""
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        own = ray._private.utils.read_ray_address()
+        return own if own and answer(own) is None else None  # the file outlives a cluster that was killed
+    if address == "local":
         return None
     if address.startswith("ray://"):
         raise ConfigError(f"RAY_ADDRESS: got {address}; run launch.py on the cluster's head node, with RAY_ADDRESS=auto")
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        except (OSError, ValueError, OverflowError) as error:
-            raise ConfigError(f"RAY_ADDRESS: got {address}; nobody answers there ({error}); unset it to run on this machine") from None
+    if address != "auto" and (error := answer(address)) is not None:
+        raise ConfigError(f"RAY_ADDRESS: got {address}; nobody answers there ({error}); RAY_ADDRESS=local runs here")
     return address
 
 
+def answer(address: str) -> Exception | None:
+    """Why nobody answers there, or None."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        return error
+    return None
+
+
 @contextlib.contextmanager
-def ray_running(lock: DriverLock) -> Iterator[str]:
-    """Ray, on this machine or on the cluster that RAY_ADDRESS names; says which. A session of our own is removed at the end."""
+def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
+    """Ray, on this machine or on the cluster at `address`; says which. A session of our own is removed at the end."""
     silence_ray()
-    address = cluster_address()
     options: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if not address else {}
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, ValueError) as error:
-        raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); unset it to run on this machine") from None
+        raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); RAY_ADDRESS=local runs here") from None
     session = Path(ray._private.worker._global_node.get_session_dir_path())
-    if not address:
+    if not address and lock is not None:
         lock.name_session(str(session))
     try:
         yield f"the Ray cluster at {address}" if address else "this machine"
@@ -71,17 +165,17 @@ def ray_running(lock: DriverLock) -> Iterator[str]:
             shutil.rmtree(session, ignore_errors=True)
 
 
-def fit_resources(sweep: Sweep) -> tuple[dict[str, float], int]:
-    """(resources of a trial, how many fit at once). Raises ConfigError where not even one does."""
-    total = ray.cluster_resources()
-    threads = sweep.fixed.train.num_threads
-    wanted = sweep.study.resources_per_trial
-    if wanted == "auto":
-        wanted = {"cpu": threads}
-        if total.get("GPU"):
-            wanted["gpu"] = 0.25  # a 1000-wide AAE uses a small part of a GPU
-    slots = min(int(total.get(key.upper(), 0) / amount + 1e-9) for key, amount in wanted.items() if amount)
-    if slots < 1:
-        have = ", ".join(f"{key.lower()}: {total.get(key, 0):g}" for key in ("CPU", "GPU"))
-        raise ConfigError(f"study.resources_per_trial: got {wanted}; there is {have} here: ask for less")
-    return wanted, min(slots, sweep.study.max_concurrent or slots)
+def silence_ray() -> None:
+    """Before ray is initialised: one driver, one console, no chatter and no phoning home."""
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_AIR_NEW_OUTPUT="0",
+        RAY_DEDUP_LOGS="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+        TUNE_GLOBAL_CHECKPOINT_S="3600",
+        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+        TUNE_RESULT_BUFFER_LENGTH="0",
+    )

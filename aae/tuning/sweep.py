@@ -26,13 +26,14 @@ from aae.layers import set_paths
 from aae.runs import PARENT, read_manifest, write_atomically, write_json
 from aae.tuning import tracking
 from aae.tuning.budget import Budget
+from aae.tuning.cluster import enter
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole, state_of
 from aae.tuning.engine import StudyPruning, StudySearch
 from aae.tuning.forecast import Forecast, Record, foresee
 from aae.tuning.fork import refuse_other_past
 from aae.tuning.lock import DriverLock, remove_dead_session
-from aae.tuning.place import Place, cluster_address, enter
+from aae.tuning.place import Place, cluster_address
 from aae.tuning.rehearsal import rehearse
 from aae.tuning.study import SweepStudy
 from aae.tuning.trial import run_trial
@@ -138,7 +139,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         place: Place | None = None
         foreseen: Forecast | None = None
         if read_manifest(run) is None:  # a fresh one: what would fail is to be found before anything is written
-            place = enter(sweep, lock, stack)
+            place = enter(sweep, lock, stack, console)
             costs = rehearse(sweep, place.resources, place.slots, console)
             foreseen = foresee(sweep, costs, place.resources, place.slots, time.monotonic() - budget.started)
         write_down(run, sweep, made)
@@ -156,7 +157,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
 
         if study.all_told:
             return study, exit_code(study, None), follow()
-        place = place or enter(sweep, lock, stack)
+        place = place or enter(sweep, lock, stack, console)
         record = Record(run, budget.started, foreseen)
         needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
         text = f"{run}: {sweep.study.num_trials} trials, {place.slots} at a time with {needs} each, on {place.where}"
@@ -177,10 +178,11 @@ def execute(
     called several times a second."""
     run = study.run
     stopping, received = threading.Event(), list[int]()
-    watch = SweepConsole(study, place.slots, console)
-    search = StudySearch(study, watch, place.slots, stopping)
+    watch = SweepConsole(study, place, console)
+    search = StudySearch(study, watch, place, stopping)
     pruning = StudyPruning(search)
     scratch = run / ".ray"
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.most_on_a_node)  # else one: a new node would fill up a trial at a time
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, study=about), place.resources),
         tune_config=tune.TuneConfig(search_alg=search, scheduler=pruning, num_samples=-1, reuse_actors=True),
