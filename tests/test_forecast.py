@@ -198,7 +198,7 @@ def test_a_budget_of_minutes_counts_from_its_start(make_sweep, tmp_path, monkeyp
 def test_an_attempt_that_a_budget_ends_is_no_failure_and_goes_on_where_it_was(make_sweep, tmp_path):
     """Seen to fail without the first lines of StudySearch.end: then it is handed out again, and at the third time told FAIL."""
     stopping = threading.Event()
-    search = StudySearch(SweepStudy(tmp_path, make_sweep(num_trials=1)), Quiet(), SimpleNamespace(wanted=1), stopping)
+    search = StudySearch(SweepStudy(tmp_path, make_sweep(num_trials=1)), Quiet(), SimpleNamespace(slots=1), stopping)
     search.suggest("ray-0")
     search.on_result("ray-0", search.live["ray-0"].attempt.write_row(row(1, 0.5)))
     stopping.set()

@@ -402,7 +402,7 @@ def make_search(make_study):
         return StudySearch(
             make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)),
             Quiet(),
-            SimpleNamespace(wanted=2),
+            SimpleNamespace(slots=2),
             threading.Event(),
         )
 
@@ -427,7 +427,7 @@ def test_a_worker_that_always_dies_in_the_same_epoch_ends_although_it_repeats_th
 def test_attempts_that_were_lost_with_their_nodes_are_no_failures_of_the_trial(make_search):
     """The death of a node is seen after that of its workers, so it is asked for again with each attempt."""
     search, alive = make_search(), {"a", "b", "c", "d"}
-    search.place = SimpleNamespace(wanted=2, alive=lambda node: node in alive)
+    search.place = SimpleNamespace(slots=2, alive=lambda node: node in alive)
 
     def lose(attempt: int, node: str) -> None:
         assert search.suggest(f"ray-{attempt}")["number"] == 0

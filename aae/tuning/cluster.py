@@ -261,7 +261,7 @@ def enter(sweep: Sweep, lock: DriverLock, stack: contextlib.ExitStack, console: 
     address = cluster_address()
     where = stack.enter_context(ray_running(lock, address))
     place = Place(where, trial_resources(sweep), sweep.study.max_concurrent, joined=address is not None)
-    if place.wanted < 1:
+    if place.slots < 1:
         raise ConfigError(f"study.resources_per_trial: got {place.resources}; {described()}: ask for less")
     num = sum(node["Alive"] for node in ray.nodes())
     if num > 1:

@@ -138,7 +138,7 @@ class SweepConsole:
         if not self.seconds:
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
-        return (self.num_trials - told) * sum(self.seconds) / len(self.seconds) / max(1, self.place.slots)
+        return (self.num_trials - told) * sum(self.seconds) / len(self.seconds) / self.place.slots
 
     def table(self) -> Group:
         trials = self.study.trials()

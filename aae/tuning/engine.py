@@ -34,7 +34,7 @@ class Nodes(Protocol):
     """Where trials run; nodes come and go."""
 
     @property
-    def wanted(self) -> int: ...  # how many trials may be handed out at once
+    def slots(self) -> int: ...  # how many trials may be handed out at once
 
     def alive(self, node: str) -> bool: ...
 
@@ -55,7 +55,7 @@ class StudySearch(Searcher):
             raise self.broken
         if self.stopping.is_set():
             return Searcher.FINISHED
-        if len(self.live) < self.place.wanted:
+        if len(self.live) < self.place.slots:
             handout = self.study.next()
             if handout is not None:
                 self.live[trial_id] = handout

@@ -38,18 +38,23 @@ class Place:
     cap: int | None = None  # study.max_concurrent
     joined: bool = False  # a cluster, whose nodes come and go
     _looked: float = field(default=-math.inf, repr=False)
-    _counted: tuple[int, int] = field(default=(1, 0), repr=False)
+    _counted: int = field(default=0, repr=False)
 
     @property
     def slots(self) -> int:
-        """How many trials fit at once, on the nodes that are there now."""
-        return self._count()[0]
+        """How many trials may be handed out at once: those that fit on the nodes that are there now and, where an autoscaler can add
+        nodes, as many again as fit on one of these. It adds them for trials that wait, and for nothing else."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S:
+            self._counted, self._looked = self._count(), now
+        return self._counted
 
-    @property
-    def wanted(self) -> int:
-        """How many trials may be handed out now: more than fit where the cluster can still grow, by as many as fit on one node that
-        it could get. It grows for trials that wait, and for nothing else."""
-        return sum(self._count())
+    def _count(self) -> int:
+        here = sum(fitting(node, self.resources) for node in alive_nodes().values())
+        kinds = [(fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
+        if here < sum(each * count for each, count in kinds):
+            here += max(each for each, _ in kinds)
+        return here if self.cap is None else min(here, self.cap)
 
     def alive(self, node: str) -> bool:
         return node in alive_nodes()
@@ -58,22 +63,6 @@ class Place:
     def most_on_a_node(self) -> int:
         nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
         return max([1, *(fitting(node, self.resources) for node in nodes)])
-
-    def _count(self) -> tuple[int, int]:
-        """(trials that fit, further ones that may wait)."""
-        now = time.monotonic()
-        if now - self._looked >= LOOK_S:
-            self._counted, self._looked = self._look(), now
-        return self._counted
-
-    def _look(self) -> tuple[int, int]:
-        here = sum(fitting(node, self.resources) for node in alive_nodes().values())
-        kinds = [(fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
-        most = sum(each * count for each, count in kinds)
-        waiting = max((each for each, _ in kinds), default=0) if here < most else 0
-        if self.cap is not None:
-            here, waiting = min(here, self.cap), min(waiting, max(0, self.cap - here))
-        return here, waiting
 
 
 def alive_nodes() -> dict[str, dict[str, float]]:
