@@ -48,7 +48,7 @@ on() {  # node, command: a step on one node
 start_ray() {  # node, how it joins
   local node=$1
   shift
-  on "$node" "$ray" start --block --num-cpus="$cores" --temp-dir="$temp" "$@" &
+  on "$node" "$ray" start --block --num-cpus="$cores" --temp-dir="$temp" "$@" > "$state/$node.log" 2>&1 &
 }
 finish() {  # ends the steps, and with them what they started
   kill $(jobs -p) 2> /dev/null
@@ -60,7 +60,8 @@ finish() {  # ends the steps, and with them what they started
 
 address=$(on "${nodes[0]}" hostname -I | awk '{print $1}')
 export RAY_ADDRESS=$address:$((20000 + SLURM_JOB_ID % 20000))
-start_ray "${nodes[0]}" --head --port="${RAY_ADDRESS##*:}" --node-ip-address="$address" --dashboard-host=127.0.0.1 --ray-client-server-port=0
+start_ray "${nodes[0]}" --head --port="${RAY_ADDRESS##*:}" --ray-client-server-port=$((40000 + SLURM_JOB_ID % 20000)) \
+  --node-ip-address="$address" --dashboard-host=127.0.0.1
 for _ in $(seq 240); do
   (exec 3<> "/dev/tcp/$address/${RAY_ADDRESS##*:}") 2> /dev/null && break
   sleep 0.5
@@ -75,8 +76,8 @@ ray.init(logging_level="ERROR", log_to_driver=False)
 until, wanted = time.monotonic() + 120, int(sys.argv[1])
 while (alive := sum(node["Alive"] for node in ray.nodes())) < wanted and time.monotonic() < until:
     time.sleep(1)
-print(f"{alive} of {wanted} nodes have joined")
-' "${#nodes[@]}"
+print(f"{alive} of {wanted} nodes have joined; what Ray says on each is in {sys.argv[2]}/NODE.log", flush=True)
+' "${#nodes[@]}" "$state"
 
 # In the background, so that the shell is free for signals.
 stopped=
@@ -96,5 +97,6 @@ if [ -n "$stopped" ] && { [ "$code" -eq 0 ] || [ "$code" -eq 138 ]; }; then
   echo "the time is up: back into the queue"
   exec scontrol requeue "$SLURM_JOB_ID"
 fi
-rm -rf "$state"
+rm -f "$state/token"
+[ "$code" -ne 0 ] || rm -rf "$state"
 exit "$code"

@@ -1,5 +1,6 @@
 """W&B: offline files read back with W&B's own reader, online against a service of our own on this machine, and no service at all."""
 
+import contextlib
 import json
 import os
 import re
@@ -255,6 +256,16 @@ def test_the_best_so_far_is_in_the_order_of_telling_and_only_of_complete_trials(
     ]
 
 
+def test_the_summary_has_the_last_error_and_not_the_lowest_and_offline_it_is_said_where_to_look(tmp_path, attempt):
+    tracker, said = Tracker(about(tmp_path / "digits"), "0000", {}, attempt), list[str]()
+    for epoch, error in enumerate((0.5, 0.2, 0.4), 1):
+        tracker.log(attempt.write_row(row(epoch) | {"val/error": error}))
+    end(tracker, "COMPLETE")
+    assert summary(inspect(tmp_path / "digits", "abc-0000"))["val/error"] == 0.4
+    follow_study(about(tmp_path / "digits"), list, said.append)([])
+    assert said == [f"W&B is offline; wandb leet {tmp_path}/digits/wandb shows it, README says how to send it"]
+
+
 def test_the_study_has_a_run_with_the_table_of_trials_their_states_and_the_figures(tmp_path):
     run, figure = tmp_path / "digits", image_grid(tmp_path / "history.png", np.zeros((4, 16)), (1, 4, 4), 2)
     for told in (2, 4):  # as after a kill: the second invocation replaces the first one's file
@@ -288,11 +299,20 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.broken == "silent":  # until the test ends: the client has to give up
+            self.server.ended.wait(120)
+            return
+        if self.server.broken is not None:
+            self.send_response(self.server.broken)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path == "/graphql":
             request = json.loads(body)
             self.answer({"data": self.graphql(request["query"], request.get("variables") or {})})
         else:
-            self.server.streams.append((self.path, json.loads(body or b"{}")))
+            if self.path.endswith("/file_stream"):
+                self.server.streams.append((self.path, json.loads(body or b"{}")))
             self.answer({})
 
     def do_PUT(self) -> None:
@@ -317,6 +337,8 @@ class Service(BaseHTTPRequestHandler):
         if name == "CreateArtifact":  # COMMITTED: these files are here already
             sequence = {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
+        if name == "RunResumeStatus" and self.server.known is not None:
+            return {"model": {"id": "p", "name": "aae-sweep", "entity": {"id": "e", "name": "me"}, "bucket": self.server.known}}
         viewer = {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
         return {"viewer": viewer, "model": {"bucket": None}}
 
@@ -336,12 +358,30 @@ class Service(BaseHTTPRequestHandler):
 def service(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     server.asked, server.streams, server.uploads = [], [], []
+    server.broken, server.ended, server.daemon_threads = None, threading.Event(), True
+    server.known = None  # of a run that the service has already
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     yield server
+    server.ended.set()
     server.shutdown()
     server.server_close()
+
+
+RESUMED = {
+    "id": "b",
+    "displayName": "d",
+    "historyLineCount": 2,
+    "eventsLineCount": 0,
+    "logLineCount": 0,
+    "historyTail": json.dumps([json.dumps({"_step": 2, "_runtime": 5, "epoch": 2})]),
+    "eventsTail": "[]",
+    "summaryMetrics": json.dumps({"_step": 2, "epoch": 2}),
+    "config": "{}",
+    "tags": [],
+    "wandbConfig": json.dumps({"t": 1}),
+}
 
 
 def lines(server: ThreadingHTTPServer, run_id: str, name: str) -> list[dict]:
@@ -358,6 +398,73 @@ def test_with_a_key_history_summary_and_pictures_reach_the_service(tmp_path, ser
     assert [line["epoch"] for line in lines(service, "abc-0000", "wandb-history.jsonl")] == [1, 2]
     assert lines(service, "abc-0000", "wandb-summary.json")[-1]["state"] == "COMPLETE"
     assert sum("pictures" in path for path in service.uploads) == 3
+
+
+def test_the_key_is_in_no_file_and_on_no_command_line(tmp_path, service, attempt, capfd):
+    tracker = Tracker(about(tmp_path / "digits"), "0000", {"model.z_dim": 8}, attempt)
+    tracker.log(add_row(attempt, 1))
+    while not service.streams:
+        time.sleep(0.05)
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert KEY.encode() not in file.read_bytes(), file
+    end(tracker, "COMPLETE")
+    holding = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert holding == [] and KEY not in "".join(capfd.readouterr())
+
+
+def test_a_run_that_the_service_has_already_goes_on_after_its_last_step(tmp_path, service):
+    """The node of its first attempt was lost after epoch 2 had reached the service, and the second one has every row."""
+    folder = TrialFolder(tmp_path / "digits" / "trials" / "0004")
+    folder.next_attempt().write_row(row(1))
+    service.known = RESUMED | {"name": "abc-0004"}
+    attempt = folder.next_attempt()
+    attempt.write_row(row(2))
+    tracker = Tracker(about(tmp_path / "digits"), "0004", {}, attempt)
+    tracker.log(add_row(attempt, 3))
+    end(tracker, "COMPLETE")
+    assert [line["_step"] for line in lines(service, "abc-0004", "wandb-history.jsonl")] == [3]
+
+
+SYNC = [str(Path(sys.executable).with_name("wandb")), "sync", "--include-online", "--yes"]  # README
+
+
+@pytest.mark.parametrize("broken", [429, pytest.param(500, marks=pytest.mark.slow)])
+def test_a_service_that_refuses_for_a_while_loses_nothing(tmp_path, service, attempt, broken):
+    tracker = Tracker(about(tmp_path / "digits"), "0000", {}, attempt)
+    tracker.log(add_row(attempt, 1))
+    while not service.streams:
+        time.sleep(0.05)
+    service.broken = broken
+    tracker.log(add_row(attempt, 2))
+    time.sleep(4)
+    tracker.log(add_row(attempt, 3))
+    service.broken = None
+    end(tracker, "COMPLETE")
+    assert {line["epoch"] for line in lines(service, "abc-0000", "wandb-history.jsonl")} == {1, 2, 3}
+
+
+@pytest.mark.slow
+def test_a_service_that_falls_silent_holds_no_trial_and_one_command_sends_what_it_has_not_got(tmp_path, service, attempt):
+    """A trial that it knew already, and one that begins meanwhile."""
+    first = Tracker(about(tmp_path / "digits"), "0000", {}, attempt)
+    first.log(add_row(attempt, 1))
+    while not service.streams:
+        time.sleep(0.05)
+    service.broken, began = "silent", time.monotonic()
+    second_attempt = TrialFolder(tmp_path / "digits" / "trials" / "0001").next_attempt()
+    second = Tracker(about(tmp_path / "digits"), "0001", {}, second_attempt)
+    first.log(add_row(attempt, 2))
+    second.log(add_row(second_attempt, 1))
+    first.finish("COMPLETE", None)
+    second.finish("COMPLETE", None)
+    assert time.monotonic() - began < 2 * tracking.TRIAL_WAIT_S + 2
+    tracking.wait_for_runs(60)
+    sys.modules["wandb"].teardown()  # the worker's process ends
+    service.broken = None
+    subprocess.run(SYNC, cwd=tmp_path / "digits", check=True, timeout=60, capture_output=True)
+    assert {line["epoch"] for line in lines(service, "abc-0000", "wandb-history.jsonl")} == {1, 2}
+    assert {line["epoch"] for line in lines(service, "abc-0001", "wandb-history.jsonl")} == {1}
 
 
 def test_online_the_project_is_named_once_and_the_study_reaches_the_service(tmp_path, service):

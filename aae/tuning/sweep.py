@@ -184,7 +184,7 @@ def execute(
     scratch = run / ".ray"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.most_on_a_node)  # else one: a new node would fill up a trial at a time
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, study=about), place.resources),
+        tune.with_resources(tune.with_parameters(run_trial, study=about | {"slots": place.slots}), place.resources),
         tune_config=tune.TuneConfig(search_alg=search, scheduler=pruning, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune", storage_path=str(scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=0)

@@ -11,6 +11,7 @@ import contextlib
 import netrc
 import os
 import queue
+import random
 import shutil
 import sys
 import threading
@@ -27,6 +28,7 @@ INIT_TIMEOUT_S = 20.0  # on a thread of its own: nobody waits for it
 UPLOAD_TIMEOUT_S = 15.0  # what W&B may take at a run's end and at a process's exit; the rest waits for `wandb sync`
 TRIAL_WAIT_S = 1.5  # Ray gives a stopped trial's thread 2 s
 STUDY_WAIT_S = 20.0
+START_S = 0.1  # between two runs that open online, on average, when every slot starts one
 FOLLOW_S = 10.0  # how often the driver looks for newly told trials
 PASSED_ON = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_RUN_GROUP", "WANDB_TAGS")  # to workers on other nodes
 THREAD_NAME = "wandb-calls"
@@ -128,6 +130,8 @@ class Tracker:
             self.guard.close(TRIAL_WAIT_S)
 
     def _open(self, study: dict[str, Any], name: str, config: dict[str, Any]) -> None:
+        if study["wandb_mode"] == "online":  # as many start at once as there are slots, and the service limits its rate
+            time.sleep(random.uniform(0.0, START_S * (study.get("slots", 1) - 1)))
         tags = [f"trial {name}", *([study["baselines"][name]] if name in study["baselines"] else [])]
         self.run = start(study, name, "trial", config, tags, warn)
         self.run.define_metric("epoch")
@@ -211,8 +215,8 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
         run = start(study, "study", "study", {"study": study["name"]}, ["study"], say)
         run.define_metric("told")
         run.define_metric("*", step_metric="told")
-        if not run.offline:
-            say(f"W&B: {run.project_url}")
+        shown_in = Path(study["run"]) / "wandb"
+        say(f"W&B is offline; wandb leet {shown_in} shows it, README says how to send it" if run.offline else f"W&B: {run.project_url}")
         before = last_step(run)
         while True:
             ended = done.wait(FOLLOW_S)
