@@ -40,25 +40,21 @@ cores=${SLURM_CPUS_PER_TASK:-1}
 temp=/tmp/ray-$SLURM_JOB_ID
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-on() {  # node, command: a step on one node
+step=(srun --nodes=1 --ntasks=1 --cpus-per-task="$cores" --overlap)
+start_ray() {  # node, how it joins; srun itself is the job, so that a signal to it reaches Ray
   local node=$1
   shift
-  srun --nodes=1 --ntasks=1 --cpus-per-task="$cores" --overlap --nodelist="$node" "$@"
-}
-start_ray() {  # node, how it joins
-  local node=$1
-  shift
-  on "$node" "$ray" start --block --num-cpus="$cores" --temp-dir="$temp" "$@" > "$state/$node.log" 2>&1 &
+  "${step[@]}" --nodelist="$node" "$ray" start --block --num-cpus="$cores" --temp-dir="$temp" "$@" > "$state/$node.log" 2>&1 &
 }
 finish() {  # ends the steps, and with them what they started
   kill $(jobs -p) 2> /dev/null
   wait
   for node in "${nodes[@]}"; do
-    on "$node" rm -rf "$temp"
+    "${step[@]}" --nodelist="$node" rm -rf "$temp"
   done
 }
 
-address=$(on "${nodes[0]}" hostname -I | awk '{print $1}')
+address=$("${step[@]}" --nodelist="${nodes[0]}" hostname -I | awk '{print $1}')
 export RAY_ADDRESS=$address:$((20000 + SLURM_JOB_ID % 20000))
 start_ray "${nodes[0]}" --head --port="${RAY_ADDRESS##*:}" --ray-client-server-port=$((40000 + SLURM_JOB_ID % 20000)) \
   --node-ip-address="$address" --dashboard-host=127.0.0.1
