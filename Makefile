@@ -12,10 +12,10 @@ READY := .venv/.ready
 CODE = aae $(wildcard launch.py analysis/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test check bench faults figures golden
+.PHONY: help setup sweep test check bench faults cluster-test figures golden
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## .venv with torch, then everything that requirements.lock pins
 
@@ -45,6 +45,9 @@ bench: $(READY)  ## our updates against the same maths in a bare loop
 
 faults: $(READY)  ## the kill matrix into records/faults.jsonl; goes on where that ends
 	$(PY) -m tests.faults
+
+cluster-test: $(READY)  ## ray up on three hosts in namespaces of this machine; needs root and Debian packages, and says which
+	$(PY) -m tests.cluster_hosts
 
 figures: $(READY)  ## the figures of docs/, from committed records
 	$(PY) -m benchmarks.figures

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,10 @@ class Host:
         log = open(self.folder / "sshd.log", "ab")  # noqa: SIM115 - the host's, as long as it lives
         self.process = subprocess.Popen(["ip", "netns", "exec", self.space, *spaces, "bash", "-c", BOOT], env=env, stdout=log, stderr=log)
 
+    def answers(self) -> bool:
+        look = "exec 3<> /dev/tcp/127.0.0.1/22"
+        return run("ip", "netns", "exec", self.space, "bash", "-c", look, check=False).returncode == 0
+
     @property
     def first(self) -> str:
         """The host's first process, as this machine counts."""
@@ -128,9 +133,9 @@ def prepare(host: Host) -> None:
     os.utime(venv / ".ready", (2**32, 2**32))
 
 
-def wait_for(condition: object, seconds: float, what: str) -> float:
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> float:
     since = time.monotonic()
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() - since > seconds:
             raise RuntimeError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.5)
@@ -165,6 +170,8 @@ def main() -> int:
         for host in hosts.values():
             prepare(host)
             host.start()
+        for host in hosts.values():
+            wait_for(host.answers, 30, f"the sshd of {host.name}")
         rehearse(hosts, folder, shared / "runs" / "s")
         say("all of it held")
         return 0
@@ -205,13 +212,11 @@ def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
     print(checked.stdout + checked.stderr, flush=True)
     assert checked.returncode == 0
 
-    refused = laptop.inside(
-        f"cd {PROJECT} && HOME=/nowhere RAY_AUTH_MODE=disabled timeout 60 .venv/bin/python -c "
-        f"\"import ray; ray.init('{head.address}:6379', logging_level='ERROR')\"",
-        check=False,
-    )
-    assert refused.returncode != 0
-    say(f"a client without the token is refused: {refused.stderr.strip().splitlines()[-1][:160]}")
+    ask = f"from ray._raylet import GcsClient; print(len(GcsClient(address='{head.address}:6379').get_all_node_info()), 'nodes')"
+    for mode in ("token", "disabled"):
+        asked = laptop.inside(f'cd {PROJECT} && RAY_AUTH_MODE={mode} timeout 60 .venv/bin/python -c "{ask}"', check=False)
+        assert ("3 nodes" in asked.stdout) if mode == "token" else ("InvalidAuthToken" in asked.stderr), asked.stdout + asked.stderr
+    say("a client with the token is answered, the same client without it is refused (InvalidAuthToken)")
     for name in ("head", "worker1"):
         print(f"{name} listens:\n" + hosts[name].inside("ss -ltnpH | awk '{print $4, $6}' | sort").stdout, flush=True)
 

@@ -38,6 +38,7 @@ from aae.tuning.place import Place, cluster_address, described, ray_running, tri
 ANSWER_S = 420.0  # what a probe may take: a worker's start, and a download of the data by its slowest way
 MAX_CLOCK_S = 5.0  # a driver's heartbeat is believed dead after 30 s by another host's clock, and written every 5 s
 MIN_FREE_GB = 2.0  # a trial's checkpoint is 80 MB and Ray's logs are small: less than this is a disk that somebody else fills
+TABLE_WIDTH = 140  # at least: where a narrow terminal breaks the lines, nothing is left out
 GB = 10**9
 
 
@@ -249,7 +250,7 @@ def check(sweep: Sweep, console: Console) -> int:
         if made:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-    console.print(table)
+    console.print(table, width=max(console.width, TABLE_WIDTH), crop=False)
     for problem in problems:
         console.print(problem, highlight=False, markup=False, soft_wrap=True)
     return int(bool(problems))
