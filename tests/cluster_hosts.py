@@ -34,7 +34,7 @@ trial:
   data: {{name: npz, folder: /nfs/tiny.npz, num_validation: 105, num_labels: 20}}
   model: {{hidden_dims: [256, 256]}}
   objective: {{adversarial_y: {{}}, classification: {{}}}}
-  train: {{epochs: 40, batch_size: 10, labelled_batch_size: 10, sample_every: 0}}
+  train: {{epochs: 16, batch_size: 10, labelled_batch_size: 10, sample_every: 0}}
 search_space:
   model.z_dim: {{kind: int, low: 2, high: 4000}}
 """

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from aae.config import ConfigError, one_line
+from aae.config import ConfigError
+from aae.errors import one_line
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]*>")
 MOVING = re.compile(r"latest|nightly", re.IGNORECASE)  # words for versions that are others tomorrow

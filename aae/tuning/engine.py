@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -142,7 +143,9 @@ class StudyPruning(FIFOScheduler):
         return TrialScheduler.STOP if self.search.on_result(trial.trial_id, result) else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self.search.causes[trial.trial_id] = cause_of(str(trial.get_error())), node_of(trial.temporary_state.ray_actor)
+        # Its own words are in a file of this driver's; Ray's get_error looks into the storage, where it may not have come yet.
+        error = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+        self.search.causes[trial.trial_id] = cause_of(error), node_of(trial.temporary_state.ray_actor)
 
 
 def node_of(actor: Any) -> str | None:
@@ -154,11 +157,11 @@ def node_of(actor: Any) -> str | None:
 def cause_of(error: str) -> str:
     """Ray's account of a lost worker in a few words."""
     low = error.lower()
-    if "outofmemory" in low or "low on memory" in low or "oom" in low:
-        return "the worker was killed: the host ran out of memory"
-    if "node" in low and ("died" in low or "dead" in low) and "worker" not in low:
+    if "node has died" in low:
         return "its node was lost"
+    if "outofmemory" in low or "low on memory" in low:  # Ray's own monitor; of the kernel's killer it knows only that it may have been it
+        return "the worker was killed: the host ran out of memory"
     if "actor" in low and ("died" in low or "dead" in low):
-        return "the worker died (killed, or the node was lost)"
+        return "the worker died (killed, perhaps because the host ran out of memory)"
     last = [line.strip() for line in error.splitlines() if line.strip()]
     return f"the worker failed: {last[-1][:200] if last else 'unknown'}"
