@@ -127,8 +127,8 @@ def test_auto_is_a_core_a_thread_and_a_quarter_of_a_gpu_where_there_is_one(nodes
             "its node was lost",
         ),
         (
-            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: ... (1) the process was "
-            "killed by the OOM killer due to high memory usage, (2) ray stop --force is called",
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: ... "
+            "(1) the process was killed by the OOM killer due to high memory usage, (2) ray stop --force is called",
             "the worker died (killed, perhaps because the host ran out of memory)",
         ),
         (

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 import pytest
 from optuna.trial import TrialState
 
+from aae.config import ConfigError
 from aae.runs import Attempt, trial_folder
 from aae.tuning import budget as tuning_budget
 from aae.tuning.budget import GB, Budget, bytes_used
 from aae.tuning.config import load_sweep
 from aae.tuning.engine import StudySearch
 from aae.tuning.forecast import Record, foresee, simulate
-from aae.tuning.rehearsal import Cost, Failure, cases_of, try_out
+from aae.tuning.rehearsal import Cost, Failure, cases_of, refuse_crowd, try_out
 from aae.tuning.study import SweepStudy
 from tests.sweeping import assert_one_truth, launch, launched, marked, trials_of, wait_for
 from tests.test_study import Quiet, row
@@ -232,3 +233,15 @@ def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tm
     assert done.returncode == 0 and "reconciled: 0 told, 0 ended, 2 going on" in done.stdout, done.stdout + done.stderr
     assert_one_truth(tmp_path / "s", 2)
     assert "it took " in done.stdout and " in 2 invocations; the forecast was off by" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("share", "want"), [(0.25, "4 trials of 7.00 GB each do not fit a GPU of 24.0 GB: give at least 0.3"), (0.3, None), (1, None)]
+)
+def test_a_share_of_a_gpu_that_holds_too_many_trials_is_refused_with_one_that_would_do(share, want):
+    costs = [dataclasses.replace(cost(), gpu_bytes=7 * 10**9, gpu_total_bytes=24 * 10**9)]
+    if want is None:
+        refuse_crowd(costs, share)
+    else:
+        with pytest.raises(ConfigError, match=want):
+            refuse_crowd(costs, share)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from aae.tuning.engine import cause_of
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
+GB = 10**9
 MAX_BLAMED = 20  # paths that are tried for one that cures a failure
 
 
@@ -53,6 +56,7 @@ class Cost:
     checkpoint_bytes: int  # whole, while it trains
     kept_bytes: int  # what is left of it in the end
     gpu_bytes: int  # at most, 0 without a GPU
+    gpu_total_bytes: int = 0  # of the GPU that it ran on
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,9 @@ def try_out(config: TrialConfig, command_folder: str) -> Cost | Failure:
         torch.save(saved, whole)
         torch.save({key: saved[key] for key in checkpoint.KEPT}, kept)
         gpu = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+        total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
         epoch_s = len(draws) * (in_epoch * step_s + measure_s) + time.monotonic() - since
-        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), gpu)
+        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), gpu, total)
     except Diverged as error:
         return Failure(f"diverges at once ({error})", diverged=True)
     except DataError as error:
@@ -151,9 +156,23 @@ def rehearse(sweep: Sweep, resources: dict[str, float], slots: int, console: Con
     for case, failure in failures:
         if not failure.diverged or len(diverged) == len(cases):
             raise ConfigError(refusal(sweep, case, failure, workers))
+    costs = {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
+    refuse_crowd(costs.values(), resources.get("gpu", 0))
     for case in diverged:
         console.print(f"note: {case.name} diverges at once: {shown(case.values)}", highlight=False, markup=False, soft_wrap=True)
-    return {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
+    return costs
+
+
+def refuse_crowd(costs: Iterable[Cost], share: float) -> None:
+    """Raises ConfigError where the trials that share a GPU take more memory than it has, by what a rehearsed one was seen to take. What
+    CUDA takes for each process comes on top and is not counted."""
+    for cost in costs:
+        at_once = int(1 / share + 1e-9) if 0 < share < 1 else 1
+        if 0 < cost.gpu_total_bytes < at_once * cost.gpu_bytes and at_once > 1:
+            each, total = cost.gpu_bytes / GB, cost.gpu_total_bytes / GB
+            want = f"give at least {math.ceil(100 * each / total) / 100:g}"
+            got = f"got {share:g}; {at_once} trials of {each:.2f} GB each do not fit a GPU of {total:.1f} GB"
+            raise ConfigError(f"study.resources_per_trial.gpu: {got}: {want}")
 
 
 def refusal(sweep: Sweep, case: Case, failure: Failure, workers: Workers) -> str:
