@@ -185,7 +185,48 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
+def up(hosts: dict[str, Host]) -> None:
+    """The user's command on the laptop, and the wait until every node has joined."""
+    hosts["laptop"].inside(
+        f"cd {PROJECT} && RAY_USAGE_STATS_ENABLED=0 .venv/bin/ray up --yes --no-config-cache ~/filled.yaml > ~/up.log 2>&1"
+    )
+    say("ray up has returned")
+    count = "import ray; ray.init(logging_level='ERROR'); print(sum(node['Alive'] for node in ray.nodes()))"
+    took = wait_for(lambda: hosts["head"].inside(f'{ON_HEAD} -c "{count}"', check=False).stdout.strip().endswith("3"), 300, "three nodes")
+    say(f"all three nodes are there, {took:.0f} s after ray up returned")
+
+
+def lose_the_head(hosts: dict[str, Host], run_folder: Path) -> None:
+    """The head's power goes while a sweep runs; it comes back, `ray up` again, the same command again."""
+    head, num = hosts["head"], 12
+    up(hosts)
+    driver = f"{ON_HEAD} launch.py /nfs/s.yaml study.name=s2 study.num_trials={num} >> ~/second.log 2>&1"
+    background = subprocess.Popen(["nsenter", "-t", head.first, "-a", "bash", "-c", f"export HOME=/root; {driver}"])
+    wait_for(lambda: count_rows(run_folder) > 12 or background.poll() is not None, 240, "the second sweep's first rows")
+    head.kill()
+    background.wait(30)
+    say(f"the head was killed with {count_told(run_folder)} trials told")
+    head.start()
+    wait_for(head.answers, 30, "the head's sshd")
+    up(hosts)
+    head.inside(driver, timeout=600)
+    assert_one_truth(run_folder, num)
+    print(head.inside("grep reconciled ~/second.log").stdout, flush=True)
+    say(f"{num} trials, {sorted({trial.state.name for trial in trials_of(run_folder)})}, each epoch once")
+
+
+def end(hosts: dict[str, Host], alive: list[str]) -> None:
+    down = hosts["laptop"].inside(f"cd {PROJECT} && .venv/bin/python launch.py cluster down ~/filled.yaml", check=False)
+    print(down.stdout + down.stderr, flush=True)
+    assert down.returncode == int(len(alive) < 3)
+    for name in alive:
+        left = hosts[name].inside("pgrep -af 'raylet|gcs_server|ray::|ray/dashboard' | grep -v pgrep || true").stdout
+        assert not left.strip(), f"{name}: {left}"
+    say(f"no Ray process is left on {', '.join(alive)}")
+
+
+def fill_in(hosts: dict[str, Host], folder: Path) -> None:
+    """What the user does on the laptop before `ray up`."""
     head, laptop = hosts["head"], hosts["laptop"]
     shutil.copy(folder / "key", laptop.folder / "root" / ".ssh" / "id")
     filled = (PROJECT / "cluster.yaml").read_text()
@@ -198,16 +239,14 @@ def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
     }.items():
         filled = filled.replace(f"<{name}>", value)
     (laptop.folder / "root" / "filled.yaml").write_text(filled)
-    python, ray = f"cd {PROJECT} && .venv/bin/python", f"cd {PROJECT} && RAY_USAGE_STATS_ENABLED=0 .venv/bin/ray"
-    laptop.inside(
-        f"{ray} get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token && {python} launch.py cluster check ~/filled.yaml"
-    )
-    laptop.inside(f"{ray} up --yes --no-config-cache ~/filled.yaml > ~/up.log 2>&1")
-    say("ray up has returned")
+    token = ".venv/bin/ray get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token"
+    laptop.inside(f"cd {PROJECT} && {token} && .venv/bin/python launch.py cluster check ~/filled.yaml")
 
-    count = "import ray; ray.init(logging_level='ERROR'); print(sum(node['Alive'] for node in ray.nodes()))"
-    took = wait_for(lambda: head.inside(f'{ON_HEAD} -c "{count}"', check=False).stdout.strip().endswith("3"), 300, "three nodes")
-    say(f"all three nodes are there, {took:.0f} s after ray up returned")
+
+def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
+    head, laptop = hosts["head"], hosts["laptop"]
+    fill_in(hosts, folder)
+    up(hosts)
     checked = head.inside(f"{ON_HEAD} launch.py cluster check /nfs/s.yaml", check=False)
     print(checked.stdout + checked.stderr, flush=True)
     assert checked.returncode == 0
@@ -249,12 +288,11 @@ def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
     states = sorted({trial.state.name for trial in trials_of(run_folder)})
     say(f"{NUM_TRIALS} trials, {states}, each epoch once")
 
-    down = laptop.inside(f"{python} launch.py cluster down ~/filled.yaml", check=False)
-    print(down.stdout + down.stderr, flush=True)
-    for name in ("head", "worker1"):
-        left = hosts[name].inside("pgrep -af 'raylet|gcs_server|ray::|ray/dashboard' | grep -v pgrep || true").stdout
-        assert not left.strip(), f"{name}: {left}"
-    say("no Ray process is left on the hosts that are up")
+    end(hosts, ["head", "worker1"])
+    hosts["worker2"].start()
+    wait_for(hosts["worker2"].answers, 30, "the sshd of worker2")
+    lose_the_head(hosts, run_folder.parent / "s2")
+    end(hosts, ["head", "worker1", "worker2"])
 
 
 if __name__ == "__main__":

@@ -250,7 +250,8 @@ def check(sweep: Sweep, console: Console) -> int:
         if made:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-    console.print(table, width=max(console.width, TABLE_WIDTH), crop=False)
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(table, crop=False)
     for problem in problems:
         console.print(problem, highlight=False, markup=False, soft_wrap=True)
     return int(bool(problems))
