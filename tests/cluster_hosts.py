@@ -238,6 +238,7 @@ def fill_in(hosts: dict[str, Host], folder: Path) -> None:
         "PRIVATE_KEY_FILE": "~/.ssh/id",
     }.items():
         filled = filled.replace(f"<{name}>", value)
+    filled = filled.replace("RAY_AUTH_MODE=token", "RAY_AUTH_MODE=token RAY_worker_niceness=0")  # Ray's 15 is a tenth of a busy machine
     (laptop.folder / "root" / "filled.yaml").write_text(filled)
     token = ".venv/bin/ray get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token"
     laptop.inside(f"cd {PROJECT} && {token} && .venv/bin/python launch.py cluster check ~/filled.yaml")
