@@ -107,7 +107,7 @@ class Host:
         assert self.process is not None
         return run("pgrep", "-P", str(self.process.pid)).stdout.split()[0]
 
-    def inside(self, command: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    def inside(self, command: str, check: bool = True, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         plain = {"PATH": os.environ["PATH"], "HOME": "/root", "TERM": "dumb"}
         return run("nsenter", "-t", self.first, "-a", "bash", "-c", command, check=check, timeout=timeout, env=plain)
 
@@ -209,7 +209,7 @@ def lose_the_head(hosts: dict[str, Host], run_folder: Path) -> None:
     head.start()
     wait_for(head.answers, 30, "the head's sshd")
     up(hosts)
-    head.inside(driver, timeout=600)
+    head.inside(driver)
     assert_one_truth(run_folder, num)
     print(head.inside("grep reconciled ~/second.log").stdout, flush=True)
     say(f"{num} trials, {sorted({trial.state.name for trial in trials_of(run_folder)})}, each epoch once")
@@ -282,8 +282,8 @@ def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
         head.inside("pkill -9 -f 'launch.py /nfs/s.yaml'", check=False)
         background.wait(30)
         say(f"the driver was killed with {told} trials told; the same command again")
-        head.inside(driver, timeout=600)
-    assert background.wait(600) is not None
+        head.inside(driver)
+    assert background.wait(1800) is not None
     print(head.inside("grep -v '^trial' ~/sweep.log | tail -40").stdout, flush=True)
     assert_one_truth(run_folder, NUM_TRIALS)
     states = sorted({trial.state.name for trial in trials_of(run_folder)})
