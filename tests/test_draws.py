@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from aae.train import train
 from aae.tuning import confirm, reproduce
 from aae.tuning.config import load_sweep
 from aae.tuning.judge import fewer_labels
-from aae.tuning.place import Place
 from aae.tuning.rehearsal import try_out
 from aae.tuning.sweep import refuse_changes
 from analysis.report import write_files
@@ -102,7 +102,7 @@ def test_a_study_of_several_draws_is_searched_reproduced_reported_and_confirmed(
     with pytest.raises(ConfigError, match=r"trial\.data\.num_draws was 3, is 2"):
         refuse_changes(read_json(run / "manifest.json")["sweep"], load_sweep("s.yaml", {"study.draws_per_trial": 2}), run)
 
-    monkeypatch.setattr(confirm, "enter", lambda sweep, lock, stack: Place("this machine", {"cpu": 1}, 1))
+    monkeypatch.setattr(confirm, "enter", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
     monkeypatch.setattr(confirm, "execute", lambda study, *_: train_out(study))
     asked = {"select_k": 1, "select_draws": 2, "report_draws": 2, "baseline": "slow"}
     assert confirm.confirm(run, confirm.load_searched(run, {"study.confirm": asked}), False, Console(quiet=True)) == 0

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -23,7 +24,6 @@ from aae.tuning.budget import Budget
 from aae.tuning.config import load_sweep
 from aae.tuning.forecast import foresee, left
 from aae.tuning.fork import Fork
-from aae.tuning.place import Place
 from aae.tuning.rehearsal import Cost, cases_of
 from aae.tuning.study import SweepStudy
 from aae.tuning.sweep import prepare
@@ -256,7 +256,7 @@ def test_reproduce_report_and_forecast_work_with_forks(place, capsys):
 def test_confirm_trains_a_fork_from_epoch_0_on_other_labels_and_needs_nothing_of_the_first_study(place, monkeypatch):
     shutil.rmtree("runs/rates")
     run = Path("runs/decay").rename("elsewhere")
-    monkeypatch.setattr(confirm, "enter", lambda sweep, lock, stack: Place("this machine", {"cpu": 1}, 1))
+    monkeypatch.setattr(confirm, "enter", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
     monkeypatch.setattr(confirm, "execute", lambda study, *_: train_out(study))
     asked = {"select_k": 2, "select_draws": 2, "report_draws": 2, "baseline": "constant"}
     assert confirm.confirm(run, confirm.load_searched(run, {"study.confirm": asked}), False, Console(quiet=True)) == 0
