@@ -34,7 +34,7 @@ CODES = (
 )
 IMAGES = {  # run: (which picture, what it is)
     "unsupervised_gaussian-0": ("manifold", "Gaussian: the plane [-3, 3]²"),
-    "clustering_16-0": ("clusters", "16 clusters: head, surest images"),
+    "clustering_30-1": ("clusters", "30 clusters: head, surest images"),
     "supervised_10d-0": ("samples", "supervised, 10-D: a row a style"),
     "label_regularised_swiss_roll-0": ("manifold", "swiss roll: a row a class, inside out"),
 }
