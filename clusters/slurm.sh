@@ -37,7 +37,7 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$state/token RAY_USAGE_STATS_ENAB
 export RAY_health_check_initial_delay_ms=2000 RAY_health_check_period_ms=1000
 export RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3
 cores=${SLURM_CPUS_PER_TASK:-1}
-temp=/tmp/ray-$SLURM_JOB_ID
+temp=/tmp/ray-$SLURM_JOB_ID  # on the node's own disk, and short: Ray's sockets lie in it, and their paths have at most 107 bytes
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 step=(srun --nodes=1 --ntasks=1 --cpus-per-task="$cores" --overlap)

@@ -189,4 +189,4 @@ def test_the_files_are_yaml_without_a_key_twice():
             return super().construct_mapping(node, deep)
 
     for name in FILES:
-        yaml.load((PROJECT / name).read_text(), Once)
+        yaml.load((PROJECT / name).read_text(), Once)  # a SafeLoader: plain data alone
