@@ -64,7 +64,7 @@ def run_trials(study: SweepStudy, seconds: dict[str, list[float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000, metavar="N")
-    num_trials = parser.parse_args().trials
+    num_trials, commit = parser.parse_args().trials, git("rev-parse", "--short", "HEAD")  # of the code that runs, not of the end
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         random_sweep = sweep_of(run, num_trials - MEASURED, "study.sampler={kind: RandomSampler}", "study.pruner={kind: NopPruner}")
@@ -83,7 +83,7 @@ def main() -> None:
             line |= {f"{name}_s_median": round(statistics.median(values), 4), f"{name}_s_max": round(max(values), 4)}
         line |= {"memory_kb_per_trial": round(grown / 1e3 / num_trials, 1)}
         line |= {"journal_kb_per_trial": round((run / "study.journal").stat().st_size / 1e3 / num_trials, 1)}
-        line |= {"n": MEASURED, "device": device_name(), "commit": git("rev-parse", "--short", "HEAD")}
+        line |= {"n": MEASURED, "device": device_name(), "commit": commit}
     print(json.dumps(line))
     with open(RECORDS, "a") as file:
         file.write(json.dumps(line) + "\n")

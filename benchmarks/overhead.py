@@ -120,7 +120,7 @@ def fit(folder: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
-    repeats = parser.parse_args().repeats
+    repeats, commit = parser.parse_args().repeats, git("rev-parse", "--short", "HEAD")  # of the code that runs, not of the end
     random = np.random.default_rng(0)
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(repeats):
@@ -137,7 +137,7 @@ def main() -> None:
     line = {"benchmark": "overhead", "trials": NUM_TRIALS, "slots": SLOTS}
     line |= {f"{name}_s_a_trial": [round(value, 2) for value in values] for name, values in seconds.items()}
     line |= {"ours_over_plain_median": round(statistics.median(ratios), 3), "n": repeats}
-    line |= {"device": device_name(), "commit": git("rev-parse", "--short", "HEAD")}
+    line |= {"device": device_name(), "commit": commit}
     print(json.dumps(line))
     with open(RECORDS, "a") as file:
         file.write(json.dumps(line) + "\n")
