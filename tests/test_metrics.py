@@ -289,6 +289,14 @@ def test_codes_that_are_the_priors_own_reach_its_ceiling_and_others_do_not(kind)
     assert moved["val/prior_mismatch"] > 20 * own["val/prior_mismatch_of_prior"]
 
 
+def test_the_energy_distance_sees_the_last_images_as_well_as_the_first():
+    """MNIST's test set: its two halves were written by other people. Seen to fail with the first 4,000 codes alone."""
+    label_N = torch.arange(8000) % 10
+    z_NZ = SAMPLE_PRIOR["mixture"](label_N, 2, 10, 1.0, seeded(5))
+    z_NZ[6000:] += 10
+    assert metrics.style_monitors(z_NZ, label_N, of_prior("mixture"))["val/prior_mismatch"] > 0.5
+
+
 def test_component_error_is_of_a_discriminator_that_sees_labels_and_of_a_prior_with_parts():
     without = of_prior("mixture", **{"objective.adversarial_z.sees_label": False, "data.num_labels": 0})
     z_NZ = torch.randn(200, 2, generator=seeded())

@@ -175,7 +175,8 @@ class Record:
         error = self.content.get("error", {})
         if len(told) != (first or {}).get("trials") or not error:
             return []
-        took = f"{seconds_text(self.content['actual']['wall_s'])} in {len(self.content['invocations'])} invocations"
+        times = len(self.content["invocations"])
+        took = seconds_text(self.content["actual"]["wall_s"]) + (f" in {times} invocations" if times > 1 else "")
         off = ", ".join(f"{100 * value:+.0f} % of the {WORDS[key]}" for key, value in error.items())
         return [f"it took {took}; the forecast was off by {off}"]
 
