@@ -375,17 +375,20 @@ def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
     assert not (folder / "s").exists()
 
 
-def run_small(sweep: Path, folder: Path) -> Path:
-    """The run's folder."""
-    small = ["model.hidden_dims=[64]", "train.batch_size=5000", "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
+SMALL = ["model.hidden_dims=[64]", "train.batch_size=5000"]
+
+
+def run_shortly(sweep: Path, folder: Path, size: list[str], timeout: float = 300) -> Path:
+    """Three trials of an epoch each. The run's folder."""
+    short = [*size, "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
     if sweep.stem == "svhn":  # not to be fetched everywhere
-        small += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
+        short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
     if sweep.stem == "semi_rates":
-        small += ["train.keep_epochs=[1]"]
+        short += ["train.keep_epochs=[1]"]
     if sweep.stem == "semi_decay":  # it goes on from the other's
-        first = run_small(PROJECT / "sweeps" / "semi_rates.yaml", folder / "first")
-        small += [f"study.fork.run={first}", "study.fork.epoch=1", "train.epochs=2"]
-    done = launch(sweep, f"study.folder={folder / 'runs'}", "study.num_trials=3", *small)
+        first = run_shortly(PROJECT / "sweeps" / "semi_rates.yaml", folder / "first", size, timeout)
+        short += [f"study.fork.run={first}", "study.fork.epoch=1", "train.epochs=2"]
+    done = launch(sweep, f"study.folder={folder / 'runs'}", "study.num_trials=3", *short, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
     return run
@@ -393,4 +396,11 @@ def run_small(sweep: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_runs_small(sweep, tmp_path):
-    assert_one_truth(run_small(sweep, tmp_path), 3)
+    assert_one_truth(run_shortly(sweep, tmp_path, SMALL), 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_file_runs_at_its_own_size(sweep, tmp_path):
+    """Networks and batches as they are written; some minutes each on two cores."""
+    assert_one_truth(run_shortly(sweep, tmp_path, [], timeout=3600), 3)
