@@ -20,7 +20,7 @@ from aae.tuning.engine import StudySearch
 from aae.tuning.forecast import Record, foresee, simulate
 from aae.tuning.rehearsal import Cost, Failure, cases_of, refuse_crowd, try_out
 from aae.tuning.study import SweepStudy
-from tests.sweeping import assert_one_truth, launch, launched, marked, trials_of, wait_for
+from tests.sweeping import assert_one_truth, count_rows, launch, launched, marked, trials_of, wait_for
 from tests.test_study import Quiet, row
 
 SWEEP = """
@@ -212,8 +212,8 @@ def test_an_attempt_that_a_budget_ends_is_no_failure_and_goes_on_where_it_was(ma
 @pytest.mark.system
 @pytest.mark.data
 def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tmp_path):
-    """Epochs of half a minute, so it does not wait for a report; within 5 %, measured by the driver itself. Trained again, each comes
-    out as it would have."""
+    """It does not wait for a report: no epoch of half a minute has ended. How far past the budget it ends is in docs/reliability.md, for
+    a busy machine decides that. Trained again, each trial comes out as it would have."""
     (tmp_path / "s.yaml").write_text(
         SWEEP.format(num_trials=2, pruner=NOP, baselines="{}", rate=RATE).replace(
             "name: npz, folder: tiny.npz, num_validation: 105", "name: mnist"
@@ -225,7 +225,7 @@ def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tm
     assert driver.returncode == 0, output
     assert "study.max_minutes=0.4 is used up" in output and "Traceback" not in output and "ERROR" not in output
     (seconds,) = json.loads((tmp_path / "s" / "forecast.json").read_text())["invocations"]
-    assert 24 <= seconds <= 24 * 1.05 + 1  # and what a busy machine takes to end Ray's loop
+    assert seconds >= 24 and count_rows(tmp_path / "s") == 0
     wait_for(lambda: not marked(str(tmp_path)), 30, "no process is left")
     assert "2 interrupted, 0 not asked yet; the same command goes on" in output
     assert not any(trial.state.is_finished() for trial in trials_of(tmp_path / "s"))
