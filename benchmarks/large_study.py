@@ -3,7 +3,8 @@
 Trials without a training: each has the folder, the rows and the 10 reports of one, its values drawn around a curve. All but the
 last MEASURED are sampled at random, to be quick; then the journal is opened again, as after a kill, and the sweep's own sampler
 and pruner go on. A line is appended to benchmarks/records.jsonl: seconds to open, a suggestion, a report; memory and journal a
-trial. Nothing here depends on a machine with a GPU, and Ray takes no part.
+trial; files opened a trial, the rows that a worker would write among them. Nothing here depends on a machine with a GPU, and Ray
+takes no part. docs/cluster.md says what follows from it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -32,6 +35,18 @@ EPOCHS, MEASURED = 10, 100
 def resident() -> int:
     """Bytes of this process in memory; Linux."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def count_opens(folder: str) -> dict[str, int]:
+    """From now on, of files in a folder. It counts as long as the process lives: an audit hook cannot be taken back."""
+    opens = {"journal": 0, "other": 0}
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | Path) and str(arguments[0]).startswith(folder):
+            opens["journal" if str(arguments[0]).endswith(".journal") else "other"] += 1
+
+    sys.addaudithook(count)
+    return opens
 
 
 def sweep_of(run: Path, num_trials: int, *arguments: str) -> Sweep:
@@ -75,7 +90,9 @@ def main() -> None:
         study.reconcile()
         opened = time.perf_counter() - began
         seconds: dict[str, list[float]] = {"suggestion": [], "report": []}
+        opens = count_opens(folder)
         run_trials(study, seconds)
+        opened_files = {f"{kind}_opens_per_trial": round(count / MEASURED, 1) for kind, count in opens.items()}
         grown = resident() - before
         line = {"benchmark": "large_study", "trials": num_trials, "reports": EPOCHS, "sampler": study.sweep.study.sampler["kind"]}
         line |= {"open_s": round(opened, 1)}
@@ -83,7 +100,7 @@ def main() -> None:
             line |= {f"{name}_s_median": round(statistics.median(values), 4), f"{name}_s_max": round(max(values), 4)}
         line |= {"memory_kb_per_trial": round(grown / 1e3 / num_trials, 1)}
         line |= {"journal_kb_per_trial": round((run / "study.journal").stat().st_size / 1e3 / num_trials, 1)}
-        line |= {"n": MEASURED, "device": device_name(), "commit": commit}
+        line |= opened_files | {"n": MEASURED, "device": device_name(), "commit": commit}
     print(json.dumps(line))
     with open(RECORDS, "a") as file:
         file.write(json.dumps(line) + "\n")
