@@ -46,6 +46,13 @@ search_space:
 """
 
 
+def write_dataset(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    images = {"x_train": (400, 6, 6), "x_test": (50, 6, 6)}
+    arrays = {key: random.integers(0, 256, shape, dtype=np.uint8) for key, shape in images.items()}
+    np.savez(folder / "tiny.npz", **arrays, y_train=np.arange(400) % 10, y_test=np.arange(50) % 10)
+
+
 def seconds_a_trial(ends: list[float]) -> float:
     return (max(ends) - min(ends)) / (len(ends) - 1)
 
@@ -121,15 +128,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
     repeats, commit = parser.parse_args().repeats, git("rev-parse", "--short", "HEAD")  # of the code that runs, not of the end
-    random = np.random.default_rng(0)
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(repeats):
         for name, run in (("plain", plain), ("ours", ours)):
             with tempfile.TemporaryDirectory() as made:
                 folder = Path(made)
-                images = {"x_train": (400, 6, 6), "x_test": (50, 6, 6)}
-                arrays = {key: random.integers(0, 256, shape, dtype=np.uint8) for key, shape in images.items()}
-                np.savez(folder / "tiny.npz", **arrays, y_train=np.arange(400) % 10, y_test=np.arange(50) % 10)
+                write_dataset(folder)
                 (folder / "s.yaml").write_text(SWEEP.replace("FOLDER", made).replace("NUM_TRIALS", str(NUM_TRIALS)))
                 seconds[name].append(run(folder))
                 print(f"{name}: {seconds[name][-1]:.2f} s a trial", flush=True)

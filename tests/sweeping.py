@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -39,12 +40,11 @@ def launch(*arguments: str, timeout: float = 300, **environment: str) -> subproc
 
 
 @contextlib.contextmanager
-def launched(mark: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """launch.py in the background; what is left of it and of its Ray at the end is killed."""
+def launched(mark: str, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """launch.py in the background; what is left of it and of its Ray at the end is killed. A pipe that nobody reads fills up: a long
+    sweep wants a file."""
     env = os.environ | {"PYTHONPATH": str(PROJECT), MARK: mark}
-    process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True
-    )
+    process = subprocess.Popen(command(*arguments), stdout=stdout, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True)
     try:
         yield process
     finally:
