@@ -1,4 +1,4 @@
-"""The tables of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes`.
+"""The tables of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes` writes them there.
 
 A record is mode-MODE-S, a single training of sweeps/MODE.yaml with initialisation S; with a suffix, mode-MODE_SUFFIX-S, it is of
 values that the file had before, and in the second table. The last epoch's validation metrics, and the test metrics where
@@ -7,13 +7,16 @@ values that the file had before, and in the second table. The last epoch's valid
 
 from __future__ import annotations
 
+import re
 import statistics
 from pathlib import Path
 
 from aae.metrics import shown
 from aae.runs import TrialFolder, read_json
 
-FOLDER = Path(__file__).resolve().parent.parent / "records"
+PROJECT = Path(__file__).resolve().parent.parent
+FOLDER, PAGE = PROJECT / "records", PROJECT / "docs" / "results.md"
+HEAD = "| mode | n | epochs | core-minutes each | metric | validation | test |"
 EARLIER = ("_constant", "_slow")  # constant rates; and before that a generator at 3e-4
 # What a mode is measured by, besides the reconstruction.
 SHOWN = (
@@ -37,8 +40,8 @@ def spread(values: list[float], name: str) -> str:
     return mean if len(values) < 2 else f"{mean} ± {shown(f'val/{name}', statistics.stdev(values))}"
 
 
-def print_table(modes: dict[str, list[TrialFolder]]) -> None:
-    print("| mode | n | epochs | core-minutes each | metric | validation | test |\n|---|---|---|---|---|---|---|")
+def table(modes: dict[str, list[TrialFolder]]) -> str:
+    lines = [HEAD, "|---|---|---|---|---|---|---|"]
     for mode, folders in modes.items():
         last = [folder.rows()[-1] for folder in folders]
         tests = [read_json(folder.path / "test.json", {"metrics": {}})["metrics"] for folder in folders]
@@ -48,19 +51,20 @@ def print_table(modes: dict[str, list[TrialFolder]]) -> None:
             if f"val/{name}" in last[0]:
                 read = [test[f"test/{name}"] for test in tests if f"test/{name}" in test]
                 found = spread([row[f"val/{name}"] for row in last], name)
-                print(f"{head} {name} | {found} | {spread(read, name) if len(read) == len(last) else '-'} |")
+                lines.append(f"{head} {name} | {found} | {spread(read, name) if len(read) == len(last) else '-'} |")
                 head = "| | | | |"
+    return "\n".join(lines)
 
 
-def main() -> None:
+def with_tables(text: str) -> str:
+    """The page with its two tables made anew: of what the files say now, and of what they said before."""
     modes: dict[str, list[TrialFolder]] = {}
     for path in sorted(FOLDER.glob("mode-*")):
         modes.setdefault(path.name.removeprefix("mode-").rpartition("-")[0], []).append(TrialFolder(path))
     earlier = {mode: modes.pop(mode) for mode in list(modes) if mode.endswith(EARLIER)}
-    print_table(modes)
-    print()
-    print_table(earlier)
+    made = iter((table(modes), table(earlier)))
+    return re.sub(rf"^{re.escape(HEAD)}\n(\|.*\n)+", lambda _: next(made) + "\n", text, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(with_tables(PAGE.read_text()))

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aae.runs import TrialFolder
+from benchmarks.modes import PAGE, with_tables
 from benchmarks.record import main
 
 ROWS = [{"epoch": 1, "val/error": 0.2}, {"epoch": 2, "val/error": 0.1}]
@@ -127,3 +128,8 @@ def test_a_record_keeps_the_confirmation_with_its_report(sweep, tmp_path):
     trained = {f"{folder}/{name}" for name in ("config.yaml", "labels.json", "result.json", "attempt-0/metrics.jsonl")}
     assert kept == trained | {"confirm/manifest.json", "confirm/study.journal", "confirm/report.json"}
     assert "node17" not in (record / "confirm" / "manifest.json").read_text()
+
+
+def test_the_tables_of_modes_are_those_of_the_records():
+    text = PAGE.read_text()
+    assert with_tables(text) == text and with_tables(text.replace("| likelihood |", "| unlikely |")) == text
