@@ -12,8 +12,9 @@ import torch
 from aae.config import TrialConfig
 
 
-def choose_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def choose_device(gpu: bool = True) -> torch.device:
+    """A GPU, where there is one and it may be used."""
+    return torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
 
 
 def resolve(config: TrialConfig, device: torch.device) -> TrialConfig:

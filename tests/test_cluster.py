@@ -10,16 +10,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from aae import manifest
 from aae.config import ConfigError
-from aae.runs import trial_folder
+from aae.runs import read_manifest, trial_folder
 from aae.tuning import cluster, place
 from aae.tuning.cluster import Facts, facts_here, find_problems, named, shared_problem
 from aae.tuning.config import load_sweep
 from aae.tuning.engine import cause_of
 from aae.tuning.place import Place, fitting
+from aae.tuning.sweep import prepare
 from tests.sweeping import MARK, assert_one_truth, count_rows, launch, launched, marked, trials_of, wait_for, wait_until_gone
 
 SWEEP = """
@@ -234,10 +236,10 @@ cluster.shutdown()
 class Nodes:
     """A head without a core, and nodes of a core and a GPU that is none, in a process of their own; ended by its standard input."""
 
-    def __init__(self, mark: str):
+    def __init__(self, mark: str, **environment: str):
         self.mark, self.temp = mark, f"/tmp/rc{os.getpid()}"  # short: Ray's sockets lie there
         env = os.environ | {MARK: mark, "RAY_TMPDIR": self.temp, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
-        env |= {f"RAY_health_check_{key}": value for key, value in HEALTH.items()}
+        env |= {f"RAY_health_check_{key}": value for key, value in HEALTH.items()} | environment
         Path(self.temp).mkdir()
         subprocess.run([str(Path(sys.executable).with_name("ray")), "get-auth-token", "--generate"], check=True, capture_output=True)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
@@ -313,6 +315,45 @@ def test_a_sweep_uses_a_node_that_joins_and_goes_on_without_one_that_is_lost(wor
     finally:
         nodes.end()
     assert not marked(str(workplace)) and not list(run.glob(".check-*"))
+
+
+# In a worker with a part of a GPU the processor multiplies bfloat16 natively, as such a GPU would; in one without, torch sees every
+# GPU of the node, as Ray leaves it. In a driver CUDA_VISIBLE_DEVICES stands for a GPU.
+GPUS = """
+import os, sys
+if any(word.endswith(("default_worker.py", "launch.py")) for word in sys.orig_argv):
+    import torch
+    given = lambda: bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported = given, lambda: False
+    if "launch.py" not in " ".join(sys.orig_argv):
+        torch.cuda.is_available = lambda: not given()
+"""
+
+
+@pytest.mark.system
+def test_the_precision_is_that_of_the_machine_that_trials_run_on_and_a_trial_that_is_given_no_gpu_uses_none(workplace):
+    (workplace / "hook").mkdir()
+    (workplace / "hook" / "sitecustomize.py").write_text(GPUS)
+    (workplace / "s.yaml").write_text(SWEEP)
+    hooked = f"{workplace / 'hook'}:{manifest.PROJECT}"
+    nodes = Nodes(str(workplace), PYTHONPATH=hooked)
+    try:
+        nodes.ask("add", "a")
+        for name, resources, there, here in (("gpu", "{gpu: 0.5}", "bfloat16", ""), ("cpu", "{cpu: 1}", "float32", "0")):
+            given = {"PYTHONPATH": hooked, "RAY_ADDRESS": nodes.address, "CUDA_VISIBLE_DEVICES": here}
+            small = {"study.name": name, "study.num_trials": 2, "train.epochs": 1, "train.precision": "auto"}
+            words = [f"{path}={value}" for path, value in small.items()]
+            done = launch("s.yaml", *words, f"study.resources_per_trial={resources}", **given)
+            assert done.returncode == 0, done.stdout + done.stderr
+            run = workplace / "runs" / name
+            configs = [OmegaConf.load(trial_folder(run, number).config_path) for number in range(2)]
+            assert [config.train.precision for config in configs] == [there] * 2 and read_manifest(run)["precision"] == there
+            assert {trial.state.name for trial in trials_of(run)} == {"COMPLETE"}
+            again, lock, _ = prepare(load_sweep("s.yaml", small), False, Console(quiet=True))  # wherever it goes on
+            lock.release()
+            assert again.fixed.train.precision == there
+    finally:
+        nodes.end()
 
 
 def test_the_modules_of_the_code_are_what_is_compared_and_not_the_commit():

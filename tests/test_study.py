@@ -465,7 +465,7 @@ def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_searc
         patched.setattr(tuning_trial, "load_dataset", lambda *arguments: None)
         patched.setattr(tuning_trial.tune, "report", reports.append)
         patched.setattr(Path, "write_text", full)  # not even room for the traceback
-        tuning_trial.run_trial(search.suggest("ray-0"), {"wandb_mode": "disabled", "command_folder": "."})
+        tuning_trial.run_trial(search.suggest("ray-0"), {"wandb_mode": "disabled", "command_folder": ".", "gpu": False})
     with pytest.raises(OSError, match="No space left on device"):
         search.on_result("ray-0", reports[0])
     assert search.study.trial(0).state == TrialState.RUNNING

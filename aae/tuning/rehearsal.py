@@ -78,11 +78,32 @@ def cases_of(sweep: Sweep) -> list[Case]:
     return cases
 
 
-def try_out(config: TrialConfig, command_folder: str) -> Cost | Failure:
+def precision_here(config: TrialConfig, gpu: bool) -> str:
+    return resolve(config, choose_device(gpu)).train.precision
+
+
+def precision_there(config: TrialConfig, resources: dict[str, float]) -> str:
+    """What `train.precision` is where trials run: `auto` is asked of a worker with a trial's resources, for the driver's machine may
+    have a GPU that no trial is given, or none. One worker answers for the whole study. Raises RuntimeError where none can."""
+    if config.train.precision != "auto":
+        return config.train.precision
+    try:
+        asked = ray.remote(precision_here).options(**share(resources)).remote(config, bool(resources.get("gpu")))
+        return str(ray.get(asked))
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(f"train.precision: got auto; the worker that was asked for it failed: {cause_of(str(error))}") from None
+
+
+def share(resources: dict[str, float]) -> dict[str, float]:
+    """Of a trial, in the words of a task's options."""
+    return {"num_cpus": resources.get("cpu", 0), "num_gpus": resources.get("gpu", 0)}
+
+
+def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost | Failure:
     """What a worker does: two steps, a few timed ones, an evaluation and a checkpoint to nowhere."""
     started = time.monotonic()
     try:
-        device = choose_device()
+        device = choose_device(gpu)
         config = resolve(config, device)
         steady_memory()
         repeatable(device, config.train.num_threads)
@@ -113,10 +134,10 @@ def try_out(config: TrialConfig, command_folder: str) -> Cost | Failure:
         saved = state_dict(draws, 1)
         torch.save(saved, whole)
         torch.save({key: saved[key] for key in checkpoint.KEPT}, kept)
-        gpu = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+        used = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
         total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
         epoch_s = len(draws) * (in_epoch * step_s + measure_s) + time.monotonic() - since
-        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), gpu, total)
+        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), used, total)
     except Diverged as error:
         return Failure(f"diverges at once ({error})", diverged=True)
     except DataError as error:
@@ -132,13 +153,13 @@ class Workers:
     """Runs configurations where trials will run."""
 
     def __init__(self, resources: dict[str, float], slots: int):
-        options = {"num_cpus": resources.get("cpu", 0), "num_gpus": resources.get("gpu", 0), "max_retries": 0}
-        self.task, self.slots = ray.remote(try_out).options(**options), slots
+        self.task, self.slots = ray.remote(try_out).options(**share(resources), max_retries=0), slots
+        self.gpu = bool(resources.get("gpu"))
 
     def run(self, configs: list[TrialConfig]) -> list[Cost | Failure]:
         found: list[Cost | Failure] = []
         for first in range(0, len(configs), self.slots):
-            for task in [self.task.remote(config, str(Path.cwd())) for config in configs[first : first + self.slots]]:
+            for task in [self.task.remote(config, str(Path.cwd()), self.gpu) for config in configs[first : first + self.slots]]:
                 try:
                     found.append(ray.get(task))
                 except ray.exceptions.RayError as error:

@@ -21,7 +21,6 @@ from rich.console import Console
 from aae import manifest
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import load_dataset
-from aae.device import choose_device, resolve
 from aae.layers import set_paths
 from aae.runs import PARENT, read_manifest, write_atomically, write_json
 from aae.tuning import tracking
@@ -34,7 +33,7 @@ from aae.tuning.forecast import Forecast, Record, foresee
 from aae.tuning.fork import refuse_other_past
 from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.place import Place, cluster_address
-from aae.tuning.rehearsal import rehearse
+from aae.tuning.rehearsal import precision_there, rehearse
 from aae.tuning.study import SweepStudy
 from aae.tuning.trial import run_trial
 
@@ -42,8 +41,8 @@ EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal
 
 
 def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, DriverLock, dict[str, Any]]:
-    """Checks the data, makes or recognises the run folder and locks it. Returns (sweep with nothing left to the machine,
-    the lock, the manifest, not written yet). Raises ConfigError or DataError; nothing is written then."""
+    """Checks the data, makes or recognises the run folder and locks it. Returns (the sweep, with the precision that a study
+    was begun with, the lock, the manifest, not written yet). Raises ConfigError or DataError; nothing is written then."""
     run = sweep.study.path
     recorded = read_manifest(run)
     if recorded is None and run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
@@ -52,11 +51,9 @@ def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, Driver
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     refuse_unfit_sweep(sweep, data)
     refuse_other_past(sweep, data.hashes)
-    if config.train.precision == "auto":  # recorded with the first trial; a later start goes on with that
-        precision = recorded["precision"] if recorded else resolve(config, choose_device()).train.precision
-        sweep = replace(sweep, trial=set_paths(sweep.trial, {"train.precision": precision}, ""))
     now = manifest.describe(manifest.own_command(), data.hashes)
     if recorded is not None:
+        sweep = with_precision(sweep, recorded["precision"])
         refuse_changes(recorded["sweep"], sweep, run)
         recorded = manifest.go_on(recorded, now, run, accept)
     try:
@@ -68,13 +65,22 @@ def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, Driver
         recorded
         or {
             "id": digest((time.time(), os.getpid(), str(run))),
-            "precision": sweep.fixed.train.precision,
+            "precision": config.train.precision,
             "sweep": sweep.fingerprint(),
         }
         | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()})
         | now
     )
     return sweep, lock, made
+
+
+def with_precision(sweep: Sweep, precision: str) -> Sweep:
+    """The sweep with nothing left to the machine: what `train.precision: auto` is in this study."""
+    if sweep.fixed.train.precision != "auto":
+        return sweep
+    given = {"train.precision": precision}
+    overrides = sweep.overrides | (given if given.keys() <= sweep.overrides.keys() else {})
+    return replace(sweep, trial=set_paths(sweep.trial, given, ""), overrides=overrides)
 
 
 def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
@@ -140,6 +146,9 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         foreseen: Forecast | None = None
         if read_manifest(run) is None:  # a fresh one: what would fail is to be found before anything is written
             place = enter(sweep, lock, stack, console)
+            precision = precision_there(sweep.fixed, place.resources)
+            sweep = with_precision(sweep, precision)
+            made |= {"precision": precision, "sweep": sweep.fingerprint()}
             costs = rehearse(sweep, place.resources, place.slots, console)
             foreseen = foresee(sweep, costs, place.resources, place.slots, time.monotonic() - budget.started)
         write_down(run, sweep, made)
@@ -183,8 +192,9 @@ def execute(
     pruning = StudyPruning(search)
     scratch = run / ".ray"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.most_on_a_node)  # else one: a new node would fill up a trial at a time
+    given = about | {"slots": place.slots, "gpu": bool(place.resources.get("gpu"))}
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, study=about | {"slots": place.slots}), place.resources),
+        tune.with_resources(tune.with_parameters(run_trial, study=given), place.resources),
         tune_config=tune.TuneConfig(search_alg=search, scheduler=pruning, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune", storage_path=str(scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=0)

@@ -14,6 +14,7 @@ from ray import tune
 from aae import checkpoint
 from aae.config import flatten
 from aae.data import DataError, load_dataset
+from aae.device import choose_device
 from aae.runs import PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker, wait_for_runs
@@ -32,7 +33,7 @@ class FinishesRuns:
 
 def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
     """Trains the attempt `handout["attempt"]`. It reports its own failure; what no code can report, a killed worker, is the
-    driver's to see. `study` is tracking.describe's."""
+    driver's to see. `study` is tracking.describe's, with what the place gives a trial."""
     attempt = Attempt(Path(handout["attempt"]))
     folder = TrialFolder(attempt.path.parent)
     config = checkpoint.read_config(folder.path)
@@ -48,7 +49,8 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
         # A relative data.folder is meant from where the command was given, and Ray's workers run elsewhere.
         data_folder = config.data.folder and str(Path(study["command_folder"], Path(config.data.folder).expanduser()))
         dataset = load_dataset(config.data.name, data_folder, config.data.num_validation)
-        train(config, report, folder, attempt, dataset)
+        # Ray lets a trial that was given no GPU see all those of its node.
+        train(config, report, folder, attempt, dataset, choose_device(study["gpu"]))
     except Diverged as error:
         # A sampler learns from pruned trials and ignores failed ones: as a failure it would come back to this corner for ever.
         outcome = ("PRUNED", f"diverged: {error}")
