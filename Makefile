@@ -12,7 +12,7 @@ READY := .venv/.ready
 CODE = aae $(wildcard launch.py analysis/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test check bench faults cluster-test figures golden
+.PHONY: help setup sweep test check bench faults cluster-test slurm-test figures golden
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ faults: $(READY)  ## the kill matrix into records/faults.jsonl; goes on where th
 
 cluster-test: $(READY)  ## ray up on three hosts in namespaces of this machine; needs root and Debian packages, and says which
 	$(PY) -m tests.cluster_hosts
+
+slurm-test: $(READY)  ## clusters/slurm.sh under a real Slurm of three nodes on this machine; needs root and Debian packages, and says which
+	$(PY) -m tests.slurm_hosts
 
 figures: $(READY)  ## the figures of docs/, from committed records
 	$(PY) -m benchmarks.figures
