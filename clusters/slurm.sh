@@ -80,6 +80,7 @@ stopped=
 "$python" launch.py "$@" &
 driver=$!
 trap 'stopped=1; kill -USR1 "$driver" 2> /dev/null' USR1
+trap : TERM  # Slurm sends it to every process of a lost or preempted job; a driver without its shell may be one that Slurm never finds
 code=0
 while :; do  # a trapped signal ends `wait` early
   wait "$driver"

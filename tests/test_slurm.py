@@ -118,6 +118,15 @@ def test_a_signal_before_the_first_trial_queues_the_job_again_and_a_failure_does
     assert any("requeue" in line for line in lines(tmp_path)) == queued
 
 
+def test_at_the_end_of_a_lost_job_the_shell_stays_with_its_driver(job, tmp_path):
+    """Slurm sends SIGTERM to each process of a job, and kills what it finds under the shell later."""
+    process = job("sweeps/s.yaml", tenths=20)
+    wait_for(lambda: any(line.startswith("launch.py sweeps") for line in lines(tmp_path)), 30, "launch.py runs")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0 and sum("rm -rf" in line for line in lines(tmp_path)) == 3
+    assert not any("requeue" in line for line in lines(tmp_path))
+
+
 def test_a_sweep_that_fails_is_not_queued_again_and_its_exit_code_is_the_jobs(job, tmp_path):
     assert job("sweeps/s.yaml", code=2).wait(30) == 2
     assert not any("requeue" in line for line in lines(tmp_path))
