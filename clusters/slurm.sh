@@ -50,17 +50,23 @@ finish() {  # ends the steps, and with them what they started
   kill $(jobs -p) 2> /dev/null
   wait
   for node in "${nodes[@]}"; do
-    "${step[@]}" --nodelist="$node" rm -rf "$temp"
+    "${step[@]}" --nodelist="$node" rm -rf "$temp" 2> /dev/null  # of a lost job no step starts any more
   done
 }
 
 address=$("${step[@]}" --nodelist="${nodes[0]}" hostname -I | awk '{print $1}')
 export RAY_ADDRESS=$address:$((20000 + SLURM_JOB_ID % 20000))
-start_ray "${nodes[0]}" --head --port="${RAY_ADDRESS##*:}" --ray-client-server-port=$((40000 + SLURM_JOB_ID % 20000)) \
-  --node-ip-address="$address" --dashboard-host=127.0.0.1
-for _ in $(seq 240); do
-  (exec 3<> "/dev/tcp/$address/${RAY_ADDRESS##*:}") 2> /dev/null && break
-  sleep 0.5
+for _ in 1 2 3; do  # on a busy node a head may take longer than it waits for itself, 30 s, and end; alone it starts sooner
+  start_ray "${nodes[0]}" --head --port="${RAY_ADDRESS##*:}" --ray-client-server-port=$((40000 + SLURM_JOB_ID % 20000)) \
+    --node-ip-address="$address" --dashboard-host=127.0.0.1
+  head=$!
+  for _ in $(seq 240); do
+    (exec 3<> "/dev/tcp/$address/${RAY_ADDRESS##*:}") 2> /dev/null && break
+    sleep 0.5
+  done
+  "$python" -c 'import ray; ray.init(logging_level="ERROR", log_to_driver=False)' > "$state/start.log" 2>&1 && break
+  kill "$head" 2> /dev/null
+  wait "$head"
 done
 for node in "${nodes[@]:1}"; do
   start_ray "$node" --address="$RAY_ADDRESS"

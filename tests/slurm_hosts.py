@@ -29,7 +29,8 @@ NODES = ("n1", "n2", "n3")
 BRIDGE, NETWORK = "aae-slurm", "10.78.0"
 CONTROLLER = f"{NETWORK}.254"
 NUM_TRIALS = 24
-ROUND_MIN, SIGNAL_S = 4, 60  # Slurm looks every 30 s, and may signal a minute early
+SIGNAL_S = 60  # before the time limit
+ENOUGH_MIN = 40
 ROUND_S, REQUEUED_S, LOST_S, END_S, GONE_S = 420, 120, 150, 1200, 120  # within which it must have happened
 SWEEP = f"""
 study: {{name: s, num_trials: {NUM_TRIALS}, sampler: {{kind: RandomSampler, seed: 0}}}}
@@ -56,7 +57,7 @@ SlurmdPidFile={folder}/%n/slurmd.pid
 SlurmdLogFile={folder}/%n/slurmd.log
 SlurmdSpoolDir={folder}/%n/spool
 SlurmdParameters=config_overrides
-SlurmdTimeout=60
+SlurmdTimeout=30
 KillWait=20
 ReturnToService=2
 FirstJobId={first}
@@ -171,7 +172,7 @@ class Slurm:
 class Job:
     def __init__(self, slurm: Slurm):
         self.slurm, self.log, self.run, self.mark = slurm, slurm.folder / "job.log", slurm.folder / "runs" / "s", str(slurm.folder)
-        size = [f"--nodes={len(NODES)}", "--cpus-per-task=1", f"--time={ROUND_MIN}", f"--signal=B:USR1@{SIGNAL_S}", f"--output={self.log}"]
+        size = [f"--nodes={len(NODES)}", "--cpus-per-task=1", f"--time={ENOUGH_MIN}", f"--signal=B:USR1@{SIGNAL_S}", f"--output={self.log}"]
         asked = ["clusters/slurm.sh", str(slurm.folder / "s.yaml"), f"study.folder={self.run.parent}"]
         # Ray's own niceness of 15 is a tenth of a busy machine.
         self.id = slurm.ask("sbatch", "--parsable", *size, *asked, **{MARK: self.mark, "RAY_worker_niceness": "0"}).strip()
@@ -183,9 +184,13 @@ class Job:
     def facts(self) -> dict[str, str]:
         return dict(word.partition("=")[::2] for word in self.slurm.ask("scontrol", "show", "job", "-o", self.id).split())
 
-    def give_time(self) -> None:
-        """For its next start: the time limit has been tried."""
-        self.slurm.ask("scontrol", "update", f"jobid={self.id}", "timelimit=30")
+    def limit(self, minutes: int) -> None:
+        self.slurm.ask("scontrol", "update", f"jobid={self.id}", f"timelimit={minutes}")
+
+    def minutes(self) -> int:
+        """How long it has run, whole ones."""
+        hours, minutes, _ = map(int, self.facts()["RunTime"].split(":"))
+        return 60 * hours + minutes
 
     def requeues(self) -> int:
         return int(self.facts().get("Restarts", 0))
@@ -202,6 +207,8 @@ def rehearse(slurm: Slurm) -> None:
     say(f"job {job.id} is submitted")
     wait_for(lambda: count_rows(job.run) or job.ended(), ROUND_S, "the first rows")
     say(f"the first rows; {next(line.partition(';')[0] for line in job.said().splitlines() if 'have joined' in line)}")
+    wait_for(lambda: count_told(job.run) > 1 or job.ended(), ROUND_S, "two trials are told")
+    job.limit(job.minutes() + 2)  # a limit in the middle of the sweep, however fast this machine is; Slurm looks every 30 s
     wait_for(lambda: "stopping at the next report" in job.said() or job.ended(), ROUND_S, "the signal at the time limit")
     say(f"signalled with {count_told(job.run)} trials told")
     wait_for(lambda: "the time is up: back into the queue" in job.said() or job.ended(), REQUEUED_S, "the job goes back into the queue")
@@ -209,17 +216,16 @@ def rehearse(slurm: Slurm) -> None:
     assert told < NUM_TRIALS, "the sweep ended before its time limit: nothing was tried"
     assert (job.run / "report" / "index.html").exists(), "no page was written"
     say(f"queued again with {told} trials told, {rows} epochs; the page is written")
-    job.give_time()
+    job.limit(ENOUGH_MIN)
     wait_for(lambda: count_rows(job.run) > rows + 10 or job.ended(), ROUND_S, "it goes on")
-    say(f"it goes on: {next(line.partition('reconciled')[2] for line in job.said().splitlines() if 'reconciled' in line)}")
+    say(f"it goes on: {next(line.partition('reconciled: ')[2] for line in job.said().splitlines() if 'reconciled' in line)}")
 
     slurm.nodes["n3"].kill()
     say(f"n3 is killed with {count_told(job.run)} trials told")
     took = wait_for(lambda: "its node was lost" in job.said() or job.requeues() > 1, LOST_S, "the driver, or Slurm, sees it")
     say(f"noticed after {took:.0f} s by {'Slurm' if job.requeues() > 1 else 'Ray: its trial goes on elsewhere'}")
     took += wait_for(lambda: job.requeues() > 1 or job.ended(), LOST_S, "Slurm queues the job again")
-    say(f"queued again by Slurm {took:.0f} s after the kill, with {count_told(job.run)} trials told")
-    job.give_time()
+    say(f"{'queued again by Slurm' if job.requeues() > 1 else 'ended'} {took:.0f} s after the kill, {count_told(job.run)} trials told")
     slurm.nodes["n3"].start(slurm.env)
     say("n3 is back")
     wait_for(job.ended, END_S, "its end")

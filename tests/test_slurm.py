@@ -36,7 +36,12 @@ signal.pause()
 """
 PYTHON = """#!/usr/bin/env bash
 case $1 in
-  -c) [[ $2 == *secrets* ]] && printf 0123456789abcdef || echo "waits for $3 nodes at $RAY_ADDRESS" >> "$LOG" ;;
+  -c)
+    case $2 in
+      *secrets*) printf 0123456789abcdef ;;
+      *nodes*) echo "waits for $3 nodes at $RAY_ADDRESS" >> "$LOG" ;;
+      *) echo "looks for the head" >> "$LOG"; [ "$(grep -c "looks for" "$LOG")" -gt "${BUSY:-0}" ] ;;
+    esac ;;
   launch.py)
     stop() { echo "launch.py got USR1" >> "$LOG"; sleep 1; echo "launch.py wrote its report" >> "$LOG"; exit "$AFTER_SIGNAL"; }
     trap stop USR1
@@ -65,8 +70,8 @@ def job(tmp_path, monkeypatch):
     }
     started = []
 
-    def start(*arguments: str, tenths: int = 2, code: int = 0, after_signal: int = 0) -> subprocess.Popen:
-        environment = {**job, "TENTHS": tenths, "CODE": code, "AFTER_SIGNAL": after_signal}
+    def start(*arguments: str, tenths: int = 2, code: int = 0, after_signal: int = 0, busy: int = 0) -> subprocess.Popen:
+        environment = {**job, "TENTHS": tenths, "CODE": code, "AFTER_SIGNAL": after_signal, "BUSY": busy}
         env = os.environ | {name: str(value) for name, value in environment.items()}
         started.append(subprocess.Popen(["bash", SCRIPT, *arguments], env=env, start_new_session=True))
         return started[-1]
@@ -96,6 +101,13 @@ def test_a_head_and_its_workers_start_with_a_token_of_the_jobs_own_and_all_of_it
     assert sum("rm -rf" in line for line in said) == 3
     assert not any("requeue" in line for line in said) and not list(tmp_path.glob(".aae-sweep-*"))
     assert not marked(str(tmp_path))
+
+
+def test_a_head_that_did_not_come_up_is_started_again_before_any_worker(job, tmp_path):
+    assert job("sweeps/s.yaml", busy=1).wait(30) == 0
+    starts = [line for line in lines(tmp_path) if " start " in line or line.startswith("looks")]
+    assert [("--head" in line, line.startswith("looks")) for line in starts[:4]] == [(True, False), (False, True)] * 2
+    assert len(starts) == 6 and not marked(str(tmp_path))
 
 
 def test_at_the_time_limit_the_signal_reaches_launch_and_the_job_is_queued_again_after_the_report(job, tmp_path):
