@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ server.bind(('127.0.0.1', int('${port:-0}')))
 server.listen()
 signal.pause()
 "
-"""
+""".replace("python3", sys.executable)
 PYTHON = """#!/usr/bin/env bash
 case $1 in
   -c)
@@ -107,7 +108,8 @@ def test_a_head_that_did_not_come_up_is_started_again_before_any_worker(job, tmp
     assert job("sweeps/s.yaml", busy=1).wait(30) == 0
     starts = [line for line in lines(tmp_path) if " start " in line or line.startswith("looks")]
     assert [("--head" in line, line.startswith("looks")) for line in starts[:4]] == [(True, False), (False, True)] * 2
-    assert len(starts) == 6 and not marked(str(tmp_path))
+    assert len(starts) == 6
+    wait_for(lambda: not marked(str(tmp_path)), 10, "all of it has ended")
 
 
 def test_at_the_time_limit_the_signal_reaches_launch_and_the_job_is_queued_again_after_the_report(job, tmp_path):
