@@ -56,9 +56,9 @@ finish() {  # ends the steps, and with them what they started
 
 address=$("${step[@]}" --nodelist="${nodes[0]}" hostname -I | awk '{print $1}')
 export RAY_ADDRESS=$address:$((20000 + SLURM_JOB_ID % 20000))
-for _ in 1 2 3; do  # on a busy node a head may take longer than it waits for itself, 30 s, and end; alone it starts sooner
+for _ in 1 2 3; do  # on a busy node a head may take longer than its client server waits for it, 30 s, and then it ends
   start_ray "${nodes[0]}" --head --port="${RAY_ADDRESS##*:}" --ray-client-server-port=$((40000 + SLURM_JOB_ID % 20000)) \
-    --node-ip-address="$address" --dashboard-host=127.0.0.1
+    --node-ip-address="$address" --include-dashboard=false  # which would start before the node does
   head=$!
   for _ in $(seq 240); do
     (exec 3<> "/dev/tcp/$address/${RAY_ADDRESS##*:}") 2> /dev/null && break
