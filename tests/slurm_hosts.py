@@ -42,7 +42,8 @@ trial:
 search_space:
   optim.reconstruction.rate: {{kind: float, low: 0.0001, high: 0.001, log: true}}
 """
-# SlurmdTimeout: after which a silent node is down. cred_expire is also how long a job that was queued again must wait.
+# SlurmdTimeout: after which a silent node is down; Ray, after 8 s, is to see it first. cred_expire is also how long a job that was
+# queued again must wait.
 SLURM = """
 ClusterName=aae
 SlurmctldHost={host}({controller})
@@ -57,7 +58,7 @@ SlurmdPidFile={folder}/%n/slurmd.pid
 SlurmdLogFile={folder}/%n/slurmd.log
 SlurmdSpoolDir={folder}/%n/spool
 SlurmdParameters=config_overrides
-SlurmdTimeout=30
+SlurmdTimeout=60
 KillWait=20
 ReturnToService=2
 FirstJobId={first}
