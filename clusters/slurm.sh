@@ -54,6 +54,10 @@ finish() {  # ends the steps, and with them what they started
   done
 }
 
+# Set before Ray starts, which may take minutes: unheard, the signal would end the shell and the job with it.
+stopped= driver=
+trap 'stopped=1; [ -z "$driver" ] || kill -USR1 "$driver" 2> /dev/null' USR1
+
 address=$("${step[@]}" --nodelist="${nodes[0]}" hostname -I | awk '{print $1}')
 export RAY_ADDRESS=$address:$((20000 + SLURM_JOB_ID % 20000))
 for _ in 1 2 3; do  # on a busy node a head may take longer than its client server waits for it, 30 s, and then it ends
@@ -82,20 +86,19 @@ print(f"{alive} of {wanted} nodes have joined; what Ray says on each is in {sys.
 ' "${#nodes[@]}" "$state"
 
 # In the background, so that the shell is free for signals.
-stopped=
-"$python" launch.py "$@" &
-driver=$!
-trap 'stopped=1; kill -USR1 "$driver" 2> /dev/null' USR1
-trap : TERM  # Slurm sends it to every process of a lost or preempted job; a driver without its shell may be one that Slurm never finds
-code=0
-while :; do  # a trapped signal ends `wait` early
-  wait "$driver"
-  code=$?
-  kill -0 "$driver" 2> /dev/null || break
-done
+code=138  # as of a launch.py that the signal ended before its first trial
+if [ -z "$stopped" ]; then
+  "$python" launch.py "$@" &
+  driver=$!
+  trap : TERM  # Slurm sends it to every process of a lost or preempted job; a driver without its shell may be one that Slurm never finds
+  while :; do  # a trapped signal ends `wait` early
+    wait "$driver"
+    code=$?
+    kill -0 "$driver" 2> /dev/null || break
+  done
+fi
 
 finish
-# 138: it ended at the signal itself, before its first trial.
 if [ -n "$stopped" ] && { [ "$code" -eq 0 ] || [ "$code" -eq 138 ]; }; then
   echo "the time is up: back into the queue"
   exec scontrol requeue "$SLURM_JOB_ID"

@@ -40,7 +40,7 @@ case $1 in
   -c)
     case $2 in
       *secrets*) printf 0123456789abcdef ;;
-      *nodes*) echo "waits for $3 nodes at $RAY_ADDRESS" >> "$LOG" ;;
+      *nodes*) echo "waits for $3 nodes at $RAY_ADDRESS" >> "$LOG"; sleep "${JOINING:-0}" ;;
       *) echo "looks for the head" >> "$LOG"; [ "$(grep -c "looks for" "$LOG")" -gt "${BUSY:-0}" ] ;;
     esac ;;
   launch.py)
@@ -71,8 +71,8 @@ def job(tmp_path, monkeypatch):
     }
     started = []
 
-    def start(*arguments: str, tenths: int = 2, code: int = 0, after_signal: int = 0, busy: int = 0) -> subprocess.Popen:
-        environment = {**job, "TENTHS": tenths, "CODE": code, "AFTER_SIGNAL": after_signal, "BUSY": busy}
+    def start(*arguments: str, tenths: int = 2, code: int = 0, after_signal: int = 0, busy: int = 0, joining: int = 0) -> subprocess.Popen:
+        environment = {**job, "TENTHS": tenths, "CODE": code, "AFTER_SIGNAL": after_signal, "BUSY": busy, "JOINING": joining}
         env = os.environ | {name: str(value) for name, value in environment.items()}
         started.append(subprocess.Popen(["bash", SCRIPT, *arguments], env=env, start_new_session=True))
         return started[-1]
@@ -130,6 +130,16 @@ def test_a_signal_before_the_first_trial_queues_the_job_again_and_a_failure_does
     process.send_signal(signal.SIGUSR1)
     assert process.wait(30) == (0 if queued else 1)
     assert any("requeue" in line for line in lines(tmp_path)) == queued
+
+
+def test_a_signal_while_ray_still_starts_queues_the_job_again_without_a_driver(job, tmp_path):
+    """Seen to fail with the trap set after the driver's start: the shell died of the signal and queued nothing."""
+    process = job("sweeps/s.yaml", joining=3)
+    wait_for(lambda: any(line.startswith("waits for") for line in lines(tmp_path)), 30, "the nodes are waited for")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(30) == 0
+    assert any("requeue" in line for line in lines(tmp_path)) and not any("launch.py" in line for line in lines(tmp_path))
+    wait_for(lambda: not marked(str(tmp_path)), 10, "all of it has ended")
 
 
 def test_at_the_end_of_a_lost_job_the_shell_stays_with_its_driver(job, tmp_path):
