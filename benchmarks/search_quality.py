@@ -1,0 +1,202 @@
+"""Which configuration a search ends with after equal slot time: ours against plain Ray Tune + OptunaSearch + ASHA and against random.
+
+    RAY_worker_niceness=0 python launch.py benchmarks/search_quality.yaml    the trainings: at random, never pruned
+    python -m benchmarks.search_quality record RUN       their parameters and curves -> records/search_quality.jsonl
+    python -m benchmarks.search_quality fit              how well a surrogate of them foretells trials it has not seen
+    python -m benchmarks.search_quality replay [study.sampler={...} ...]     the searchers on it
+    python -m benchmarks.search_quality real             the searchers on the task itself; benchmarks/real_searches.py
+
+A replay plays each searcher in simulated time: two slots, an epoch takes 1 (std JITTER of it), the surrogate with its noise is
+the training. A budget of N is the slot time of N whole trainings. The score is the surrogate's error, without noise, of what the
+searcher would choose then. Ours has the sampler and the pruner of sweeps/semi.yaml, rungs at the same fractions of a training.
+Appends a line to benchmarks/records.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aae.config import ConfigError, require
+from aae.layers import parse_overrides, read_sweep
+from aae.manifest import device_name, git
+from aae.runs import read_rows, write_rows
+from aae.tuning.config import Sweep, load_sweep
+from analysis.trials import read_run
+from benchmarks import surrogate
+from benchmarks.searchers import Ours, Plain, Random, Searcher, Values, play
+
+PROJECT = Path(__file__).resolve().parent.parent
+RECORDS, CURVES = PROJECT / "benchmarks" / "records.jsonl", PROJECT / "records" / "search_quality.jsonl"
+SWEEP, SEMI = PROJECT / "benchmarks" / "search_quality.yaml", PROJECT / "sweeps" / "semi.yaml"
+SLOTS, JITTER = 2, 0.05
+SEARCHERS = ("ours", "plain", "plain, our rungs", "random")
+
+
+def record(run_path: Path) -> None:
+    """Raises ConfigError."""
+    run = read_run(run_path)
+    trials = sorted((trial for trial in run.complete if trial.params), key=lambda trial: trial.number)
+    require(bool(trials), str(run_path), "no complete searched trial", "give the run of benchmarks/search_quality.yaml")
+    write_rows(
+        CURVES,
+        [
+            {"trial": trial.number, "params": trial.params, run.metric: [row[run.metric] for row in trial.rows], "seconds": trial.seconds}
+            for trial in trials
+        ],
+    )
+    print(f"{CURVES}: {len(trials)} trials of {len(run.trials)}")
+
+
+def read_curves(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
+    """((T, D) parameters in the unit cube, (T, E) errors)."""
+    rows = read_rows(CURVES)
+    require(bool(rows), str(CURVES), "no curves", "`record` writes it")
+    return np.stack([surrogate.to_unit(sweep.space, row["params"]) for row in rows]), np.array([row[sweep.study.metric] for row in rows])
+
+
+def our_sweep(arguments: tuple[str, ...] = ()) -> Sweep:
+    """The task under semi.yaml's sampler and pruner, and what the command line says instead. Raises ConfigError."""
+    semi, epochs = read_sweep(SEMI), load_sweep(SWEEP, {}).epochs
+    pruner = dict(semi.study.pruner)
+    pruner["min_resource"] = max(1, round(pruner["min_resource"] * epochs / semi.trial.train.epochs))
+    return load_sweep(SWEEP, {"study.sampler": dict(semi.study.sampler), "study.pruner": pruner} | parse_overrides(list(arguments)))
+
+
+@cache
+def fitted() -> surrogate.Surrogate:
+    return surrogate.Surrogate(*read_curves(load_sweep(SWEEP, {})))
+
+
+def searcher(name: str, sweep: Sweep, seed: int) -> Searcher:
+    rungs = {"grace_period": sweep.study.pruner.get("min_resource", 1), "reduction_factor": sweep.study.pruner.get("reduction_factor", 4)}
+    kinds: dict[str, Callable[[Sweep, int], Searcher]] = {
+        "ours": Ours,
+        "plain": Plain,
+        "plain, our rungs": partial(Plain, **rungs),
+        "random": Random,
+    }
+    return kinds[name](sweep, seed)
+
+
+def replay(sweep: Sweep, budgets: list[int], seed: int) -> dict[str, list[float]]:
+    """searcher -> the error without noise of its choice at every budget; a guess where it has none yet."""
+    task, scores = fitted(), dict[str, list[float]]()
+    for index, name in enumerate(SEARCHERS):
+        random = np.random.default_rng([seed, index])
+
+        def train(values: Values, random: np.random.Generator = random) -> tuple[np.ndarray, np.ndarray]:
+            error_E = task.noisy(surrogate.to_unit(sweep.space, values), random)
+            return error_E, np.maximum(1 + JITTER * random.standard_normal(len(error_E)), 0.1)
+
+        one = searcher(name, sweep, seed)
+        try:
+            chosen = play(one, train, SLOTS, [budget * sweep.epochs / SLOTS for budget in budgets])
+        finally:
+            one.close()
+        scores[name] = [
+            surrogate.CHANCE if v is None else float(task.curves(surrogate.to_unit(sweep.space, v)[None])[0, -1]) for v in chosen
+        ]
+    return scores
+
+
+def summary(score_SRB: np.ndarray, budgets: list[int]) -> list[dict[str, Any]]:
+    """A row a budget: medians and quartiles of the error, and how often ours is better than each other, ties half."""
+    found = []
+    for index, budget in enumerate(budgets):
+        score_SR = score_SRB[:, :, index]
+        row: dict[str, Any] = {"budget": budget, "error_quartiles": {}, "ours_better_than": {}}
+        for name, score_R in zip(SEARCHERS, score_SR, strict=True):
+            row["error_quartiles"][name] = np.quantile(score_R, [0.25, 0.5, 0.75]).round(4).tolist()
+            if name != "ours":
+                share = float(((score_SR[0] < score_R) + (score_SR[0] == score_R) / 2).mean())
+                row["ours_better_than"][name] = [round(share, 3), round(float(np.sqrt(share * (1 - share) / len(score_R))), 3)]
+        found.append(row)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    others = SEARCHERS[1:]
+    lines = [f"| budget | {' | '.join(SEARCHERS)} | {' | '.join(f'ours better than {name}' for name in others)} |"]
+    lines.append("|---" * (1 + len(SEARCHERS) + len(others)) + "|")
+    for row in rows:
+        errors = ["{1:.1f} ({0:.1f} to {2:.1f})".format(*(100 * q for q in row["error_quartiles"][name])) for name in SEARCHERS]
+        shares = ["{:.1f} ± {:.1f} %".format(*(100 * value for value in row["ours_better_than"][name])) for name in others]
+        lines.append(f"| {row['budget']} | {' | '.join(errors)} | {' | '.join(shares)} |")
+    return lines
+
+
+def describe_fit(sweep: Sweep) -> dict[str, Any]:
+    x_TD, curve_TE = read_curves(sweep)
+    fit = {key: round(value, 3) for key, value in asdict(surrogate.cross_validate(x_TD, curve_TE)).items()}
+    least = fitted().curves(np.random.default_rng(0).random((20_000, x_TD.shape[1])))[:, -1].min()
+    return {"trials": len(x_TD), **fit, "noise_std": round(fitted().noise_std(), 3), "least_error": round(float(least), 4)}
+
+
+def append(line: dict[str, Any]) -> None:
+    print(json.dumps(line))
+    with open(RECORDS, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def replays(options: argparse.Namespace) -> None:
+    commit, sweep = git("rev-parse", "--short", "HEAD"), our_sweep(tuple(options.overrides))  # of the code that runs, not of the end
+    fit = describe_fit(sweep)
+    seeds = range(options.first_seed, options.first_seed + options.replays)
+    with ProcessPoolExecutor(options.processes) as pool:
+        scores = list(pool.map(partial(replay, sweep, options.budgets), seeds))
+    rows = summary(np.array([[score[name] for score in scores] for name in SEARCHERS]), options.budgets)
+    print("\n".join(table(rows)))
+    line: dict[str, Any] = {
+        "benchmark": "search_quality",
+        "sampler": sweep.study.sampler,
+        "pruner": sweep.study.pruner,
+        "fit": fit,
+        "budgets": rows,
+    }
+    line |= {"slots": SLOTS, "n": len(seeds), "first_seed": seeds[0], "device": device_name(), "commit": commit}
+    if options.dry:
+        print(json.dumps(line))
+    else:
+        append(line)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search_quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("record").add_argument("run", type=Path, metavar="RUN")
+    commands.add_parser("fit")
+    replayed = commands.add_parser("replay")
+    replayed.add_argument("overrides", nargs="*", metavar="study.path=value", help="of our sampler and pruner")
+    replayed.add_argument("--replays", type=int, default=200, metavar="N")
+    replayed.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="choose settings on other seeds than you report")
+    replayed.add_argument("--budgets", type=int, nargs="+", default=[15, 30, 60], metavar="TRIALS")
+    replayed.add_argument("--processes", type=int, default=2, metavar="N")
+    replayed.add_argument("--dry", action="store_true", help="append nothing to the records")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "record":
+            record(options.run)
+        elif options.command == "fit":
+            print(json.dumps(describe_fit(load_sweep(SWEEP, {})), indent=1))
+        else:
+            replays(options)
+    except ConfigError as error:
+        print(f"benchmarks.search_quality: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

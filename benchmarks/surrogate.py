@@ -1,0 +1,138 @@
+"""A training's error curve as a function of its parameters: Gaussian processes over recorded trials, for searches to be replayed on.
+
+The logarithms of the curves are written in their first COMPONENTS principal components, and each component is a Gaussian process
+over the unit cube of the search space: Matern 5/2, a length a dimension, hyperparameters by maximum likelihood (Rasmussen &
+Williams 2006, sections 4.2 and 5.4). Noise is what it finds no function for: each component's nugget, and the part of a recorded
+curve that the components leave out.
+"""
+
+# T trials, D dimensions, E epochs, C components
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+from scipy import linalg, optimize, stats
+
+from aae.config import ConfigError
+from aae.tuning.space import SearchSpace
+
+COMPONENTS = 3
+JITTER = 1e-6
+FOLDS = 8
+CHANCE = 0.905  # no curve is worse than a guess
+
+
+def to_unit(space: SearchSpace, params: dict[str, Any]) -> np.ndarray:
+    """(D,) in [0, 1], along the logarithm where the search goes along it. Raises ConfigError for a space that is no cube."""
+    x_D = []
+    for path, entry in space.entries.items():
+        d = entry.distribution
+        if not isinstance(d, IntDistribution | FloatDistribution) or entry.when:
+            raise ConfigError(f"search_space.{path}: a surrogate takes numbers without conditions")
+        low, high, value = (np.log(v) if d.log else v for v in (d.low, d.high, params[path]))
+        x_D.append((value - low) / (high - low))
+    return np.array(x_D)
+
+
+def matern(a_ND: np.ndarray, b_MD: np.ndarray, length_D: np.ndarray) -> np.ndarray:
+    """(N, M), 1 at distance 0."""
+    r = np.sqrt(5) * np.sqrt((((a_ND[:, None] - b_MD[None]) / length_D) ** 2).sum(-1))
+    return (1 + r + r * r / 3) * np.exp(-r)
+
+
+class GaussianProcess:
+    """Of one number over the cube. `noise_std`: its nugget, in the unit of y."""
+
+    def __init__(self, x_TD: np.ndarray, y_T: np.ndarray):
+        self.x_TD, self.mean, self.scale = x_TD, float(y_T.mean()), float(y_T.std()) or 1.0
+        target_T, dims = (y_T - self.mean) / self.scale, x_TD.shape[1]
+
+        def loss(theta: np.ndarray) -> float:
+            """Negative log likelihood, with a weak prior that keeps a length that the data say nothing about where it is."""
+            factor = self.factor(theta)
+            half = linalg.solve_triangular(factor, target_T, lower=True)
+            prior = ((theta[:dims] - np.log(0.7)) ** 2).sum() / 2 + theta[dims] ** 2 / 2 + (theta[dims + 1] + 2) ** 2 / 8
+            return float(half @ half / 2 + np.log(np.diag(factor)).sum() + prior)
+
+        start = np.r_[np.full(dims, np.log(0.7)), 0.0, -2.0]  # lengths, signal variance, noise variance: their logarithms
+        bounds = [(np.log(0.05), np.log(20))] * dims + [(-4, 4), (-10, 1)]
+        theta = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
+        self.length_D, self.signal, self.noise_std = np.exp(theta[:dims]), np.exp(theta[dims]), self.scale * np.exp(theta[dims + 1] / 2)
+        self.alpha_T = linalg.cho_solve((self.factor(theta), True), target_T)
+
+    def factor(self, theta: np.ndarray) -> np.ndarray:
+        num, dims = self.x_TD.shape
+        kernel = np.exp(theta[dims]) * matern(self.x_TD, self.x_TD, np.exp(theta[:dims]))
+        return linalg.cholesky(kernel + (np.exp(theta[dims + 1]) + JITTER) * np.eye(num), lower=True)
+
+    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
+        return self.mean + self.scale * self.signal * matern(x_ND, self.x_TD, self.length_D) @ self.alpha_T
+
+
+class Surrogate:
+    """`curves` without noise; `noisy` as a training would report one."""
+
+    def __init__(self, x_TD: np.ndarray, curve_TE: np.ndarray):
+        log_TE = np.log(curve_TE)
+        self.mean_E = log_TE.mean(axis=0)
+        _, _, self.base_CE = np.linalg.svd(log_TE - self.mean_E, full_matrices=False)
+        self.base_CE = self.base_CE[:COMPONENTS]
+        score_TC = (log_TE - self.mean_E) @ self.base_CE.T
+        self.left_TE = log_TE - self.mean_E - score_TC @ self.base_CE
+        self.processes = [GaussianProcess(x_TD, score_T) for score_T in score_TC.T]
+
+    def log_curves(self, x_ND: np.ndarray) -> np.ndarray:
+        return self.mean_E + np.stack([process(x_ND) for process in self.processes], axis=1) @ self.base_CE
+
+    def curves(self, x_ND: np.ndarray) -> np.ndarray:
+        """(N, E) errors."""
+        return np.minimum(np.exp(self.log_curves(x_ND)), CHANCE)
+
+    def noisy(self, x_D: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """(E,)"""
+        noise_C = random.standard_normal(len(self.processes)) * [process.noise_std for process in self.processes]
+        noise_E = noise_C @ self.base_CE + self.left_TE[random.integers(len(self.left_TE))]
+        return np.minimum(np.exp(self.log_curves(x_D[None])[0] + noise_E), CHANCE)
+
+    def noise_std(self) -> float:
+        """Of the logarithm of the last epoch's error: about the relative spread of one configuration's trainings."""
+        variance = sum((process.noise_std * base_E[-1]) ** 2 for process, base_E in zip(self.processes, self.base_CE, strict=True))
+        return float(np.sqrt(variance + self.left_TE[:, -1].var()))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Of trials that the surrogate had not seen, FOLDS times a part of them."""
+
+    r2_last: float  # of the last epoch's log error
+    spearman_last: float
+    rms_last: float  # of the log error: about a relative error
+    rms_curve: float  # the same over all epochs
+    best_third: float  # Spearman's within the third of the trials that ended best: where a search ends
+
+
+def cross_validate(x_TD: np.ndarray, curve_TE: np.ndarray, seed: int = 0) -> Fit:
+    order_T = np.random.default_rng(seed).permutation(len(x_TD))
+    found_TE = np.empty_like(curve_TE)
+    for held in np.array_split(order_T, FOLDS):
+        seen = np.setdiff1d(order_T, held)
+        found_TE[held] = np.log(Surrogate(x_TD[seen], curve_TE[seen]).curves(x_TD[held]))
+    log_TE = np.log(curve_TE)
+    miss_TE, last_T = found_TE - log_TE, log_TE[:, -1]
+    best = last_T.argsort()[: len(last_T) // 3]
+    return Fit(
+        r2_last=1 - float((miss_TE[:, -1] ** 2).mean() / last_T.var()),
+        spearman_last=spearman(found_TE[:, -1], last_T),
+        rms_last=float(np.sqrt((miss_TE[:, -1] ** 2).mean())),
+        rms_curve=float(np.sqrt((miss_TE**2).mean())),
+        best_third=spearman(found_TE[best, -1], last_T[best]),
+    )
+
+
+def spearman(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
+    return float(stats.spearmanr(a, b).statistic)
