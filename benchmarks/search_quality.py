@@ -139,7 +139,14 @@ def describe_fit(sweep: Sweep) -> dict[str, Any]:
     x_TD, curve_TE = read_curves(sweep)
     fit = {key: round(value, 3) for key, value in asdict(surrogate.cross_validate(x_TD, curve_TE)).items()}
     least = fitted().curves(np.random.default_rng(0).random((20_000, x_TD.shape[1])))[:, -1].min()
-    return {"trials": len(x_TD), **fit, "noise_std": round(fitted().noise_std(), 3), "least_error": round(float(least), 4)}
+    collapsed = int(fitted().collapsed_T.sum())
+    return {
+        "trials": len(x_TD),
+        "collapsed": collapsed,
+        **fit,
+        "noise_std": round(fitted().noise_std(), 3),
+        "least_error": round(float(least), 4),
+    }
 
 
 def append(line: dict[str, Any]) -> None:

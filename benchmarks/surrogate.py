@@ -3,7 +3,8 @@
 The logarithms of the curves are written in their first COMPONENTS principal components, and each component is a Gaussian process
 over the unit cube of the search space: Matern 5/2, a length a dimension, hyperparameters by maximum likelihood (Rasmussen &
 Williams 2006, sections 4.2 and 5.4). Noise is what it finds no function for: each component's nugget, and the part of a recorded
-curve that the components leave out.
+curve that the components leave out. Trials that collapsed are outliers to any smooth function. They are left out of it, and come
+back as an event: how often, is a kernel average of the recorded trials near by, and the curve is that of a recorded one.
 """
 
 # T trials, D dimensions, E epochs, C components
@@ -25,6 +26,8 @@ COMPONENTS = 3
 JITTER = 1e-6
 FOLDS = 8
 CHANCE = 0.905  # no curve is worse than a guess
+COLLAPSED = 0.6  # an error at the end that is above is of a training that came apart
+NEAR = 0.2  # length of the kernel that averages collapses, in edges of the cube
 
 
 def to_unit(space: SearchSpace, params: dict[str, Any]) -> np.ndarray:
@@ -75,16 +78,21 @@ class GaussianProcess:
 
 
 class Surrogate:
-    """`curves` without noise; `noisy` as a training would report one."""
+    """`curves` without noise or collapse; `noisy` as a training would report one."""
 
     def __init__(self, x_TD: np.ndarray, curve_TE: np.ndarray):
-        log_TE = np.log(curve_TE)
+        self.all_TD, self.collapsed_T = x_TD, curve_TE[:, -1] > COLLAPSED
+        self.collapsed_PE = curve_TE[self.collapsed_T]
+        log_TE, x_TD = np.log(curve_TE[~self.collapsed_T]), x_TD[~self.collapsed_T]
         self.mean_E = log_TE.mean(axis=0)
-        _, _, self.base_CE = np.linalg.svd(log_TE - self.mean_E, full_matrices=False)
-        self.base_CE = self.base_CE[:COMPONENTS]
+        self.base_CE = np.linalg.svd(log_TE - self.mean_E, full_matrices=False)[2][:COMPONENTS]
         score_TC = (log_TE - self.mean_E) @ self.base_CE.T
         self.left_TE = log_TE - self.mean_E - score_TC @ self.base_CE
         self.processes = [GaussianProcess(x_TD, score_T) for score_T in score_TC.T]
+
+    def collapse_chance(self, x_D: np.ndarray) -> float:
+        near_T = matern(x_D[None], self.all_TD, np.full(len(x_D), NEAR))[0]
+        return float(near_T @ self.collapsed_T / near_T.sum())
 
     def log_curves(self, x_ND: np.ndarray) -> np.ndarray:
         return self.mean_E + np.stack([process(x_ND) for process in self.processes], axis=1) @ self.base_CE
@@ -95,6 +103,8 @@ class Surrogate:
 
     def noisy(self, x_D: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """(E,)"""
+        if random.random() < self.collapse_chance(x_D):
+            return np.array(self.collapsed_PE[random.integers(len(self.collapsed_PE))])
         noise_C = random.standard_normal(len(self.processes)) * [process.noise_std for process in self.processes]
         noise_E = noise_C @ self.base_CE + self.left_TE[random.integers(len(self.left_TE))]
         return np.minimum(np.exp(self.log_curves(x_D[None])[0] + noise_E), CHANCE)
@@ -107,7 +117,7 @@ class Surrogate:
 
 @dataclass(frozen=True)
 class Fit:
-    """Of trials that the surrogate had not seen, FOLDS times a part of them."""
+    """Of trials that the surrogate had not seen, FOLDS times a part of them. Those that collapsed are left out."""
 
     r2_last: float  # of the last epoch's log error
     spearman_last: float
@@ -117,6 +127,8 @@ class Fit:
 
 
 def cross_validate(x_TD: np.ndarray, curve_TE: np.ndarray, seed: int = 0) -> Fit:
+    whole_T = curve_TE[:, -1] <= COLLAPSED
+    x_TD, curve_TE = x_TD[whole_T], curve_TE[whole_T]
     order_T = np.random.default_rng(seed).permutation(len(x_TD))
     found_TE = np.empty_like(curve_TE)
     for held in np.array_split(order_T, FOLDS):

@@ -124,6 +124,18 @@ def test_parameters_without_any_effect_are_not_foretold():
     assert np.mean(found) < 0.05
 
 
+def test_collapses_come_where_they_were_recorded_and_spoil_nothing_else():
+    random = np.random.default_rng(0)
+    x_TD = random.random((60, 3))
+    curve_TE = known_curves(x_TD)
+    curve_TE[x_TD[:, 2] > 0.8] = 0.9
+    task = surrogate.Surrogate(x_TD, curve_TE)
+    safe_ND, unsafe_ND = (np.column_stack([random.random((50, 2)), np.full(50, z)]) for z in (0.1, 0.95))
+    assert task.curves(safe_ND) == pytest.approx(known_curves(safe_ND), rel=0.1)
+    safe, unsafe = (np.mean([task.noisy(x_D, random)[-1] == 0.9 for x_D in x_ND]) for x_ND in (safe_ND, unsafe_ND))
+    assert safe < 0.2 and unsafe > 0.4
+
+
 def test_the_cube_is_that_of_the_search():
     low, high = ({path: entry.ends()[end] for path, entry in SWEEP.space.entries.items()} for end in (0, 1))
     assert surrogate.to_unit(SWEEP.space, low) == pytest.approx(np.zeros(6))

@@ -1,0 +1,121 @@
+"""Ours, plain Ray Tune + OptunaSearch + ASHA and random search on the task itself, after equal wall time: beside the replays.
+
+    python -m benchmarks.real_searches [--repeats N] [--minutes M]
+
+The task and our settings are those of benchmarks/search_quality.py. Minutes count from a search's command on, so each pays for its
+own start-up. Random search runs in our engine, without a pruner. What each would choose then is trained again from SEEDS fresh
+initialisations, which no search has seen: their mean validation error is the score. A line is appended to benchmarks/records.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aae.layers import read_sweep, trial_from_sweep
+from aae.manifest import device_name, git
+from analysis.trials import read_run
+from benchmarks.overhead import plain_trial
+from benchmarks.search_quality import PROJECT, RECORDS, SLOTS, SWEEP, our_sweep
+
+SEEDS = (1, 2, 3)
+ENVIRONMENT = {"RAY_worker_niceness": "0", "PYTHONPATH": str(PROJECT)}
+
+
+def search(name: str, folder: Path, seed: int, minutes: float) -> dict[str, Any]:
+    """How many trials it asked for, what it would choose, and the error that it had seen of that."""
+    if name == "plain":
+        return plain(folder, seed, minutes)
+    ours = our_sweep(() if name == "ours" else ("study.sampler={kind: RandomSampler}", "study.pruner={kind: NopPruner}")).study
+    blocks = {"sampler": ours.sampler | {"seed": seed}, "pruner": ours.pruner}
+    study = {"name": name, "folder": str(folder), "num_trials": 10_000, "max_concurrent": SLOTS, "max_minutes": minutes} | blocks
+    command = [
+        sys.executable,
+        str(PROJECT / "launch.py"),
+        str(SWEEP),
+        *(f"study.{key}={json.dumps(value)}" for key, value in study.items()),
+    ]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | ENVIRONMENT)
+    run = read_run(folder / name)
+    return {"trials": len(run.trials), "values": run.best.params if run.best else None, "found": run.best.value if run.best else None}
+
+
+def plain(folder: Path, seed: int, minutes: float) -> dict[str, Any]:
+    """In a process of its own, as a user's script."""
+    code = "from benchmarks.real_searches import fit; import sys; fit(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))"
+    command = [sys.executable, "-c", code, str(folder), str(seed), str(minutes)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | ENVIRONMENT, cwd=PROJECT)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def fit(folder: str, seed: int, minutes: float) -> None:
+    began = time.monotonic()
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    sweep = our_sweep()
+    ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
+    space = {path: entry.distribution for path, entry in sweep.space.entries.items()}
+    tuner = tune.Tuner(
+        tune.with_resources(plain_trial, {"cpu": 1}),
+        param_space={"sweep": str(SWEEP)},
+        tune_config=tune.TuneConfig(
+            num_samples=-1,
+            metric=sweep.study.metric,
+            mode="min",
+            search_alg=OptunaSearch(space, metric=sweep.study.metric, mode="min", seed=seed),
+            scheduler=ASHAScheduler(max_t=sweep.epochs),
+            time_budget_s=60 * minutes - (time.monotonic() - began),
+        ),
+        run_config=tune.RunConfig(storage_path=f"{folder}/plain", verbose=0),
+    )
+    results = tuner.fit()
+    best = results.get_best_result()
+    values = {path: best.config[path] for path in space}
+    print(json.dumps({"trials": len(results), "values": values, "found": best.metrics[sweep.study.metric]}))
+
+
+def error_again(values: dict[str, Any], seed: int) -> float:
+    """Validation error of these values from another initialisation."""
+    from aae.train import train
+
+    return float(train(trial_from_sweep(read_sweep(SWEEP), None, values | {"train.seed": seed}), lambda row: None)["val/error"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--minutes", type=float, default=4, metavar="M", help="of each search")
+    options, commit = parser.parse_args(), git("rev-parse", "--short", "HEAD")  # of the code that runs, not of the end
+    found: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": [], "random": []}
+    for seed in range(options.repeats):
+        for name in np.roll(list(found), seed).tolist():  # another goes first each time: the machine's other load drifts
+            with tempfile.TemporaryDirectory() as folder:
+                found[name].append(search(name, Path(folder), seed, options.minutes))
+            print(f"{name}: {found[name][-1]}", flush=True)
+    with ProcessPoolExecutor(SLOTS, mp_context=get_context("spawn")) as pool:  # a fork would inherit torch's threads
+        for one in (one for some in found.values() for one in some if one["values"]):
+            one["again"] = [round(error, 4) for error in pool.map(error_again, [one["values"]] * len(SEEDS), SEEDS)]
+    line = {"benchmark": "real_searches", "minutes": options.minutes, "slots": SLOTS, **found}
+    line |= {"n": options.repeats, "load_at_end": round(os.getloadavg()[2], 1), "device": device_name(), "commit": commit}
+    print(json.dumps(line))
+    with open(RECORDS, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
