@@ -103,7 +103,7 @@ class Surrogate:
 
     def noisy(self, x_D: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """(E,)"""
-        if random.random() < self.collapse_chance(x_D):
+        if len(self.collapsed_PE) and random.random() < self.collapse_chance(x_D):
             return np.array(self.collapsed_PE[random.integers(len(self.collapsed_PE))])
         noise_C = random.standard_normal(len(self.processes)) * [process.noise_std for process in self.processes]
         noise_E = noise_C @ self.base_CE + self.left_TE[random.integers(len(self.left_TE))]
