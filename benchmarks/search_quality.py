@@ -6,11 +6,11 @@
     python -m benchmarks.search_quality replay [study.sampler={...} ...]     the searchers on it
     python -m benchmarks.search_quality real             the searchers on the task itself; benchmarks/real_searches.py
 
-A replay plays each searcher in simulated time: two slots, an epoch takes 1 (std JITTER of it), the surrogate with its noise is
-the training. A budget of N is the slot time of N whole trainings. The score is the surrogate's error, without noise, of what the
+A replay plays each searcher in simulated time: two slots, an epoch takes 1 (std JITTER of it), a surrogate with its noise is the
+training. A budget of N is the slot time of N whole trainings. The score is the surrogate's error, without noise, of what the
 searcher would choose then. A surrogate is uncertain where a search goes, so there are several: each of random two thirds of the
-recorded trials, for REPLAYS_EACH replays. Ours has the sampler and the pruner of sweeps/semi.yaml, rungs at the same fractions of a training.
-Appends a line to benchmarks/records.jsonl.
+recorded trials, for REPLAYS_EACH replays. Ours has the sampler and the pruner of sweeps/semi.yaml, rungs at the same fractions of
+a training. Appends a line to benchmarks/records.jsonl.
 """
 
 from __future__ import annotations
