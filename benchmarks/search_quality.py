@@ -4,7 +4,7 @@
     python -m benchmarks.search_quality record RUN       their parameters and curves -> records/search_quality.jsonl
     python -m benchmarks.search_quality fit              how well a surrogate of them foretells trials it has not seen
     python -m benchmarks.search_quality replay [study.sampler={...} ...]     the searchers on it
-    python -m benchmarks.search_quality real             the searchers on the task itself; benchmarks/real_searches.py
+    python -m benchmarks.real_searches                   the searchers on the task itself
 
 A replay plays each searcher in simulated time: two slots, an epoch takes 1 (std JITTER of it), a surrogate with its noise is the
 training. A budget of N is the slot time of N whole trainings. The score is the surrogate's error, without noise, of what the
