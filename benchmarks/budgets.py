@@ -48,7 +48,7 @@ def main() -> None:
         most = largest_during(Path(made), *short, f"study.max_disk_gb={DISK_GB}")
         forecast = json.loads((Path(made) / "quick" / "forecast.json").read_text())
         line |= {"disk_over": round(most / (DISK_GB * GB) - 1, 4), "trials_told": count_told(Path(made) / "quick"), "of": TRIALS}
-        line |= {"disk_gb_foreseen_without_budget": round(forecast["first"]["disk_bytes"] / GB, 3), "forecast_error": forecast.get("error")}
+        line |= {"disk_gb_foreseen": round(forecast["first"]["disk_bytes"] / GB, 3), "forecast_error": forecast.get("error")}
     line |= {"n": 1, "device": device_name(), "commit": commit}
     print(json.dumps(line))
     with open(RECORDS, "a") as file:
