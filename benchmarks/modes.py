@@ -1,7 +1,7 @@
 """The tables of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes` writes them there.
 
 A record is mode-MODE-S, a single training of sweeps/MODE.yaml with initialisation S; with a suffix, mode-MODE_SUFFIX-S, it is of
-values that the file had before, and in the second table. The last epoch's validation metrics, and the test metrics where
+values that the file had before, and in the second table; `_long` is of the file as it is, with more epochs. The last epoch's validation metrics, and the test metrics where
 `analysis.test` has read them: mean, and standard deviation over initialisations.
 """
 

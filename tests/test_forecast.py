@@ -212,8 +212,8 @@ def test_an_attempt_that_a_budget_ends_is_no_failure_and_goes_on_where_it_was(ma
 @pytest.mark.system
 @pytest.mark.data
 def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tmp_path):
-    """It does not wait for a report: no epoch of half a minute has ended. How far past the budget it ends is in docs/reliability.md, for
-    a busy machine decides that. Trained again, each trial comes out as it would have."""
+    """It does not wait for a report: no epoch of half a minute has ended. How far past the budget it ends, benchmarks.budgets
+    measures: a busy machine decides that. Trained again, each trial comes out as it would have."""
     (tmp_path / "s.yaml").write_text(
         SWEEP.format(num_trials=2, pruner=NOP, baselines="{}", rate=RATE).replace(
             "name: npz, folder: tiny.npz, num_validation: 105", "name: mnist"
