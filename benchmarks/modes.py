@@ -1,8 +1,8 @@
 """The tables of modes in docs/results.md, from records/mode-*: `python -m benchmarks.modes` writes them there.
 
 A record is mode-MODE-S, a single training of sweeps/MODE.yaml with initialisation S; with a suffix, mode-MODE_SUFFIX-S, it is of
-values that the file had before, and in the second table; `_long` is of the file as it is, with more epochs. The last epoch's validation metrics, and the test metrics where
-`analysis.test` has read them: mean, and standard deviation over initialisations.
+values that the file had before, and in the second table; `_long` is of the file as it is, with more epochs. The last epoch's
+validation metrics, and the test metrics where `analysis.test` has read them: mean, and standard deviation over initialisations.
 """
 
 from __future__ import annotations

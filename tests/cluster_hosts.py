@@ -142,18 +142,22 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> floa
     return time.monotonic() - since
 
 
+def can_run(test: str, needed: tuple[str, ...], packages: str) -> bool:
+    """Says what is missing where it cannot."""
+    missing = [name for name in needed if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
+    if not missing and os.geteuid() == 0:
+        return True
+    absent = ", ".join(missing) or "root"
+    print(f"{test}: needs root and {', '.join(needed)}; missing: {absent}. On Debian: apt-get install {packages}", file=sys.stderr)
+    return False
+
+
 STARTED = time.monotonic()
 ON_HEAD = "cd ~/aae-sweep && .venv/bin/python "
 
 
 def main() -> int:
-    missing = [name for name in NEEDED if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
-    if missing or os.geteuid() != 0:
-        print(
-            f"cluster-test: needs root and {', '.join(NEEDED)}; missing: {', '.join(missing) or 'root'}. On Debian: "
-            "apt-get install openssh-server openssh-client rsync iproute2 make",
-            file=sys.stderr,
-        )
+    if not can_run("cluster-test", NEEDED, "openssh-server openssh-client rsync iproute2 make"):
         return 2
     made = not Path("/nfs").exists()
     folder = Path(tempfile.mkdtemp(prefix="aae-hosts-"))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.cluster_hosts import PROJECT, run, say, wait_for
+from tests.cluster_hosts import PROJECT, can_run, run, say, wait_for
 from tests.golden import tiny_arrays
 from tests.sweeping import MARK, assert_one_truth, count_rows, count_told, marked, trials_of
 
@@ -239,13 +239,7 @@ def rehearse(slurm: Slurm) -> None:
 
 
 def main() -> int:
-    missing = [name for name in NEEDED if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
-    if missing or os.geteuid() != 0:
-        print(
-            f"slurm-test: needs root and {', '.join(NEEDED)}; missing: {', '.join(missing) or 'root'}. On Debian: "
-            "apt-get install slurm-wlm munge iproute2",
-            file=sys.stderr,
-        )
+    if not can_run("slurm-test", NEEDED, "slurm-wlm munge iproute2"):
         return 2
     folder = Path(tempfile.mkdtemp(prefix="aae-slurm-"))
     np.savez(folder / "tiny.npz", **tiny_arrays())
