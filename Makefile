@@ -31,7 +31,7 @@ sweep: $(READY)  ## a small search over real trainings, five minutes on two core
 	$(PY) launch.py sweeps/quick.yaml
 
 test: $(READY)  ## every test but the slow ones
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest -n 2 --dist worksteal
 
 check: $(READY)  ## format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .

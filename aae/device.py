@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -15,6 +17,20 @@ from aae.config import TrialConfig
 def choose_device(gpu: bool = True) -> torch.device:
     """A GPU, where there is one and it may be used."""
     return torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device | None = None) -> str:
+    """The GPU's name, or the processor's and what torch makes of it: equal names compute equal bits. Without `device` that of the one
+    that a training would take here."""
+    if (device or choose_device()).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        processor = next(
+            (line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")), processor
+        )
+    return f"{processor} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def resolve(config: TrialConfig, device: torch.device) -> TrialConfig:

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from aae.config import ConfigError
+from aae.device import device_name
 
 PACKAGES = ("torch", "numpy", "ray", "optuna", "wandb", "omegaconf")
 TRAINING_NEEDS = ("python", "torch", "numpy")  # versions that the numbers of one training depend on
@@ -96,19 +95,6 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def device_name() -> str:
-    """The GPU's name, or the processor's and what torch makes of it: equal names compute equal bits."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        processor = next(
-            (line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")), processor
-        )
-    return f"{processor} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def code() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from aae.config import ConfigError
 Row = dict[str, Any]
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
 PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/fork.py)
-UNCOMPARED = ("time/", "retold")  # keys of a row that say nothing about the training itself
+UNCOMPARED = ("time/", "device", "retold")  # keys of a row that say nothing about the training itself
 
 
 def trial_folder(run: str | Path, number: int) -> TrialFolder:
@@ -78,7 +78,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def same_row(a: Row, b: Row) -> bool:
-    """Equal to the bit, but for the clock."""
+    """Equal to the bit, but for the clock and the device's name."""
 
     def compared(row: Row) -> Row:
         return {key: value for key, value in row.items() if not key.startswith(UNCOMPARED)}

@@ -27,7 +27,7 @@ from torch import Tensor
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
-from aae.device import choose_device, give_back_memory, repeatable, resolve, steady_memory
+from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import load_state_dict, mean_row, prepare, state_dict
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
 from aae.objective import Batch
@@ -126,7 +126,7 @@ def train(
         return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
     row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
-    saved_at = time.monotonic()
+    saved_at, name = time.monotonic(), device_name(device)
     for epoch in range(epochs_done + 1, config.train.epochs + 1):
         started = time.monotonic()
         means = [train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate) for draw in draws]
@@ -140,6 +140,7 @@ def train(
             "time/epoch_s": round(trained - started, 3),
             "time/evaluation_s": round(time.monotonic() - trained, 3),
             "time/images_per_s": round(len(draws) * steps * config.train.batch_size / (trained - started), 1),
+            "device": name,
         }
         last = epoch == config.train.epochs
         if attempt is not None:
@@ -246,7 +247,7 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
     attempt, started = folder.next_attempt(), time.monotonic()
     done = len(attempt.rows())
     console = Console()
-    print(f"{folder.path}: {config.train.epochs} epochs on {manifest.device_name()}" + (f", going on after {done}" if done else ""))
+    print(f"{folder.path}: {config.train.epochs} epochs on {device_name()}" + (f", going on after {done}" if done else ""))
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     state, reason = "COMPLETE", None
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

@@ -72,9 +72,9 @@ def about(run: Run) -> str:
     made = run.manifest
     versions, code = made.get("versions") or {}, made.get("code") or {}
     commit = str(code.get("commit") or "unknown")[:10] + (" with changes" if code.get("diff") else "")
-    return (
-        f"{len(run.trials)} trials on {made.get('device')}, torch {versions.get('torch')}, optuna {versions.get('optuna')}, commit {commit}"
-    )
+    devices = dict.fromkeys(row["device"] for trial in run.trials for row in trial.rows if "device" in row)
+    where = " and ".join(devices) or made.get("device")
+    return f"{len(run.trials)} trials on {where}, torch {versions.get('torch')}, optuna {versions.get('optuna')}, commit {commit}"
 
 
 def verdict_section(run: Run) -> str:

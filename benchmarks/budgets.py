@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from aae.manifest import device_name, git
+from aae.device import device_name
+from aae.manifest import git
 from aae.tuning.budget import GB, bytes_used
 from benchmarks.overhead import PROJECT, RECORDS
 from tests.sweeping import count_told, launched

@@ -22,8 +22,9 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from aae.device import device_name
 from aae.layers import parse_overrides
-from aae.manifest import device_name, git
+from aae.manifest import git
 from aae.tuning.config import Sweep, load_sweep
 from aae.tuning.study import SweepStudy
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from aae.manifest import device_name, git
+from aae.device import device_name
+from aae.manifest import git
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORDS = Path(__file__).with_name("records.jsonl")

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from aae.device import device_name
 from aae.layers import read_sweep, trial_from_sweep
-from aae.manifest import device_name, git
+from aae.manifest import git
 from analysis.trials import read_run
 from benchmarks.overhead import plain_trial
 from benchmarks.search_quality import PROJECT, RECORDS, SLOTS, SWEEP, our_sweep

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from aae.config import ConfigError, require
+from aae.device import device_name
 from aae.layers import parse_overrides, read_sweep
-from aae.manifest import device_name, git
+from aae.manifest import git
 from aae.runs import read_rows, write_rows
 from aae.tuning.config import Sweep, load_sweep
 from analysis.trials import read_run

@@ -24,7 +24,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.config import ConfigError, require
-from aae.manifest import device_name, git
+from aae.device import device_name
+from aae.manifest import git
 from aae.runs import read_json, trial_folder
 from aae.tuning.journal import open_study
 

@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from aae.manifest import device_name, git
+from aae.device import device_name
+from aae.manifest import git
 from benchmarks.overhead import RECORDS, SWEEP, write_dataset
 from tests.sweeping import count_told, launched, workers
 

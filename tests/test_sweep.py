@@ -25,6 +25,7 @@ from tests.sweeping import (
     count_told,
     launch,
     launched,
+    made_once,
     marked,
     trials_of,
     wait_for,
@@ -34,8 +35,8 @@ from tests.sweeping import (
 
 pytestmark = [pytest.mark.system, pytest.mark.data]
 
-of_one_sweep = pytest.mark.xdist_group("finished")  # the tests of one finished sweep stay in one process, so it runs once
 SWEEPS = sorted((PROJECT / "sweeps").glob("*.yaml"))
+RATES = PROJECT / "sweeps" / "semi_rates.yaml"
 
 SWEEP = """
 study:
@@ -232,15 +233,16 @@ def test_a_sweep_whose_trials_all_diverged_has_no_best_and_exits_with_1(folder):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A folder with a finished sweep of 8 trials in s/. Tests that change it take a copy."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "s.yaml").write_text(SWEEP)
-    done = launch(*arguments(folder, "study.num_trials=8"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "output.txt").write_text(done.stdout)
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "s.yaml").write_text(SWEEP)
+        done = launch(*arguments(folder, "study.num_trials=8"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "output.txt").write_text(done.stdout)
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
-@of_one_sweep
 def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_reproduces(finished):
     lines = (finished / "output.txt").read_text().splitlines()
     assert any("trials, the best first" in line for line in lines)
@@ -251,7 +253,6 @@ def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_re
     assert not any(word in "\n".join(lines) for word in ("Tune Status", "wandb:", "raylet", "FutureWarning", "Traceback"))
 
 
-@of_one_sweep
 def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
     before = (finished / "s" / "study.journal").read_bytes()
     done = launch(*arguments(finished, "study.num_trials=8"))
@@ -259,7 +260,6 @@ def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
     assert (finished / "s" / "study.journal").read_bytes() == before
 
 
-@of_one_sweep
 def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     shutil.copy(finished / "s.yaml", tmp_path)
@@ -269,7 +269,6 @@ def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
     assert [t.params for t in trials_of(tmp_path / "s")[:8]] == [t.params for t in trials_of(finished / "s")]
 
 
-@of_one_sweep
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -284,7 +283,6 @@ def test_another_sweep_on_the_same_folder_is_refused_with_the_difference_and_the
     assert says in done.stderr and "study.name=other starts a fresh study" in done.stderr and done.stderr.count("\n") == 1
 
 
-@of_one_sweep
 def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(finished):
     pruned = next(trial.number for trial in trials_of(finished / "s") if trial.state.name == "PRUNED")
     for which in ([], ["--trial", str(pruned)], ["--trial", "0"]):
@@ -292,7 +290,6 @@ def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(finish
         assert done.returncode == 0 and re.search(r"reproduced: \d epochs equal to the bit", done.stdout), done.stdout + done.stderr
 
 
-@of_one_sweep
 def test_a_trial_that_comes_out_otherwise_is_not_reproduced(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     attempt = trial_folder(tmp_path / "s", 0).last_attempt()
@@ -303,7 +300,6 @@ def test_a_trial_that_comes_out_otherwise_is_not_reproduced(finished, tmp_path):
     assert done.returncode == 1 and "differs from epoch 2 on" in done.stdout
 
 
-@of_one_sweep
 def test_the_recorded_labels_are_those_that_are_trained_on_again(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     path = trial_folder(tmp_path / "s", 0).labels_path
@@ -313,7 +309,6 @@ def test_the_recorded_labels_are_those_that_are_trained_on_again(finished, tmp_p
     assert launch("reproduce", tmp_path / "s", "--trial", "0").returncode == 1
 
 
-@of_one_sweep
 def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(finished, tmp_path):
     shutil.copytree(finished / "s", tmp_path / "s")
     manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
@@ -326,7 +321,6 @@ def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(finished
     assert "torch was 1.0.0" in done.stdout and "not verified: no spread recorded" in done.stdout
 
 
-@of_one_sweep
 def test_a_forecast_comes_from_the_trials_that_this_study_has_told(finished):
     done = launch(*arguments(finished, "study.num_trials=20", "--plan"))
     assert done.returncode == 0 and "forecast: 12 trials left" in done.stdout and "mean of 8 told" in done.stdout
@@ -378,29 +372,38 @@ def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
 SMALL = ["model.hidden_dims=[64]", "train.batch_size=5000"]
 
 
-def run_shortly(sweep: Path, folder: Path, size: list[str], timeout: float = 300) -> Path:
-    """Three trials of an epoch each. The run's folder."""
+def run_shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None = None, timeout: float = 300) -> Path:
+    """Three trials of an epoch each. The run's folder. semi_decay goes on from `rates`, a run of semi_rates."""
     short = [*size, "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
     if sweep.stem == "svhn":  # not to be fetched everywhere
         short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
-    if sweep.stem == "semi_rates":
+    if sweep == RATES:
         short += ["train.keep_epochs=[1]"]
-    if sweep.stem == "semi_decay":  # it goes on from the other's
-        first = run_shortly(PROJECT / "sweeps" / "semi_rates.yaml", folder / "first", size, timeout)
-        short += [f"study.fork.run={first}", "study.fork.epoch=1", "train.epochs=2"]
+    if sweep.stem == "semi_decay":
+        short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
     done = launch(sweep, f"study.folder={folder / 'runs'}", "study.num_trials=3", *short, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
+    return the_run(folder)
+
+
+def the_run(folder: Path) -> Path:
     (run,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
     return run
 
 
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory) -> Path:
+    return the_run(made_once(tmp_path_factory, "semi_rates", lambda folder: run_shortly(RATES, folder, SMALL)))
+
+
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_file_runs_small(sweep, tmp_path):
-    assert_one_truth(run_shortly(sweep, tmp_path, SMALL), 3)
+def test_every_sweep_file_runs_small(sweep, rates, tmp_path):
+    assert_one_truth(rates if sweep == RATES else run_shortly(sweep, tmp_path, SMALL, rates), 3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_runs_at_its_own_size(sweep, tmp_path):
     """Networks and batches as they are written; some minutes each on two cores."""
-    assert_one_truth(run_shortly(sweep, tmp_path, [], timeout=3600), 3)
+    first = run_shortly(RATES, tmp_path / "first", [], timeout=3600) if sweep.stem == "semi_decay" else None
+    assert_one_truth(run_shortly(sweep, tmp_path, [], first, timeout=3600), 3)

@@ -330,6 +330,7 @@ def test_a_row_holds_every_term_and_monitor_in_finite_numbers(dataset):
         "time/epoch_s",
         "time/evaluation_s",
         "time/images_per_s",
+        "device",
     ]
     assert json.loads(json.dumps(rows[0], allow_nan=False)) == rows[0]
 

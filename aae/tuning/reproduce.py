@@ -6,12 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from aae import checkpoint, manifest, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_dataset
+from aae.device import choose_device, device_name
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
 from aae.tuning.journal import open_study
@@ -47,14 +49,16 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     config = checkpoint.read_config(folder.path)
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     numbers = code_numbers(open_study(run, "", create=False).get_trials(deepcopy=False)[number])
-    changed = manifest.training_changes(manifest.made_by(made, numbers[-1]), manifest.describe([], data.hashes))
+    device, recorded_on = device_again(rows, made["device"])
+    now = manifest.describe([], data.hashes) | {"device": device_name(device)}
+    changed = manifest.training_changes(manifest.made_by(made, numbers[-1]) | {"device": recorded_on}, now)
     changed += made.get("fork", {}).get("notes", [])
     if len(numbers) > 1:
         changed.append("its code was changed while it trained, and that was accepted")
     console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
     if changed:
         console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
-    new, ended = train_again(config, data, folder, len(rows), console)
+    new, ended = train_again(config, data, folder, len(rows), device, console)
     wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not row.get("retold") and not same_row(row, again)]
     recorded, again = rows[-1], new[-1] if new else {}
     metric = made["sweep"]["study"]["metric"]
@@ -69,7 +73,17 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     return 1
 
 
-def train_again(config: TrialConfig, data: Dataset, folder: TrialFolder, num_epochs: int, console: Console) -> tuple[list[Row], str]:
+def device_again(rows: list[Row], driver: str) -> tuple[torch.device, str]:
+    """(this machine's device for it, what trained these rows). A trial may have trained elsewhere than its driver ran, on several
+    devices one after the other, or without the GPU that is here. Rows of older runs do not say it: `driver`, the manifest's."""
+    recorded = ", then ".join(dict.fromkeys(row.get("device", driver) for row in rows))
+    processor = torch.device("cpu")
+    return (processor if recorded == device_name(processor) else choose_device()), recorded
+
+
+def train_again(
+    config: TrialConfig, data: Dataset, folder: TrialFolder, num_epochs: int, device: torch.device, console: Console
+) -> tuple[list[Row], str]:
     """(rows, how it ended). In a temporary folder, with the labels that were recorded."""
     new: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary, Progress(console=console, disable=not console.is_terminal) as progress:
@@ -86,7 +100,7 @@ def train_again(config: TrialConfig, data: Dataset, folder: TrialFolder, num_epo
                 raise Enough
 
         try:
-            train(config, report, again, dataset=data)
+            train(config, report, again, dataset=data, device=device)
         except Enough:
             return new, "ended"
         except Diverged as error:
