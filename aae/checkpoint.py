@@ -49,10 +49,16 @@ def resumable(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] 
     return state if "optimizers" in state else None
 
 
+def opened(path: Path) -> dict[str, Any]:
+    """To look at a part of it: read from the disk where it is touched, and never on the GPU that wrote it. The driver need not have one."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return state
+
+
 def epoch(path: Path) -> int:
     """Of a checkpoint, whole or shrunk; 0 where there is none or it is broken."""
     try:
-        return int(torch.load(path, weights_only=True, mmap=True)["epoch"])
+        return int(opened(path)["epoch"])
     except UNREADABLE:
         return 0
 
@@ -60,7 +66,7 @@ def epoch(path: Path) -> int:
 def shrink(path: Path) -> None:
     """Keeps the averaged encoder and decoder alone: 14 MB instead of about 80. For a trial that will not go on."""
     try:
-        state = torch.load(path, weights_only=True, mmap=True)
+        state = opened(path)
     except UNREADABLE:
         return
     if "optimizers" in state:

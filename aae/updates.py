@@ -53,6 +53,7 @@ class State:
         self.optimizers = {phase.name: make_optimizer(config, phase) for phase in self.phases}
         self.steps = 0
 
+    @torch.no_grad()  # the plain weights ask for gradients: the average would remember every step that it ever took
     def average(self) -> None:
         """averaged += (plain - averaged) * (1 - decay), the decay growing to `ema_decay` as 1 - 1/(t+1)."""
         if self.config.train.ema_decay is not None:
