@@ -82,7 +82,7 @@ def sweep(arguments: list[str], console: Console) -> int:
 
     started = time.monotonic()
     try:
-        study, code, finish_tracking = run_sweep(checked, given.accept_changes, console)
+        study, code, stopped, finish_tracking = run_sweep(checked, given.accept_changes, console)
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
@@ -101,6 +101,8 @@ def sweep(arguments: list[str], console: Console) -> int:
         console.print(
             f"{interrupted} interrupted, {max(0, checked.study.num_trials - len(trials))} not asked yet; the same command goes on"
         )
+    elif checked.study.confirm is not None and stopped:  # in the last epochs: some signals end with 0
+        console.print("stopped before the confirmation; the same command goes on with it")
     elif checked.study.confirm is not None and code == 0:
         if checked.study.max_minutes is not None:  # of the whole invocation
             left = checked.study.max_minutes - (time.monotonic() - started) / 60

@@ -94,7 +94,8 @@ def verdict(found: Confirmed) -> list[str]:
             f"Against a number from elsewhere: the winner reaches {found.shown(float(np.mean(values)))} (its mean) and beats what is above "
             f"{found.shown(upper_bound(values))} (its one-sided 95 % upper bound)."
         )
-        n, (mean, trapped), (difference, trapped_difference) = coverage(len(values))
+        n, (mean, trapped), _ = coverage(len(values))
+        *_, (difference, trapped_difference) = coverage(len(found.differences) or len(values))
         lines.append(
             f"The intervals are {INTERVAL} over draws: each draw has its own labels and initial weights, the test images are the same. "
             f"In simulated confirmations of {n} draws with real residuals they held the true mean in {mean:.1%} of the cases and the true "
@@ -106,12 +107,11 @@ def verdict(found: Confirmed) -> list[str]:
 
 
 def headline(found: Confirmed) -> str:
-    report, n = found.report, len(found.report["draws"])
+    report = found.report
     what = f"{found.metric} after {report['epochs']} epochs"
-    interval = f"95 %, {n} draws" if n > 1 else "n = 1 draw: no interval"
-    first = f"{report['winner']['name']} {found.mean('winner')}"
+    first = f"{report['winner']['name']} {found.mean('winner')} ({interval_of(found.known('winner'))})"
     if report["baseline"] is None:
-        return f"Confirmed: {first} ({interval}), {what}."
+        return f"Confirmed: {first}, {what}."
     gap, lows = found.differences, ""
     if len(gap) > 1:
         low, high = t_interval(gap)
@@ -119,7 +119,15 @@ def headline(found: Confirmed) -> str:
     difference = (
         f"paired difference {found.plain(float(np.mean(gap)), True)}{found.unit}{lows}" if gap else "no draw on which both have a value"
     )
-    return f"Confirmed: {first} ({interval}) against {report['baseline']['name']} {found.mean('baseline')}; {difference}; {what}."
+    second, same = f"{report['baseline']['name']} {found.mean('baseline')}", len(found.known("baseline")) == len(found.known("winner"))
+    second += "" if same else f" ({interval_of(found.known('baseline'))})"
+    second += "" if len(gap) in (0, len(found.known("winner"))) else f"; on the {len(gap)} draws that both have"
+    return f"Confirmed: {first} against {second}; {difference}; {what}."
+
+
+def interval_of(values: list[float]) -> str:
+    """By how many draws: those that failed are in no mean."""
+    return f"95 %, {len(values)} draws" if len(values) > 1 else f"n = {len(values)} draw{'' if values else 's'}: no interval"
 
 
 def judgement(found: Confirmed) -> list[str]:

@@ -376,6 +376,30 @@ def test_a_signal_or_a_spent_budget_ends_a_stage_and_the_same_command_goes_on(wo
     assert (run / "confirm" / "report.json").is_file()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 0)])
+def test_a_signal_in_the_last_epochs_of_the_selection_does_not_start_the_report(workplace, monkeypatch, capsys, number, code):
+    """Nothing of the stage is left then. Seen to fail with the signal asked for only where trainings are left."""
+    run = search(workplace)
+    calls = fake_ray(monkeypatch, error_on)
+    calls += [(None, number)]
+    _, sweep = asked_for(run)
+    assert confirm.confirm(run, sweep, False, Console()) == code
+    assert "the selection is trained, the report's trainings are left" in capsys.readouterr().out
+    assert WINNER not in open_study(run / "confirm", "", create=False).user_attrs
+    calls += [(None, number)]  # in those of the report there is nothing left to stop
+    assert confirm.confirm(run, sweep, False, Console()) == 0 and (run / "confirm" / "report.json").is_file()
+
+
+def test_a_signal_in_the_last_epochs_of_the_search_does_not_start_the_confirmation(workplace, monkeypatch, capsys):
+    """Under Slurm: SIGUSR1 ends with 0, and the job waits for its end to be queued again."""
+    run = search(workplace)
+    study = SweepStudy(run, load_sweep(workplace / "s.yaml", {}))
+    monkeypatch.setattr("aae.tuning.sweep.run_sweep", lambda *_: (study, 0, True, lambda figures: None))
+    monkeypatch.setattr(launch, "confirmed", lambda *_: pytest.fail("it was started"))
+    assert launch.main(["s.yaml", "study.confirm={select_k: 1, report_draws: 2}"]) == 0
+    assert "stopped before the confirmation; the same command goes on with it" in capsys.readouterr().out
+
+
 # ---- fewer validation labels ----
 
 
@@ -465,6 +489,16 @@ def test_one_draw_has_no_interval_and_a_failed_training_is_said():
     assert len(found.differences) == 2
     text = "\n".join(confirmed.verdict(found))
     assert "trial 3 failed on draw 201" in text and "2.00, -, 2.20 %" in text
+
+
+def test_every_interval_is_named_with_the_draws_that_it_rests_on():
+    """Seen to fail with the number of draws that were asked for."""
+    winner, baseline = [0.02, None, 0.022, 0.021, None], [0.03, 0.031, None, 0.033, 0.032]
+    first = confirmed.verdict(a_report(winner, baseline))[0]
+    assert "trial 3 2.10 % +-0.25 (95 %, 3 draws) against paper (trial 0) 3.15 % +-0.21 (95 %, 4 draws)" in first
+    assert "on the 2 draws that both have; paired difference -1.10 points" in first
+    assert "(n = 1 draw: no interval)" in confirmed.verdict(a_report([0.02, None], None))[0]
+    assert "no value (n = 0 draws: no interval)" in confirmed.verdict(a_report([None, None], [0.03, 0.031]))[0]
 
 
 def test_the_page_of_a_confirmation_is_escaped_and_has_every_draw():

@@ -106,6 +106,15 @@ def test_a_study_of_several_draws_is_searched_reproduced_reported_and_confirmed(
     monkeypatch.setattr(confirm, "execute", lambda study, *_: train_out(study))
     asked = {"select_k": 1, "select_draws": 2, "report_draws": 2, "baseline": "slow"}
     assert confirm.confirm(run, confirm.load_searched(run, {"study.confirm": asked}), False, Console(quiet=True)) == 0
+    (run / "confirm" / "report.json").unlink()
+    (saved,) = (run / "confirm" / "trials" / "0005").glob("attempt-*/checkpoint.pt")
+    moved = saved.rename(run / "elsewhere.pt")
+    again = confirm.load_searched(run, {})
+    with pytest.raises(RuntimeError, match="checkpoint.pt: cannot be read as the last epoch"):  # and no guess in its place
+        confirm.confirm(run, again, False, Console(quiet=True))
+    assert not (run / "confirm" / "report.json").exists()
+    moved.rename(saved)
+    assert confirm.confirm(run, again, False, Console(quiet=True)) == 0
     found = read_json(run / "confirm" / "report.json")
     assert len(found["winner"]["test/error"]) == 2 and found["draws"] == [200, 201]
     configs = [checkpoint.read_config(path) for path in sorted((run / "confirm" / "trials").iterdir())]

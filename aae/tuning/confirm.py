@@ -179,6 +179,9 @@ def work(
                 left = stage.study.num_trials - sum(trial.state.is_finished() for trial in study.trials())
                 console.print(f"{left} trainings of the {'report' if winner else 'selection'} are left; the same command goes on")
                 return 0 if received is None else EXIT_CODE[signal.Signals(received)]
+            if received is not None and winner is None:  # it came while the last ones of the stage ended
+                console.print("the selection is trained, the report's trainings are left; the same command goes on")
+                return EXIT_CODE[signal.Signals(received)]
         if winner is not None:
             return None
         winner = choose(plan, study.trials(), study.metric)

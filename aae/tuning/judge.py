@@ -35,7 +35,11 @@ def report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | None, run: Pa
         value, attempt = None, folder.last_attempt()
         if trial.state.name != "FAIL":  # a collapse counts; so does a divergence, with the last weights it had, or as guessing
             value = guessing(test_metric, plan.num_classes)
-            if attempt is not None and checkpoint.epoch(attempt.checkpoint_path):
+            saved = 0 if attempt is None else checkpoint.epoch(attempt.checkpoint_path)
+            if trial.state.name == "COMPLETE" and saved != study.sweep.epochs:  # to score it as a guess would be a false result
+                path = attempt.checkpoint_path if attempt else folder.path
+                raise RuntimeError(f"{path}: cannot be read as the last epoch of a complete training; restore it, the report needs it")
+            if saved:
                 model, config = checkpoint.load(folder.path)
                 row, prediction_N = metrics.evaluate(model, test, config, fitted=data.validation)
                 value = row[metric]

@@ -130,9 +130,10 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
         raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
 
 
-def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy, int, Callable[[list[Path]], None]]:
-    """Runs a sweep, or goes on with it. Returns (its study, exit code, what ends the study's W&B run with the report's figures).
-    `accept`: also with other code than it has. Raises ConfigError or DataError; of a fresh sweep nothing is left then."""
+def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy, int, bool, Callable[[list[Path]], None]]:
+    """Runs a sweep, or goes on with it. Returns (its study, exit code, whether a signal came, what ends the study's W&B run
+    with the report's figures). `accept`: also with other code than it has. Raises ConfigError or DataError; of a fresh sweep nothing is
+    left then."""
     budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
     cluster_address()
     sweep, lock, made = prepare(sweep, accept, console)
@@ -165,7 +166,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
             return tracking.follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
 
         if study.all_told:
-            return study, exit_code(study, None), follow()
+            return study, exit_code(study, None), False, follow()
         place = place or enter(sweep, lock, stack, console)
         record = Record(run, budget.started, foreseen)
         needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
@@ -177,7 +178,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         received = execute(study, about, place, budget, console, record.tick)
         for line in record.close(study.trials()):
             console.print(line, highlight=False, soft_wrap=True)
-        return study, exit_code(study, received), finish_tracking
+        return study, exit_code(study, received), received is not None, finish_tracking
 
 
 def execute(
