@@ -122,6 +122,14 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_atomically(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """A copy where there are no links: across file systems, on some of a network's, of another user's file."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
 class TrialFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -145,8 +153,10 @@ class TrialFolder:
         making.mkdir(parents=True)
         if previous is not None:
             for saved in previous.path.glob("checkpoint*.pt"):
-                os.link(saved, making / saved.name)
-            write_rows(making / "metrics.jsonl", previous.rows())
+                link_or_copy(saved, making / saved.name)
+        # Also an empty one: a network file system remembers for half a minute that a file was not there.
+        write_rows(making / "metrics.jsonl", [] if previous is None else previous.rows())
+        if previous is not None:
             if (previous.path / "predictions.npy").exists():
                 shutil.copy(previous.path / "predictions.npy", making)
             if previous.samples_path.exists():
@@ -159,10 +169,7 @@ class TrialFolder:
         making = self.path / ".attempt-0"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
-        try:
-            os.link(saved, making / "checkpoint.pt")
-        except OSError:  # on another file system, or another user's
-            shutil.copy(saved, making / "checkpoint.pt")
+        link_or_copy(saved, making / "checkpoint.pt")
         write_rows(making / "metrics.jsonl", rows)
         os.rename(making, self.path / "attempt-0")
 

@@ -70,6 +70,13 @@ def node(name: str, **resources: float) -> dict:
     return {"NodeID": name, "Alive": True, "Resources": resources}
 
 
+@pytest.mark.parametrize(("quota", "mask", "cores"), [(8, {0, 1}, 2), (2, set(range(64)), 2), (1, {0}, 1), (0, {0}, 1)])
+def test_here_there_are_no_more_cores_than_a_container_or_a_scheduler_leaves(monkeypatch, quota, mask, cores):
+    monkeypatch.setattr(place.ray._private.utils, "get_num_cpus", lambda **_: quota)
+    monkeypatch.setattr(place.os, "sched_getaffinity", lambda pid: mask)
+    assert place.cores() == cores
+
+
 def test_two_halves_on_two_nodes_are_no_whole(nodes):
     nodes += [node("a", CPU=1), node("b", CPU=1)]
     assert Place("", {"cpu": 2}).slots == 0
@@ -330,6 +337,7 @@ if any(word.endswith(("default_worker.py", "launch.py")) for word in sys.orig_ar
 """
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_the_precision_is_that_of_the_machine_that_trials_run_on_and_a_trial_that_is_given_no_gpu_uses_none(workplace):
     (workplace / "hook").mkdir()

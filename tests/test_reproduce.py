@@ -50,6 +50,14 @@ def test_the_devices_that_trained_a_trial_are_named_in_order_and_a_difference_is
     assert f"device was one, then two, is {device_name()}" in said and "differs from epoch 2 on" in said and "not verified" in said
 
 
+def test_epochs_that_came_out_otherwise_when_they_were_trained_twice_are_compared_all_the_same(run, capsys):
+    """Seen to fail where they are passed over: then it said that all were equal to the bit."""
+    rewrite(run, 0, *(row | {"retold": True, "val/error": 0.5} for row in trial_folder(run, 0).rows()))
+    assert reproduce.reproduce(run, 0, Console(width=200)) == 1
+    said = capsys.readouterr().out
+    assert "3 of its epochs were trained twice and came out otherwise then" in said and "differs from epoch 1 on" in said
+
+
 def test_rows_that_name_no_device_have_that_of_the_manifest(run, capsys):
     rewrite(run, 0, *({key: value for key, value in row.items() if key != "device"} for row in trial_folder(run, 0).rows()))
     assert reproduce.reproduce(run, 0, Console(width=200)) == 0  # the numbers are equal whatever was there

@@ -11,7 +11,7 @@ from aae.tuning.config import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEPS = [path for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "semi_decay"]  # a fork: test_fork
-SAMPLES = 100
+SAMPLES = 60
 SWEEP = """\
 study: {name: mine, metric: val/error}
 baselines:
@@ -166,6 +166,7 @@ def test_a_space_written_out_and_read_again_is_the_same(tmp_path):
     [
         ("model.z_dim: {kind: int, low: 9, high: 6}", "search_space.model.z_dim: got low 9 above high 6"),
         ("model.zdim: {kind: int, low: 6, high: 9}", "search_space.model.zdim: no such path"),
+        ("model.z_dim: {kind: [int], low: 6, high: 9}", "search_space.model.z_dim.kind: got "),
         ("optim.kind: {kind: categorical, choices: [sgd, lion]}", "the value lion is refused"),
         ("train.epochs: {kind: int, low: 6, high: 9}", "search_space.train.epochs: not a hyperparameter"),
         ("optim.generator.rate: {kind: float, low: 0.1, high: 1, when: {optim.kin: sgd}}", "when.optim.kin: got no such path"),

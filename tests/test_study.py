@@ -96,14 +96,14 @@ def test_a_study_opened_again_in_the_middle_ends_as_one_that_was_never_closed(ma
 
 
 def test_a_kill_between_the_writes_of_a_verdict_does_not_change_it(make_study, tmp_path):
-    """Every write to the journal of a short study is in turn the last one before a kill."""
+    """Every seventh write to the journal of a short study is in turn the last one before a kill: places of all kinds."""
     play(make_study(), ERRORS)
     undisturbed = table(make_study())
     journal = tmp_path / "run" / "study.journal"
     lines = journal.read_bytes().splitlines(keepends=True)
     assert any(b"verdict" in line for line in lines) and any(b"completed_rung_" in line for line in lines)
     rows = {n: trial_folder(tmp_path / "run", n).rows() for n in range(8)}
-    for kept in range(3, len(lines), 3):
+    for kept in range(3, len(lines), 7):
         journal.write_bytes(b"".join(lines[:kept]))
         for path in (tmp_path / "run").glob("trials/*/result.json"):
             path.unlink()
@@ -442,6 +442,27 @@ def test_attempts_that_were_lost_with_their_nodes_are_no_failures_of_the_trial(m
     assert search.study.trial(0).state == TrialState.RUNNING
     lose(4, "c")
     assert search.study.trial(0).state == TrialState.FAIL
+
+
+def test_a_trial_that_has_reported_all_of_its_epochs_is_complete_whatever_its_folder_shows(make_search):
+    """A network file system may show another host's file late. Seen to fail where the end is read from the folder: no trial is
+    left, none is told, and the sweep waits for ever."""
+    search = make_search()
+    search.suggest("ray-0")
+    attempt = search.live["ray-0"].attempt
+    for epoch in range(1, search.study.sweep.epochs + 1):
+        search.on_result("ray-0", attempt.write_row({"epoch": epoch, "val/error": 0.5}))
+    attempt.metrics_path.write_text("")
+    search.on_trial_complete("ray-0")
+    assert search.study.trial(0).state == TrialState.COMPLETE and search.suggest("ray-1") == "FINISHED"
+
+
+def test_a_trial_that_ends_early_without_a_word_is_handed_out_again(make_search):
+    search = make_search()
+    for attempt in range(3):
+        assert search.suggest(f"ray-{attempt}")["number"] == 0
+        search.on_trial_complete(f"ray-{attempt}")
+    assert search.study.trial(0).state == TrialState.FAIL and "3 attempts in a row" in search.study.trial(0).user_attrs["reason"]
 
 
 def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):

@@ -231,7 +231,7 @@ def trial(number: int, state: str, values: list[float], told_at: int | None, **a
         state=TrialState[state],
         intermediate_values=dict(enumerate(values, 1)),
         last_step=len(values) or None,
-        value=values[-1] if state == "COMPLETE" else None,
+        value=values[-1] if values and state in ("COMPLETE", "PRUNED") else None,  # as Optuna has it
         datetime_complete=told_at,
         params={"model.z_dim": 6 + number},
         user_attrs=attributes,
@@ -578,6 +578,7 @@ def test_a_sweep_leaves_a_run_a_trial_with_its_true_state_and_one_of_the_study(t
     assert any(key.startswith("figures/") for key in items(study)[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.data
 def test_a_sweep_whose_service_cannot_be_reached_is_done_all_the_same(tmp_path):

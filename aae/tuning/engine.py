@@ -90,9 +90,17 @@ class StudySearch(Searcher):
 
     def end(self, handout: Handout, cause: str | None, node: str | None = None) -> None:
         """`cause`: of a dead worker, and the node that it was on; None for a trial that ended or was stopped."""
-        number = handout.number
-        if cause is not None and self.stopping.is_set():  # a budget's end, see StudyPruning.end_attempts: it stays RUNNING
+        number, stopping = handout.number, self.stopping.is_set()
+        if cause is not None and stopping:  # a budget's end, see StudyPruning.end_attempts: it stays RUNNING
             return
+        trial = self.study.trial(number)
+        if cause is None and not trial.state.is_finished():
+            if (trial.last_step or 0) >= handout.config.train.epochs:  # what was reported, not what a network's folder shows by now
+                self.study.tell(number, TrialState.COMPLETE)
+            elif stopping:  # on request: it stays RUNNING, shown as interrupted
+                return
+            else:
+                cause = "it ended before its last epoch"
         if cause is not None:
             grew = len(handout.attempt.rows()) > handout.first_epoch  # an epoch trained again is no progress
             self.barren[number] = [] if grew else [*self.barren.get(number, []), node]
@@ -102,11 +110,6 @@ class StudySearch(Searcher):
                 self.study.unfinished.append(number)
                 return
             self.study.tell(number, TrialState.FAIL, f"{cause}, {MAX_BARREN_ATTEMPTS} attempts in a row")
-        elif not self.study.trial(number).state.is_finished():
-            if handout.attempt.rows()[-1:] and handout.attempt.rows()[-1]["epoch"] >= handout.config.train.epochs:
-                self.study.tell(number, TrialState.COMPLETE)
-            else:  # stopped on request: it stays RUNNING, shown as interrupted
-                return
         self.observer.ended(number)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -134,11 +134,17 @@ def answer(address: str) -> Exception | None:
     return None
 
 
+def cores() -> int:
+    """That this process may use: not those beyond a container's quota or a scheduler's mask."""
+    quota = int(ray._private.utils.get_num_cpus(override_docker_cpu_warning=True))
+    return max(1, min(quota, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else quota))
+
+
 @contextlib.contextmanager
 def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
     """Ray, on this machine or on the cluster at `address`; says which. A session of our own is removed at the end."""
     silence_ray()
-    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if not address else {}
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": cores()} if not address else {}
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, ValueError) as error:

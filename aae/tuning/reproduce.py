@@ -53,13 +53,15 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     now = manifest.describe([], data.hashes) | {"device": device_name(device)}
     changed = manifest.training_changes(manifest.made_by(made, numbers[-1]) | {"device": recorded_on}, now)
     changed += made.get("fork", {}).get("notes", [])
+    if retold := sum(bool(row.get("retold")) for row in rows):
+        changed.append(f"{retold} of its epochs were trained twice and came out otherwise then")
     if len(numbers) > 1:
         changed.append("its code was changed while it trained, and that was accepted")
     console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
     if changed:
         console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
     new, ended = train_again(config, data, folder, len(rows), device, console)
-    wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not row.get("retold") and not same_row(row, again)]
+    wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not same_row(row, again)]
     recorded, again = rows[-1], new[-1] if new else {}
     metric = made["sweep"]["study"]["metric"]
     values = [metrics.shown(metric, row.get(metric)) for row in (recorded, again)]

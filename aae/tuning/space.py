@@ -161,7 +161,7 @@ def check_path(path: str, where: str, fixed: dict[str, Any], known: dict[str, An
 def read_distribution(where: str, spec: Any) -> BaseDistribution:
     require(isinstance(spec, dict), where, spec, "give a block such as {kind: float, low: 0.1, high: 1.0, log: true}")
     kind = spec.get("kind")
-    require(kind in FIELDS, f"{where}.kind", kind, f"give one of {', '.join(FIELDS)}")
+    require(isinstance(kind, str) and kind in FIELDS, f"{where}.kind", kind, f"give one of {', '.join(FIELDS)}")
     for key in spec:
         require(key in FIELDS[kind], f"{where}.{key}", "an unknown key", f"{kind} takes {', '.join(sorted(FIELDS[kind]))}")
     if kind == "categorical":

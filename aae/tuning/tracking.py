@@ -257,7 +257,7 @@ def told_rows(trials: list[Any], metric: str) -> list[Row]:
     """A row a told trial, in the order of telling: told, trial, its last value, the best complete one so far."""
     rows, best = list[Row](), None
     for trial in sorted((trial for trial in trials if trial.state.is_finished()), key=lambda trial: trial.datetime_complete):
-        if trial.value is not None and all(value <= 0 for value in trial.constraints.values()):
+        if trial.state.name == "COMPLETE" and all(value <= 0 for value in trial.constraints.values()):
             best = trial.value if best is None else min(best, trial.value)
         values = {metric: trial.intermediate_values.get(trial.last_step), f"best {metric}": best}
         rows.append({"told": len(rows) + 1, "trial": trial.number} | {key: value for key, value in values.items() if value is not None})
