@@ -220,6 +220,7 @@ def test_a_trial_that_raises_or_diverges_stops_neither_the_sweep_nor_its_neighbo
     assert "DIVERGED" in done.stdout and "IndexError" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_trials_all_diverged_has_no_best_and_exits_with_1(folder):
     """At a rate that takes some thirty steps to diverge: at 1e30 the rehearsal would refuse the sweep."""
     done = launch(*arguments(folder, "study.num_trials=2", "optim.reconstruction.rate=1.0e+6"))
