@@ -27,6 +27,7 @@ from aae.tuning.confirm import chosen, load_searched, make_plan, said, staged
 from aae.tuning.draws import PLAN, WINNER, ConfirmConfig, Plan, choose
 from aae.tuning.journal import open_study
 from aae.tuning.judge import difference_error, fewer_labels, report
+from aae.tuning.lock import DriverLock
 from aae.tuning.study import SweepStudy
 from analysis import confirmed
 from tests.golden import tiny_arrays
@@ -585,6 +586,17 @@ def test_a_run_that_cannot_be_confirmed_is_refused_and_nothing_is_written(workpl
     (workplace / "tiny.npz").write_bytes((PROJECT / "README.md").read_bytes())
     assert launch.main(["confirm", str(run), "study.confirm={report_draws: 5}"]) == 2 and "tiny.npz" in capsys.readouterr().err
     assert not (run / "confirm").exists()
+
+
+def test_while_a_confirmation_runs_a_trial_of_the_search_that_was_cut_off_does_not(workplace, capsys):
+    run = search(workplace, num=5)
+    SweepStudy(run, load_sweep(workplace / "s.yaml", {})).next()
+    for work, words in (("search", "5 COMPLETE, 1 running"), ("confirm", "5 COMPLETE, 1 interrupted")):
+        lock = DriverLock(run, work=work)
+        assert launch.main(["status", str(run)]) == 0
+        said = capsys.readouterr().out
+        assert words in said and ("the same launch.py command goes on with it" in said) == (work == "confirm")
+        lock.release()
 
 
 def test_what_was_begun_cannot_be_asked_for_otherwise(workplace, capsys):

@@ -108,7 +108,7 @@ def confirm(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
     fresh = None if begun(run) else make_plan(run, sweep, data.num_classes)
-    lock = DriverLock(run, console.print)
+    lock = DriverLock(run, console.print, work=NAME)
     try:
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")

@@ -24,15 +24,15 @@ LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
 
 
 class DriverLock:
-    """Holds `RUN/.lock` from construction to `release`. Raises ConfigError when another driver has it."""
+    """Holds `RUN/.lock` from construction to `release`, and says for which `work`. Raises ConfigError when another driver has it."""
 
-    def __init__(self, run: Path, say: Any = print):
+    def __init__(self, run: Path, say: Any = print, work: str = "search"):
         self.path = run / ".lock"
         self._file = open(self.path, "a+")  # noqa: SIM115 - held as long as the sweep runs
         self._acquire(say)
         tag = read_tag(self.path)
         self.predecessor = tag if tag.get("run") == str(run.resolve()) else {}  # else a copy of a run that may be going on elsewhere
-        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "run": str(run.resolve()), "session": None}
+        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "run": str(run.resolve()), "session": None, "work": work}
         self._stop = threading.Event()
         self._write()
         self._thread = threading.Thread(target=self._beat, daemon=True)

@@ -65,7 +65,8 @@ def print_status(run: Path, console: Console) -> None:
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
     holder = running(run)
     trials = open_study(run, "", create=False).get_trials(deepcopy=False)
-    states = Counter(state_of(trial, holder is not None) for trial in trials)
+    searching = holder is not None and holder.get("work") != NAME  # a confirmation leaves a search that was cut off as it is
+    states = Counter(state_of(trial, searching) for trial in trials)
     who = f"running (pid {holder.get('pid')} on {holder.get('host')})" if holder else "not running"
     console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no trials yet"))
     for trial in trials:
@@ -78,7 +79,7 @@ def print_status(run: Path, console: Console) -> None:
         stage = "done" if (run / NAME / "report.json").is_file() else "report" if winner else "selection"
         frozen = f", winner frozen: {winner['name']}" if winner else ""
         console.print(f"confirmation: {stage}, {ended} trainings told{frozen}", highlight=False)
-    if holder is None and any(not trial.state.is_finished() for trial in trials):
+    if not searching and any(not trial.state.is_finished() for trial in trials):
         console.print("the same launch.py command goes on with it")
 
 
