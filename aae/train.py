@@ -116,7 +116,8 @@ def train(
     dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
     draws, validation, epochs_done = prepare(config, dataset, folder, device), dataset.validation.to(device), 0
     saved = None if attempt is None else checkpoint.resumable(attempt.checkpoint_path, device)
-    if attempt is not None and saved is not None and saved["epoch"] <= len(attempt.rows()):  # else rows were lost: from epoch 0
+    # Rows that were lost, or another kind of device than before: from epoch 0.
+    if attempt is not None and saved is not None and saved["epoch"] <= len(attempt.rows()) and draws[0].state.can_load(saved):
         load_state_dict(draws, saved)
         epochs_done = saved["epoch"]
     steps = len(dataset.train.label_N) // config.train.batch_size

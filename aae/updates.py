@@ -72,6 +72,10 @@ class State:
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
         }
 
+    def can_load(self, state: dict[str, Any]) -> bool:
+        """Not a state of another kind of device: a GPU's random stream has no continuation on a processor, nor the other way round."""
+        return all(len(state["generators"][name]) == len(generator.get_state()) for name, generator in self.generators.items())
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.steps = state["epoch"], state["steps"]
         self.model.load_state_dict(state["model"])

@@ -442,6 +442,20 @@ def test_a_checkpoint_of_a_gpu_is_read_and_made_small_where_there_is_none(tmp_pa
     assert checkpoint.epoch(path) == 1 and path.stat().st_size < whole_size / 2
 
 
+def test_a_training_that_comes_from_another_kind_of_device_begins_anew(tmp_path, dataset):
+    """A run folder that moves from a GPU to a laptop. Seen to fail where its generators are loaded: then every trial on its way is lost."""
+    config, trial = tiny_config({"train.epochs": 3}), TrialFolder(tmp_path / "t")
+    with pytest.raises(Killed):
+        train(config, killed_after(2), trial, trial.next_attempt(), dataset)
+    attempt = trial.next_attempt()
+    state = checkpoint.read(attempt.checkpoint_path)
+    state["generators"]["noise"] = torch.zeros(16, dtype=torch.uint8)  # a CUDA generator's
+    checkpoint.save(attempt.checkpoint_path, state)
+    reported = []
+    train(config, reported.append, trial, attempt, dataset)
+    assert [row["epoch"] for row in reported] == [1, 2, 3] and trial.rows() == reported
+
+
 def test_the_average_remembers_none_of_its_steps(dataset):
     """Seen to fail without no_grad: 6 KB a step, held to the end of the training."""
     state = State(tiny_config({}), dataset.train.images_NX.shape[1], torch.device("cpu"))
