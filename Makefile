@@ -52,7 +52,7 @@ cluster-test: $(READY)  ## ray up on three hosts in namespaces of this machine; 
 slurm-test: $(READY)  ## clusters/slurm.sh under a real Slurm of three nodes on this machine; needs root and Debian packages, and says which
 	$(PY) -m tests.slurm_hosts
 
-figures: $(READY)  ## the figures of docs/, from committed records
+figures: $(READY)  ## training.png and search.png of docs/figures/, from committed records
 	$(PY) -m benchmarks.figures
 
 golden: $(READY)  ## write the golden losses anew, after a change of the maths

@@ -1,5 +1,5 @@
 """The kill matrix: `make faults`. Each fault falls at a seeded moment on a sweep of 24 short trials; then the same command runs to
-its end, and `lost_twice_zombie` looks. A line a fault in records/faults.jsonl; those that are there already are not run again.
+its end, and `finish` looks. A line a fault in records/faults.jsonl; those that are there already are not run again.
 
     python -m tests.faults [--minutes M] [--only NAME] [--seeds N]
     python -m tests.faults --table        that of docs/reliability.md, from the record
