@@ -70,10 +70,12 @@ def test_a_training_is_kept_without_host_paths_and_checkpoint(training, tmp_path
 
 
 def test_of_a_sweep_every_trials_highest_attempt_is_kept_and_nothing_else(sweep, tmp_path):
+    (sweep / "forecast.json").write_text('{"invocations": [272.0]}\n')
     assert main([str(sweep), "quick"]) == 0
     trial = {"config.yaml", "labels.json", "result.json"}
     assert names(tmp_path / "records" / "quick") == {
-        *("manifest.json", "sweep.yaml", "study.journal", "trials/0000/attempt-10/metrics.jsonl", "trials/0001/attempt-2/metrics.jsonl"),
+        *("manifest.json", "sweep.yaml", "forecast.json", "study.journal"),
+        *("trials/0000/attempt-10/metrics.jsonl", "trials/0001/attempt-2/metrics.jsonl"),
         *(f"trials/{number}/{name}" for number in ("0000", "0001") for name in trial),
     }
 
