@@ -337,7 +337,6 @@ if any(word.endswith(("default_worker.py", "launch.py")) for word in sys.orig_ar
 """
 
 
-@pytest.mark.slow
 @pytest.mark.system
 def test_the_precision_is_that_of_the_machine_that_trials_run_on_and_a_trial_that_is_given_no_gpu_uses_none(workplace):
     (workplace / "hook").mkdir()

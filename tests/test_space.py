@@ -11,7 +11,7 @@ from aae.tuning.config import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEPS = [path for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "semi_decay"]  # a fork: test_fork
-SAMPLES = 60
+SAMPLES = 100
 SWEEP = """\
 study: {name: mine, metric: val/error}
 baselines:

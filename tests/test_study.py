@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import shutil
+import signal
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,15 +96,16 @@ def test_a_study_opened_again_in_the_middle_ends_as_one_that_was_never_closed(ma
     assert all(state != "RUNNING" for _, state, _, _ in undisturbed)
 
 
-def test_a_kill_between_the_writes_of_a_verdict_does_not_change_it(make_study, tmp_path):
-    """Every seventh write to the journal of a short study is in turn the last one before a kill: places of all kinds."""
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_kill_between_the_writes_of_a_verdict_does_not_change_it(make_study, tmp_path, every):
+    """Writes to the journal of a short study, places of all kinds, are in turn the last one before a kill."""
     play(make_study(), ERRORS)
     undisturbed = table(make_study())
     journal = tmp_path / "run" / "study.journal"
     lines = journal.read_bytes().splitlines(keepends=True)
     assert any(b"verdict" in line for line in lines) and any(b"completed_rung_" in line for line in lines)
     rows = {n: trial_folder(tmp_path / "run", n).rows() for n in range(8)}
-    for kept in range(3, len(lines), 7):
+    for kept in range(3, len(lines), every):
         journal.write_bytes(b"".join(lines[:kept]))
         for path in (tmp_path / "run").glob("trials/*/result.json"):
             path.unlink()
@@ -463,6 +465,20 @@ def test_a_trial_that_ends_early_without_a_word_is_handed_out_again(make_search)
         assert search.suggest(f"ray-{attempt}")["number"] == 0
         search.on_trial_complete(f"ray-{attempt}")
     assert search.study.trial(0).state == TrialState.FAIL and "3 attempts in a row" in search.study.trial(0).user_attrs["reason"]
+
+
+def test_a_sweep_of_which_no_trial_came_to_anything_exits_with_1_and_a_stopped_one_with_its_signals_code():
+    """Through Ray: test_sweep, among the slow ones."""
+
+    def ended(*ends: tuple[TrialState, str | None]) -> SimpleNamespace:
+        trials = [SimpleNamespace(state=state, user_attrs={"reason": reason}) for state, reason in ends]
+        return SimpleNamespace(trials=lambda: trials)
+
+    diverged, failed = (TrialState.PRUNED, "diverged: nan"), (TrialState.FAIL, "died")
+    assert tuning_sweep.exit_code(ended(diverged, failed), None) == 1
+    assert tuning_sweep.exit_code(ended(diverged, (TrialState.PRUNED, "pruned at epoch 2")), None) == 0
+    assert tuning_sweep.exit_code(ended(diverged, (TrialState.COMPLETE, None)), None) == 0 == tuning_sweep.exit_code(ended(), None)
+    assert [tuning_sweep.exit_code(ended(diverged), number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == [130, 143, 0]
 
 
 def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):
