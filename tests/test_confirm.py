@@ -1,5 +1,6 @@
 """The winner: selected on fresh draws, frozen before the test set is read, reported with an interval, killed and continued."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -315,6 +316,7 @@ def fake_ray(monkeypatch, error_of) -> list[tuple[int | None, int | None]]:
         return received
 
     monkeypatch.setattr(confirm, "enter", lambda *arguments: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
+    monkeypatch.setattr(confirm, "Workers", lambda *arguments: contextlib.nullcontext())
     monkeypatch.setattr(confirm, "execute", execute)
     monkeypatch.setattr(confirm, "report", lambda study, plan, winner, run, data: {"winner": winner, "trials": table(study)})
     return calls

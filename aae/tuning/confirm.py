@@ -36,6 +36,7 @@ from aae.tuning.space import SearchSpace
 from aae.tuning.study import SweepStudy
 from aae.tuning.sweep import EXIT_CODE, execute
 from aae.tuning.views import BASELINE, best_first, is_baseline
+from aae.tuning.workers import Workers
 
 SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
 
@@ -174,7 +175,8 @@ def work(
             place = place or enter(stage, lock, stack, console)
             console.print(f"{said(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
             about = tracking.describe(f"{run.name}-{NAME}", f"{made_id}c", run, study.metric, list(stage.baselines))
-            received = execute(study, about, place, budget, console, lambda: None)
+            with Workers(place, about, study.metric, study.run) as workers:
+                received = execute(study, workers, budget, console, lambda: None)
             if not study.all_told:
                 left = stage.study.num_trials - sum(trial.state.is_finished() for trial in study.trials())
                 console.print(f"{left} trainings of the {'report' if winner else 'selection'} are left; the same command goes on")

@@ -1,8 +1,8 @@
 """A few steps of a few configurations, before the first trial: what would fail is found in seconds, and what it costs is measured.
 
-Every baseline and a few sampled configurations train where trials will, as tasks of Ray with a trial's resources, as many at a time
-as trials will be: so the clock sees what they cost each other. A process that trained on a GPU ends with its task (Ray's rule); on a
-CPU it may become a trial's, which sets all that it depends on itself and takes its randomness from its own generators.
+Every baseline and a few sampled configurations train in the workers that trials will have, as many at a time as trials will be: so the
+clock sees what they cost each other. A trial in the same process sets all that it depends on itself, and takes its randomness from its
+own generators.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import ray
 import torch
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -33,7 +32,7 @@ from aae.runs import PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
 from aae.tuning.config import Sweep
-from aae.tuning.engine import cause_of
+from aae.tuning.workers import Workers
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
@@ -82,21 +81,18 @@ def precision_here(config: TrialConfig, gpu: bool) -> str:
     return resolve(config, choose_device(gpu)).train.precision
 
 
-def precision_there(config: TrialConfig, resources: dict[str, float]) -> str:
-    """What `train.precision` is where trials run: `auto` is asked of a worker with a trial's resources, for the driver's machine may
-    have a GPU that no trial is given, or none. One worker answers for the whole study. Raises RuntimeError where none can."""
+def precision_there(sweep: Sweep, workers: Workers) -> str:
+    """What `train.precision` is where trials run: `auto` is asked of the workers that the rehearsal will have, for the driver's machine
+    may have a GPU that no trial is given, or none. Where they differ it is the one that all have. Raises RuntimeError without an answer."""
+    config = sweep.fixed
     if config.train.precision != "auto":
         return config.train.precision
-    try:
-        asked = ray.remote(precision_here).options(**share(resources)).remote(config, bool(resources.get("gpu")))
-        return str(ray.get(asked))
-    except ray.exceptions.RayError as error:
-        raise RuntimeError(f"train.precision: got auto; the worker that was asked for it failed: {cause_of(str(error))}") from None
-
-
-def share(resources: dict[str, float]) -> dict[str, float]:
-    """Of a trial, in the words of a task's options."""
-    return {"num_cpus": resources.get("cpu", 0), "num_gpus": resources.get("gpu", 0)}
+    num = min(workers.place.slots, len(cases_of(sweep)))
+    answers = workers.ask(precision_here, [(config, workers.gpu)] * num)
+    known = {answer for answer in answers if isinstance(answer, str)}
+    if not known:
+        raise RuntimeError(f"train.precision: got auto; the workers that were asked for it failed: {answers[0]}")
+    return known.pop() if len(known) == 1 else "float32"
 
 
 def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost | Failure:
@@ -104,6 +100,8 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
     started = time.monotonic()
     try:
         device = choose_device(gpu)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()  # of what the process tried before
         config = resolve(config, device)
         steady_memory()
         repeatable(device, config.train.num_threads)
@@ -147,38 +145,28 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
     except Exception as error:  # a shape that does not fit, a bug: whatever it is, every such trial would fail of it
         memory = "allocate memory" in str(error)  # torch's word for it on a CPU
         return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
-class Workers:
-    """Runs configurations where trials will run."""
-
-    def __init__(self, resources: dict[str, float], slots: int):
-        self.task, self.slots = ray.remote(try_out).options(**share(resources), max_retries=0), slots
-        self.gpu = bool(resources.get("gpu"))
-
-    def run(self, configs: list[TrialConfig]) -> list[Cost | Failure]:
-        found: list[Cost | Failure] = []
-        for first in range(0, len(configs), self.slots):
-            for task in [self.task.remote(config, str(Path.cwd()), self.gpu) for config in configs[first : first + self.slots]]:
-                try:
-                    found.append(ray.get(task))
-                except ray.exceptions.RayError as error:
-                    found.append(Failure(cause_of(str(error))))
-        return found
+def try_out_there(configs: list[TrialConfig], workers: Workers) -> list[Cost | Failure]:
+    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs])
+    return [Failure(str(answer)) if isinstance(answer, RuntimeError) else answer for answer in answers]
 
 
-def rehearse(sweep: Sweep, resources: dict[str, float], slots: int, console: Console) -> dict[str, Cost]:
+def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost]:
     """Case -> what it costs. Raises ConfigError where one fails, or where all diverge: a trial that diverges teaches the sampler, a
     study of nothing else is a mistake."""
-    cases, workers = cases_of(sweep), Workers(resources, slots)
-    found = workers.run([sweep.config(case.values) for case in cases])
+    cases = cases_of(sweep)
+    found = try_out_there([sweep.config(case.values) for case in cases], workers)
     failures = [(case, failure) for case, failure in zip(cases, found, strict=True) if isinstance(failure, Failure)]
     diverged = [case for case, failure in failures if failure.diverged]
     for case, failure in failures:
         if not failure.diverged or len(diverged) == len(cases):
             raise ConfigError(refusal(sweep, case, failure, workers))
     costs = {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
-    refuse_crowd(costs.values(), resources.get("gpu", 0))
+    refuse_crowd(costs.values(), workers.place.resources.get("gpu", 0))
     for case in diverged:
         console.print(f"note: {case.name} diverges at once: {shown(case.values)}", highlight=False, markup=False, soft_wrap=True)
     return costs
@@ -202,7 +190,7 @@ def refusal(sweep: Sweep, case: Case, failure: Failure, workers: Workers) -> str
         return failure.what
     config = flatten(sweep.config(case.values))
     for path, cured in cures(sweep, case)[:MAX_BLAMED]:
-        (again,) = workers.run([cured])
+        (again,) = try_out_there([cured], workers)
         if not isinstance(again, Failure):
             return f"{path}: got {config.get(path)}; {case.name} {failure.what}, with {flatten(cured).get(path)} it does not"
     return f"{sweep.source}: {case.name} {failure.what}; its values: {shown(case.values) or 'the fixed ones'}"

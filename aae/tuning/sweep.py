@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from ray import tune
 from rich.console import Console
 
 from aae import manifest
@@ -28,14 +25,13 @@ from aae.tuning.budget import Budget
 from aae.tuning.cluster import enter
 from aae.tuning.config import Sweep, digest, refuse_unfit_sweep
 from aae.tuning.console import SweepConsole, state_of
-from aae.tuning.engine import StudyPruning, StudySearch
 from aae.tuning.forecast import Forecast, Record, foresee
 from aae.tuning.fork import refuse_other_past
 from aae.tuning.lock import DriverLock, remove_dead_session
-from aae.tuning.place import Place, cluster_address
+from aae.tuning.place import cluster_address
 from aae.tuning.rehearsal import precision_there, rehearse
 from aae.tuning.study import SweepStudy
-from aae.tuning.trial import run_trial
+from aae.tuning.workers import Workers
 
 EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR1: 0}
 
@@ -143,15 +139,21 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         stack.callback(lock.release)
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")
-        place: Place | None = None
+        about = tracking.describe(sweep.study.name, made["id"], run, sweep.study.metric, list(sweep.baselines))
+
+        def start() -> Workers:
+            place = enter(sweep, lock, stack, console)
+            return stack.enter_context(Workers(place, about, sweep.study.metric, run))
+
+        workers: Workers | None = None
         foreseen: Forecast | None = None
         if read_manifest(run) is None:  # a fresh one: what would fail is to be found before anything is written
-            place = enter(sweep, lock, stack, console)
-            precision = precision_there(sweep.fixed, place.resources)
+            workers = start()
+            precision = precision_there(sweep, workers)
             sweep = with_precision(sweep, precision)
             made |= {"precision": precision, "sweep": sweep.fingerprint()}
-            costs = rehearse(sweep, place.resources, place.slots, console)
-            foreseen = foresee(sweep, costs, place.resources, place.slots, time.monotonic() - budget.started)
+            costs = rehearse(sweep, workers, console)
+            foreseen = foresee(sweep, costs, workers.place.resources, workers.place.slots, time.monotonic() - budget.started)
         write_down(run, sweep, made)
         study = SweepStudy(run, sweep)
         study.code_number = len(made.get("accepted", []))
@@ -160,14 +162,14 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         if before:
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
             console.print(f"{run}: {before} trials so far; reconciled: {text}", highlight=False)
-        about = tracking.describe(sweep.study.name, made["id"], run, study.metric, list(sweep.baselines))
 
         def follow() -> Callable[[list[Path]], None]:
             return tracking.follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
 
         if study.all_told:
             return study, exit_code(study, None), False, follow()
-        place = place or enter(sweep, lock, stack, console)
+        workers = workers or start()
+        place = workers.place
         record = Record(run, budget.started, foreseen)
         needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
         text = f"{run}: {sweep.study.num_trials} trials, {place.slots} at a time with {needs} each, on {place.where}"
@@ -175,69 +177,42 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         for line in record.lines(study.trials(), sweep.study, place.slots):
             console.print(line, highlight=False, soft_wrap=True)
         finish_tracking = follow()  # after Ray's start: its workers would inherit the driver's W&B service
-        received = execute(study, about, place, budget, console, record.tick)
+        received = execute(study, workers, budget, console, record.tick)
         for line in record.close(study.trials()):
             console.print(line, highlight=False, soft_wrap=True)
         return study, exit_code(study, received), received is not None, finish_tracking
 
 
-def execute(
-    study: SweepStudy, about: dict[str, Any], place: Place, budget: Budget, console: Console, tick: Callable[[], None]
-) -> int | None:
-    """Lets Ray Tune work until all trials are told, a budget is spent or a signal comes. Returns the signal, or None. `tick` is
+def execute(study: SweepStudy, workers: Workers, budget: Budget, console: Console, tick: Callable[[], None]) -> int | None:
+    """Lets the workers train until all trials are told, a budget is spent or a signal comes. Returns the signal, or None. `tick` is
     called several times a second."""
-    run = study.run
-    stopping, received = threading.Event(), list[int]()
-    watch = SweepConsole(study, place, console)
-    search = StudySearch(study, watch, place, stopping)
-    pruning = StudyPruning(search)
-    scratch = run / ".ray"
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.most_on_a_node)  # else one: a new node would fill up a trial at a time
-    given = about | {"slots": place.slots, "gpu": bool(place.resources.get("gpu"))}
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, study=given), place.resources),
-        tune_config=tune.TuneConfig(search_alg=search, scheduler=pruning, num_samples=-1, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune", storage_path=str(scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=0)
-        ),
-    )
-    failure: list[BaseException] = []
+    received = list[int]()
+    watch = SweepConsole(study, workers.place, console)
     spent: str | None = None
-
-    def fit() -> None:
-        try:
-            tuner.fit()
-        except BaseException as error:  # said by the main thread
-            failure.append(error)
 
     def on_signal(number: int, frame: Any) -> None:
         if received:
             console.print("stopped at once; the running epochs are repeated when the same command runs again")
             os._exit(EXIT_CODE[signal.Signals(received[0])])
         received.append(number)
-        stopping.set()
+        workers.stopping.set()
         watch.say("stopping at the next report of each running trial; once more stops at once")
 
     previous = {number: signal.signal(number, on_signal) for number in EXIT_CODE}
-    worker = threading.Thread(target=fit, daemon=True)  # so that this thread stays free for signals
     try:
         with watch:
-            worker.start()
-            while worker.is_alive():
-                worker.join(0.2)
+            workers.begin(study, watch)
+            while workers.work():
                 tick()
                 if spent is None and (spent := budget.spent()) is not None:
-                    stopping.set()
+                    workers.stopping.set()
                     watch.say(f"{spent}; the running epochs are repeated when the same command goes on")
                 if spent is not None:
-                    pruning.end_attempts()
+                    workers.end_attempts()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        shutil.rmtree(scratch, ignore_errors=True)
-    if failure:
-        last = [line.strip() for line in str(failure[0]).splitlines() if line.strip()]  # Ray's errors hold whole tracebacks
-        raise RuntimeError(f"the sweep broke midway, the same command goes on: {last[-1] if last else repr(failure[0])}") from failure[0]
+    workers.raise_failure()
     return received[0] if received else None
 
 

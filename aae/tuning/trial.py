@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from ray import tune
+from ray import cloudpickle, tune
 
 from aae import checkpoint
 from aae.config import flatten
@@ -20,6 +21,7 @@ from aae.train import Diverged, train
 from aae.tuning.tracking import Tracker, wait_for_runs
 
 LAST_WAIT_S = 12.0  # Ray waits 15 s for it
+WAIT_S = 0.2  # of a worker without work, between two signs of life
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no trial's own failure: each one would fail in turn, and be spent
 
 
@@ -34,6 +36,8 @@ class FinishesRuns:
 def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
     """Trains the attempt `handout["attempt"]`. It reports its own failure; what no code can report, a killed worker, is the
     driver's to see. `study` is tracking.describe's, with what the place gives a trial."""
+    if "question" in handout:
+        answer(handout["question"])
     attempt = Attempt(Path(handout["attempt"]))
     folder = TrialFolder(attempt.path.parent)
     config = checkpoint.read_config(folder.path)
@@ -74,6 +78,15 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
             torch.cuda.empty_cache()
     if outcome[0] != "COMPLETE":
         tune.report({"state": outcome[0], "reason": outcome[1]})
+
+
+def answer(question: bytes) -> NoReturn:
+    """Answers the driver, and keeps this process until it has a trial for it: then the report does not return."""
+    function, arguments = cloudpickle.loads(question)
+    tune.report({"answer": function(*arguments)})
+    while True:
+        time.sleep(WAIT_S)
+        tune.report({"waiting": True})
 
 
 def explained(error: Exception, folder: TrialFolder) -> str:
