@@ -14,8 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from aae.layers import parse_overrides
 from aae.runs import read_rows, trial_folder, write_rows
+from aae.tuning.config import load_sweep
 from aae.tuning.lock import end_session, processes_of, read_tag
+from aae.tuning.rehearsal import Cost, cases_of, try_out
+from analysis.report import write_files
+from analysis.trials import read_run
 from tests.svhn import write_svhn
 from tests.sweeping import (
     MARK,
@@ -27,6 +32,7 @@ from tests.sweeping import (
     launched,
     made_once,
     marked,
+    train_here,
     trials_of,
     wait_for,
     wait_until_gone,
@@ -186,7 +192,7 @@ def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp
 def test_a_second_signal_stops_at_once(folder, tmp_path):
     run = folder / "s"
     with launched(str(tmp_path), *arguments(folder, "study.num_trials=2", "train.batch_size=4")) as driver:
-        wait_for(lambda: len(workers(str(tmp_path))) == 2, 120, "two workers")
+        wait_for(lambda: all((run / "trials" / f"000{k}" / "attempt-0").exists() for k in range(2)), 120, "two trials")
         driver.send_signal(signal.SIGINT)
         time.sleep(1)
         assert driver.poll() is None  # it waits for the next report of each
@@ -373,16 +379,22 @@ def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
 SMALL = ["model.hidden_dims=[64]", "train.batch_size=5000"]
 
 
-def run_shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None = None, timeout: float = 300) -> Path:
-    """Three trials of an epoch each. The run's folder. semi_decay goes on from `rates`, a run of semi_rates."""
-    short = [*size, "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
+def shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None) -> list[str]:
+    """Three trials of an epoch each, in words of the command line. semi_decay goes on from `rates`, a run of semi_rates."""
+    short = [f"study.folder={folder / 'runs'}", "study.num_trials=3", *size, "train.epochs=1", "train.sample_every=1"]
+    short += ["study.max_concurrent=1"]
     if sweep.stem == "svhn":  # not to be fetched everywhere
         short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
     if sweep == RATES:
         short += ["train.keep_epochs=[1]"]
     if sweep.stem == "semi_decay":
         short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
-    done = launch(sweep, f"study.folder={folder / 'runs'}", "study.num_trials=3", *short, timeout=timeout)
+    return short
+
+
+def run_shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None = None, timeout: float = 300) -> Path:
+    """The run's folder."""
+    done = launch(sweep, *shortly(sweep, folder, size, rates), timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     return the_run(folder)
 
@@ -399,7 +411,20 @@ def rates(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_runs_small(sweep, rates, tmp_path):
-    assert_one_truth(rates if sweep == RATES else run_shortly(sweep, tmp_path, SMALL, rates), 3)
+    """Its rehearsal, trials and report. Through Ray those whose trials take more than their configuration with them; the others in
+    this process, which is what a worker would do, in a tenth of the time."""
+    if sweep == RATES:
+        run = rates
+    elif sweep.stem in ("quick", "semi_decay", "svhn"):
+        run = run_shortly(sweep, tmp_path, SMALL, rates)
+    else:
+        asked = load_sweep(sweep, parse_overrides(shortly(sweep, tmp_path, SMALL, rates)))
+        for case in cases_of(asked):
+            assert isinstance(try_out(asked.config(case.values), str(tmp_path)), Cost)
+        run = train_here(asked).run
+        write_files(read_run(run))
+    assert_one_truth(run, 3)
+    assert (run / "report" / "index.html").is_file()
 
 
 @pytest.mark.slow

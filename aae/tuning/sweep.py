@@ -29,7 +29,7 @@ from aae.tuning.forecast import Forecast, Record, foresee
 from aae.tuning.fork import refuse_other_past
 from aae.tuning.lock import DriverLock, remove_dead_session
 from aae.tuning.place import cluster_address
-from aae.tuning.rehearsal import precision_there, rehearse
+from aae.tuning.rehearsal import cases_of, precision_there, rehearse
 from aae.tuning.study import SweepStudy
 from aae.tuning.workers import Workers
 
@@ -148,6 +148,9 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy,
         workers: Workers | None = None
         foreseen: Forecast | None = None
         if read_manifest(run) is None:  # a fresh one: what would fail is to be found before anything is written
+            console.print(
+                f"{run}: starting Ray; before the first trial {len(cases_of(sweep))} configurations take a few steps", highlight=False
+            )
             workers = start()
             precision = precision_there(sweep, workers)
             sweep = with_precision(sweep, precision)

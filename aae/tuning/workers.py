@@ -45,7 +45,7 @@ class WorkerSearch(Searcher):
         self.asked: dict[str, Question] = {}  # Ray's trial id -> what it was asked; answered ones wait
         self.released: set[str] = set()  # those whose process is wanted for what was handed out since
         self.causes: dict[str, tuple[str, str | None]] = {}  # see StudySearch
-        self.over = False
+        self.enough = False  # nothing more is handed out for which a process would have to wait
 
     def suggest(self, trial_id: str) -> Any:
         given: Any = None
@@ -60,7 +60,8 @@ class WorkerSearch(Searcher):
         if isinstance(given, dict):  # one process for one that is handed out: Tune keeps no more of them than it has use for
             waiting = (each for each, question in self.asked.items() if question.answer.done() and each not in self.released)
             self.released.update(list(waiting)[:1])
-        self.over = self.over or given == Searcher.FINISHED
+        elif self.study is not None or self.stopping.is_set():
+            self.enough = True
         return given
 
     def on_result(self, trial_id: str, result: Row) -> bool:
@@ -71,7 +72,7 @@ class WorkerSearch(Searcher):
             return self.study.on_result(trial_id, result)
         if "answer" in result:
             question.answer.set_result(result["answer"])
-        return self.over or trial_id in self.released
+        return self.enough or trial_id in self.released
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         question = self.asked.pop(trial_id, None)
