@@ -81,11 +81,11 @@ def marked(mark: str) -> list[int]:
 
 
 def workers(mark: str) -> list[int]:
-    """Ray's worker processes that hold a trial."""
+    """Ray's worker processes that are at work; one that is killed while its actor is being made Ray makes anew, without a word."""
     found = []
     for pid in marked(mark):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ImplicitFunc"):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ImplicitFunc.train"):
                 found.append(pid)
     return found
 

@@ -125,7 +125,7 @@ def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_oth
 
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path):
     run = folder / "s"
-    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "train.epochs=12")) as driver:
+    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=12")) as driver:
         wait_for(lambda: count_rows(run) >= 3, 120, "three epochs")
         (worker,) = workers(str(tmp_path))
         os.kill(worker, signal.SIGKILL)
@@ -140,7 +140,8 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_
 
 def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folder, tmp_path):
     run = folder / "s"
-    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "train.batch_size=2", "study.max_minutes=3")) as driver:
+    limits = ["study.num_trials=1", "study.max_concurrent=1", "study.max_minutes=3"]
+    with launched(str(tmp_path), *arguments(folder, *limits, "train.batch_size=2")) as driver:
         killed: set[int] = set()
         for attempt in range(3):
             wait_for(lambda k=attempt: (run / "trials" / "0000" / f"attempt-{k}").exists(), 120, f"attempt {attempt}")

@@ -6,7 +6,6 @@ other, as a new attempt.
 
 from __future__ import annotations
 
-import logging
 import threading
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,7 +134,6 @@ class StudyPruning(FIFOScheduler):
 
     def end_attempts(self) -> None:
         """Kills the workers of what runs, in the middle of its epoch. Called again and again: one may still be starting."""
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a killed worker's whole traceback, as an error
         self.ray_trials = [trial for trial in self.ray_trials if not trial.is_finished()]
         for trial in list(self.ray_trials):
             actor = trial.temporary_state.ray_actor

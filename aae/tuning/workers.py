@@ -6,6 +6,7 @@ of Tune that reports nothing, until there is something else to do: Tune would en
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -101,6 +102,8 @@ class Workers:
         self.search = WorkerSearch(metric, place, self.stopping)
         self.pruning = StudyPruning(self.search)
         self.failure: BaseException | None = None
+        # It prints a killed worker's whole traceback, and of a trial that went on and was completed that it was not.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.most_on_a_node)  # else one: a new node would fill up a trial at a time
         given = about | {"slots": place.slots, "gpu": self.gpu}
         self.tuner = tune.Tuner(
