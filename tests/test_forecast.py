@@ -18,7 +18,7 @@ from aae.tuning.budget import GB, Budget, bytes_used
 from aae.tuning.config import load_sweep
 from aae.tuning.engine import StudySearch
 from aae.tuning.forecast import Record, foresee, simulate
-from aae.tuning.rehearsal import Cost, Failure, cases_of, refuse_crowd, try_out
+from aae.tuning.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, try_out
 from aae.tuning.study import SweepStudy
 from tests.sweeping import assert_one_truth, count_rows, launch, launched, marked, trials_of, wait_for
 from tests.test_study import Quiet, row
@@ -91,6 +91,26 @@ def test_a_sweep_that_cannot_work_is_refused_by_the_path_and_leaves_nothing(make
     assert done.returncode == 2, done.stdout + done.stderr
     assert all(text in done.stderr for text in says) and done.stderr.count("\n") == 1
     assert not Path("s").exists()
+
+
+@pytest.mark.parametrize(
+    ("answers", "precision"),
+    [
+        (["bfloat16", "bfloat16"], "bfloat16"),
+        (["bfloat16", "float32"], "float32"),
+        ([RuntimeError("the worker died"), "bfloat16"], "bfloat16"),
+    ],
+)
+def test_the_precision_is_one_that_every_worker_that_was_asked_has(make_sweep, answers, precision):
+    workers = SimpleNamespace(place=SimpleNamespace(slots=2), gpu=False, ask=lambda function, arguments: answers[: len(arguments)])
+    assert precision_there(make_sweep(**{"train.precision": "auto"}), workers) == precision
+    assert precision_there(make_sweep(**{"train.precision": "float32"}), None) == "float32"  # nobody is asked
+
+
+def test_where_no_worker_can_say_its_precision_the_sweep_is_refused_with_the_reason(make_sweep):
+    workers = SimpleNamespace(place=SimpleNamespace(slots=1), gpu=False, ask=lambda *_: [RuntimeError("the worker died")])
+    with pytest.raises(RuntimeError, match=r"train\.precision: got auto; .* failed: the worker died"):
+        precision_there(make_sweep(**{"train.precision": "auto"}), workers)
 
 
 # ---- the forecast ----
