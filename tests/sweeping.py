@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
@@ -23,6 +24,7 @@ from rich.console import Console
 from aae.data import load_dataset
 from aae.runs import trial_folder
 from aae.train import train
+from aae.tuning import confirm
 from aae.tuning.config import Sweep
 from aae.tuning.journal import open_study
 from aae.tuning.study import SweepStudy
@@ -126,6 +128,13 @@ def train_out(study: SweepStudy, until: int | None = None) -> None:
         dataset = load_dataset(data.name, data.folder, data.num_validation)
         train(handout.config, lambda row, n=handout.number: study.report(n, row), handout.folder, handout.attempt, dataset)
         study.tell(handout.number, TrialState.COMPLETE)
+
+
+def without_ray(monkeypatch: pytest.MonkeyPatch, execute: Callable[..., int | None]) -> None:
+    """A confirmation whose trainings `execute(study, ...)` makes, in this process."""
+    monkeypatch.setattr(confirm, "enter", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
+    monkeypatch.setattr(confirm, "Workers", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(confirm, "execute", execute)
 
 
 def trials_of(run: Path) -> list[FrozenTrial]:

@@ -1,6 +1,5 @@
 """The winner: selected on fresh draws, frozen before the test set is read, reported with an interval, killed and continued."""
 
-import contextlib
 import itertools
 import json
 import math
@@ -32,7 +31,7 @@ from aae.tuning.lock import DriverLock
 from aae.tuning.study import SweepStudy
 from analysis import confirmed
 from tests.golden import tiny_arrays
-from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, wait_for, wait_until_gone
+from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, wait_for, wait_until_gone, without_ray
 from tests.sweeping import launch as launch_process
 
 SWEEP = """
@@ -315,9 +314,7 @@ def fake_ray(monkeypatch, error_of) -> list[tuple[int | None, int | None]]:
         play(study, error_of, only=only)
         return received
 
-    monkeypatch.setattr(confirm, "enter", lambda *arguments: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
-    monkeypatch.setattr(confirm, "Workers", lambda *arguments: contextlib.nullcontext())
-    monkeypatch.setattr(confirm, "execute", execute)
+    without_ray(monkeypatch, execute)
     monkeypatch.setattr(confirm, "report", lambda study, plan, winner, run, data: {"winner": winner, "trials": table(study)})
     return calls
 

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from aae.tuning.sweep import refuse_changes
 from analysis.report import write_files
 from analysis.trials import read_run
 from tests.golden import tiny_config
-from tests.sweeping import assert_one_truth, train_here, train_out
+from tests.sweeping import assert_one_truth, train_here, train_out, without_ray
 from tests.test_train import averaged, in_pieces, nothing, whole, without_clock
 
 SWEEP = """
@@ -102,8 +101,7 @@ def test_a_study_of_several_draws_is_searched_reproduced_reported_and_confirmed(
     with pytest.raises(ConfigError, match=r"trial\.data\.num_draws was 3, is 2"):
         refuse_changes(read_json(run / "manifest.json")["sweep"], load_sweep("s.yaml", {"study.draws_per_trial": 2}), run)
 
-    monkeypatch.setattr(confirm, "enter", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
-    monkeypatch.setattr(confirm, "execute", lambda study, *_: train_out(study))
+    without_ray(monkeypatch, lambda study, *_: train_out(study))
     asked = {"select_k": 1, "select_draws": 2, "report_draws": 2, "baseline": "slow"}
     assert confirm.confirm(run, confirm.load_searched(run, {"study.confirm": asked}), False, Console(quiet=True)) == 0
     (run / "confirm" / "report.json").unlink()

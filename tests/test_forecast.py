@@ -240,12 +240,12 @@ def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tm
         )
     )
     command = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}", "train.epochs=1", "train.batch_size=10", "data.num_labels=100"]
-    with launched(str(tmp_path), *command, "study.max_minutes=0.4") as driver:
+    with launched(str(tmp_path), *command, "study.max_minutes=0.6") as driver:
         output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 0, output
-    assert "study.max_minutes=0.4 is used up" in output and "Traceback" not in output and "ERROR" not in output
+    assert "study.max_minutes=0.6 is used up" in output and "Traceback" not in output and "ERROR" not in output
     (seconds,) = json.loads((tmp_path / "s" / "forecast.json").read_text())["invocations"]
-    assert seconds >= 24 and count_rows(tmp_path / "s") == 0
+    assert seconds >= 36 and count_rows(tmp_path / "s") == 0
     wait_for(lambda: not marked(str(tmp_path)), 30, "no process is left")
     assert "2 interrupted, 0 not asked yet; the same command goes on" in output
     assert not any(trial.state.is_finished() for trial in trials_of(tmp_path / "s"))

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -30,7 +29,7 @@ from aae.tuning.sweep import prepare
 from analysis.report import trials_csv, write_files
 from analysis.trials import read_run
 from tests.golden import tiny_arrays, tiny_config
-from tests.sweeping import PROJECT, assert_one_truth, count_told, train_here, train_out, trials_of
+from tests.sweeping import PROJECT, assert_one_truth, count_told, train_here, train_out, trials_of, without_ray
 from tests.test_bad_input import listing, refused, run
 from tests.test_train import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
 
@@ -256,8 +255,7 @@ def test_reproduce_report_and_forecast_work_with_forks(place, capsys):
 def test_confirm_trains_a_fork_from_epoch_0_on_other_labels_and_needs_nothing_of_the_first_study(place, monkeypatch):
     shutil.rmtree("runs/rates")
     run = Path("runs/decay").rename("elsewhere")
-    monkeypatch.setattr(confirm, "enter", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
-    monkeypatch.setattr(confirm, "execute", lambda study, *_: train_out(study))
+    without_ray(monkeypatch, lambda study, *_: train_out(study))
     asked = {"select_k": 2, "select_draws": 2, "report_draws": 2, "baseline": "constant"}
     assert confirm.confirm(run, confirm.load_searched(run, {"study.confirm": asked}), False, Console(quiet=True)) == 0
     found = read_json(run / "confirm" / "report.json")

@@ -125,7 +125,7 @@ def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_oth
 
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path):
     run = folder / "s"
-    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=12")) as driver:
+    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=8")) as driver:
         wait_for(lambda: count_rows(run) >= 3, 120, "three epochs")
         (worker,) = workers(str(tmp_path))
         os.kill(worker, signal.SIGKILL)
@@ -134,8 +134,8 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_
     assert "it goes on from its checkpoint" in output
     assert_one_truth(run, 1)
     first, second = (read_rows(run / "trials" / "0000" / f"attempt-{k}" / "metrics.jsonl") for k in (0, 1))
-    assert len(first) >= 3 and second[: len(first)] == first and len(second) == 12
-    assert "reproduced: 12 epochs equal to the bit" in launch("reproduce", run).stdout
+    assert len(first) >= 3 and second[: len(first)] == first and len(second) == 8
+    assert "reproduced: 8 epochs equal to the bit" in launch("reproduce", run).stdout
 
 
 def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folder, tmp_path):
@@ -169,7 +169,7 @@ def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folde
     ],
 )
 def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, number, code):
-    run, command = folder / "s", arguments(folder, "study.num_trials=4", "train.epochs=30")
+    run, command = folder / "s", arguments(folder, "study.num_trials=4", "train.epochs=16")
     with launched(str(tmp_path), *command) as driver:
         wait_for(lambda: count_rows(run) >= 2, 120, "two epochs")
         status = launch("status", run)
