@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from aae.config import ConfigError
@@ -61,6 +62,17 @@ def test_a_rehearsal_measures_what_an_epoch_takes_and_leaves_nothing(make_sweep,
         assert isinstance(cost, Cost), cost
         assert 0 < cost.epoch_s < 30 and cost.kept_bytes < cost.checkpoint_bytes
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_a_rehearsal_takes_of_a_gpu_is_its_own_whatever_the_process_tried_before(make_sweep, workplace):
+    def used(**change) -> int:
+        found = try_out(make_sweep(**change).config({}), str(workplace))
+        assert isinstance(found, Cost), found
+        return found.gpu_bytes
+
+    alone = used()
+    assert used(**{"model.hidden_dims": [2000, 2000]}) > 2 * alone and used() < 1.5 * alone
 
 
 @pytest.mark.parametrize(

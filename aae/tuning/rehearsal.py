@@ -145,9 +145,6 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
     except Exception as error:  # a shape that does not fit, a bug: whatever it is, every such trial would fail of it
         memory = "allocate memory" in str(error)  # torch's word for it on a CPU
         return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
-    finally:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def try_out_there(configs: list[TrialConfig], workers: Workers) -> list[Cost | Failure]:

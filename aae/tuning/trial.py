@@ -74,8 +74,7 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
         raise
     finally:
         tracker.finish(*outcome)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu()
     if outcome[0] != "COMPLETE":
         tune.report({"state": outcome[0], "reason": outcome[1]})
 
@@ -83,10 +82,18 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
 def answer(question: bytes) -> NoReturn:
     """Answers the driver, and keeps this process until it has a trial for it: then the report does not return."""
     function, arguments = cloudpickle.loads(question)
-    tune.report({"answer": function(*arguments)})
+    given = function(*arguments)
+    free_gpu()
+    tune.report({"answer": given})
     while True:
         time.sleep(WAIT_S)
         tune.report({"waiting": True})
+
+
+def free_gpu() -> None:
+    """Gives back what a process keeps of its GPU for later: others may share it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def explained(error: Exception, folder: TrialFolder) -> str:
