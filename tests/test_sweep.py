@@ -413,7 +413,7 @@ def rates(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_runs_small(sweep, rates, tmp_path):
     """Its rehearsal, trials and report. Through Ray those whose trials take more than their configuration with them; the others in
-    this process, which is what a worker would do, in a tenth of the time."""
+    this process, which does what a worker would do; at their own size, in the slow test, all go through Ray."""
     if sweep == RATES:
         run = rates
     elif sweep.stem in ("quick", "semi_decay", "svhn"):
