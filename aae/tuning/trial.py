@@ -81,7 +81,7 @@ def run_trial(handout: dict[str, Any], study: dict[str, Any]) -> None:
 
 def answer(question: bytes) -> NoReturn:
     """Answers the driver, and keeps this process until it has a trial for it: then the report does not return."""
-    function, arguments = cloudpickle.loads(question)
+    function, arguments = cloudpickle.loads(question)  # of this sweep's driver, as the trials themselves are: Ray brings both
     given = function(*arguments)
     free_gpu()
     tune.report({"answer": given})
