@@ -16,10 +16,11 @@ from aae import checkpoint, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.draws import split_labels
+from aae.noise import STREAMS
 from aae.runs import Attempt, TrialFolder, read_rows, same_row, write_rows
 from aae.schedules import drop_epoch, rate_multiplier
 from aae.train import Diverged, train
-from aae.updates import STREAMS, State
+from aae.updates import State
 from tests.golden import tiny_config
 
 
@@ -414,8 +415,8 @@ def test_every_phases_optimiser_gets_its_own_rate_times_the_schedules(dataset, m
     """Fails where train_epoch sets one rate for all, or forgets a phase."""
     seen = []
 
-    def look(state, batch, autocast):
-        seen.append({name: optimizer.param_groups[0]["lr"] for name, optimizer in state.optimizers.items()})
+    def look(state, batch, noise, rates, autocast):
+        seen.append(rates)
         return [torch.zeros(()) for phase in state.phases for _ in phase.terms]
 
     monkeypatch.setitem(training.UPDATE, "joint", look)
@@ -459,8 +460,8 @@ def test_a_training_that_comes_from_another_kind_of_device_begins_anew(tmp_path,
 def test_the_average_remembers_none_of_its_steps(dataset):
     """Seen to fail without no_grad: 6 KB a step, held to the end of the training."""
     state = State(tiny_config({}), dataset.train.images_NX.shape[1], torch.device("cpu"))
-    for state.steps in range(3):
-        state.average()
+    for decay in (0.0, 0.5, 0.9):
+        state.average(decay)
     assert not any(weight.requires_grad or weight.grad_fn for weight in state.averaged_parameters)
 
 
