@@ -118,6 +118,17 @@ def test_rates_and_the_averages_decay_may_be_tensors(kind, update, dataset):
     assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(*averaged, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("update", UPDATE)
+def test_a_phase_whose_rate_is_nought_moves_nothing(kind, update, dataset):
+    """The step goes by the rates that it is given. Seen to fail where `apply` leaves the optimiser's own."""
+    config = tiny_config({"optim.kind": kind, "train.update": update})
+    state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    before = [value.detach().clone() for value in state.model.parameters()]
+    UPDATE[update](state, batch, noise_of(state, batch), {phase.name: 0.0 for phase in state.phases}, contextlib.nullcontext)
+    assert all(torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
+
+
 class Copies(TorchFunctionMode):
     """Notes each call that would wait for a GPU, or copy to it or from it: a tensor of Python numbers, or a number of a tensor."""
 

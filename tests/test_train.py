@@ -356,9 +356,10 @@ def test_bfloat16_is_another_computation_of_nearly_the_same(dataset):
 @pytest.mark.parametrize("update", ["alternating", "joint"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_on_cuda_an_epoch_is_finite_and_repeatable(dataset, update, precision, tmp_path):
-    config = tiny_config({"train.update": update, "train.precision": precision, "train.epochs": 2})
+    config = tiny_config({"train.update": update, "train.precision": precision, "train.epochs": 2, "train.checkpoint_every": "1"})
     rows, _ = whole(config, tmp_path / "whole", dataset)
-    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert {row["device"] for row in rows} == {torch.cuda.get_device_name()}
+    assert all(math.isfinite(value) for row in rows for key, value in row.items() if key != "device")
     attempt = in_pieces(config, tmp_path / "pieces", dataset, kills=[1])
     assert without_clock(attempt.rows()) == rows
 
@@ -620,6 +621,14 @@ def test_another_configuration_in_the_same_folder_is_refused(sweep, workplace, c
     assert training.main([sweep, "train.epochs=1", "objective.adversarial_y=null", "--output", "here"]) == 2
     assert "objective.adversarial_y.weight=1.0" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in workplace.rglob("*") if path.is_file()} == before
+
+
+def test_how_often_it_is_saved_is_no_other_configuration(sweep, workplace, capsys):
+    """A folder goes on where the default is another, as on a GPU, or was another in the version that began it."""
+    assert training.main([sweep, "--output", "here", "train.checkpoint_every=30s"]) == 0
+    capsys.readouterr()
+    assert training.main([sweep, "--output", "here"]) == 0
+    assert "going on after 2" in capsys.readouterr().out
 
 
 def test_a_start_that_was_killed_before_its_configuration_was_written_starts_again(sweep, workplace):
