@@ -1,7 +1,7 @@
 """One training, from a configuration to its metrics. `python -m aae.train SWEEP` runs it without a sweep around it.
 
-The loop reads top to bottom; the outside world is the function `report`: Ray's in a sweep, a progress bar on a laptop,
-`list.append` in a test.
+The loop reads top to bottom, and the outside world takes its rows: a Ray worker asks `epochs` for the next one, `train` gives each to
+the function `report`, a progress bar on a laptop or `list.append` in a test.
 """
 
 # B batch, L labelled batch, X pixels, Z style dim, K classes
@@ -13,7 +13,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,23 @@ def train(
     dataset: Dataset | None = None,
     device: torch.device | None = None,
 ) -> Row:
-    """Trains to `train.epochs`, or on from the attempt's checkpoint, and returns the last row.
+    """Trains as `epochs` does, reports each row, and returns the last one."""
+    row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
+    for row in epochs(config, folder, attempt, dataset, device):
+        report(row)
+    return row
 
-    An epoch ends with its row, its checkpoint and its report, in this order. Without a folder nothing is written.
+
+def epochs(
+    config: TrialConfig,
+    folder: TrialFolder | None = None,
+    attempt: Attempt | None = None,
+    dataset: Dataset | None = None,
+    device: torch.device | None = None,
+) -> Generator[Row, None, None]:
+    """Trains to `train.epochs`, or on from the attempt's checkpoint: an epoch each time it is asked for the next row.
+
+    An epoch ends with its row and its checkpoint, and is then yielded. Without a folder nothing is written.
     Raises Diverged, and DataError or ConfigError for wrong input."""
     device = device or choose_device()
     config = resolve(config, device)
@@ -113,14 +127,13 @@ def train(
     def autocast() -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-    row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
     saved_at, name = time.monotonic(), device_name(device)
     for epoch in range(epochs_done + 1, config.train.epochs + 1):
         started = time.monotonic()
         means = [train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate) for draw in draws]
         trained = time.monotonic()
         measured = [measure(draw.state, validation) for draw in draws]
-        row = {
+        row: Row = {
             "epoch": epoch,
             **mean_row([values for values, _ in measured]),
             **mean_row(means),
@@ -145,8 +158,7 @@ def train(
                 checkpoint.save(attempt.checkpoint_path, state_dict(draws, epoch))
                 saved_at = time.monotonic()
         give_back_memory()
-        report(row)
-    return row
+        yield row
 
 
 def measure(state: State, validation: Split) -> tuple[Row, Tensor]:

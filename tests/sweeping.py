@@ -121,7 +121,7 @@ def workers(mark: str) -> list[int]:
     found = []
     for pid in marked(mark):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ImplicitFunc.train"):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ResourceTrainable.train"):
                 found.append(pid)
     return found
 

@@ -22,7 +22,6 @@ from aae.tuning.cluster import sessions
 from aae.tuning.cluster.nodes import Place, fitting
 from aae.tuning.cluster.preflight import Facts, facts_here, find_problems, named, shared_problem
 from aae.tuning.study.parents import load_sweep
-from aae.tuning.workers.engine import cause_of
 from tests.sweeping import MARK, assert_one_truth, begun, count_rows, launch, launched, marked, trials_of, wait_for, wait_until_gone
 
 SWEEP = """
@@ -127,29 +126,6 @@ def test_auto_is_a_core_a_thread_and_a_quarter_of_a_gpu_where_there_is_one(nodes
     nodes.append(node("a", CPU=8, GPU=gpus))
     sweep = SimpleNamespace(study=SimpleNamespace(resources_per_trial="auto"), fixed=SimpleNamespace(train=SimpleNamespace(num_threads=3)))
     assert place.trial_resources(sweep) == wanted
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (
-            "ray.exceptions.ActorDiedError: ...\nThe actor died because its node has died. Node Id: fd07\n\thealth check failed",
-            "its node was lost",
-        ),
-        (
-            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: ... "
-            "(1) the process was killed by the OOM killer due to high memory usage, (2) ray stop --force is called",
-            "the worker died (killed, perhaps because the host ran out of memory)",
-        ),
-        (
-            "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.",
-            "the worker was killed: the host ran out of memory",
-        ),
-        ("", "the worker failed: unknown"),
-    ],
-)
-def test_what_ray_says_of_a_lost_worker_is_told_in_a_few_words(error, cause):
-    assert cause_of(error) == cause
 
 
 # ---- whether a node is fit ----

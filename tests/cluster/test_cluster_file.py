@@ -168,7 +168,7 @@ def test_down_says_what_is_left_and_where(home, monkeypatch):
 
 def test_the_command_that_looks_for_ray_finds_its_processes_and_not_itself():
     look = STOP.split("done; ")[1]
-    for name in ("/x/ray/core/src/ray/raylet/raylet", "ray::ImplicitFunc.train()", "python -u /x/ray/dashboard/agent.py"):
+    for name in ("/x/ray/core/src/ray/raylet/raylet", "ray::ResourceTrainable.train()", "python -u /x/ray/dashboard/agent.py"):
         process = subprocess.Popen(["bash", "-c", f"exec -a {name!r} sleep 30"])
         try:
             for _ in range(50):

@@ -19,7 +19,7 @@ from aae.tuning.driver.budget import GB, Budget, bytes_used
 from aae.tuning.driver.forecast import Record, foresee, simulate
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from aae.tuning.workers.engine import StudySearch
+from aae.tuning.workers.engine import WorkerSearch
 from aae.tuning.workers.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, try_out
 from tests.sweeping import Quiet, assert_one_truth, count_rows, launch, launched, marked, row, trials_of, wait_for
 
@@ -228,15 +228,16 @@ def test_a_budget_of_minutes_counts_from_its_start(make_sweep, tmp_path, monkeyp
 
 
 def test_an_attempt_that_a_budget_ends_is_no_failure_and_goes_on_where_it_was(make_sweep, tmp_path):
-    """Seen to fail without the first lines of StudySearch.end: then it is handed out again, and at the third time told FAIL."""
+    """Seen to fail without the first lines of HandOuts._end: then it is handed out again, and at the third time told FAIL."""
     stopping = threading.Event()
-    search = StudySearch(SweepStudy(tmp_path, make_sweep(num_trials=1)), Quiet(), SimpleNamespace(slots=1), stopping)
+    search, sweep = WorkerSearch("val/error", SimpleNamespace(slots=1), stopping), make_sweep(num_trials=1)
+    search.begin(SweepStudy(tmp_path, sweep), Quiet())
     search.suggest("ray-0")
-    search.on_result("ray-0", search.live["ray-0"].attempt.write_row(row(1, 0.5)))
+    search.take_result("ray-0", search.trials.live["ray-0"].attempt.write_row(row(1, 0.5)))
     stopping.set()
     search.on_trial_complete("ray-0", error=True)
-    assert search.suggest("ray-1") == "FINISHED" and search.observer.lost_causes == []
-    study = SweepStudy(tmp_path, search.study.sweep)
+    assert search.suggest("ray-1") == "FINISHED" and search.trials.observer.lost_causes == []
+    study = SweepStudy(tmp_path, sweep)
     assert study.reconcile()["going on"] == 1 and study.next().first_epoch == 1
 
 

@@ -24,7 +24,7 @@ from aae.tuning.study.optuna_views import TrialSampler, best_first
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers import trial as tuning_trial
-from aae.tuning.workers.engine import StudySearch
+from aae.tuning.workers.engine import WorkerSearch
 from tests.sweeping import Quiet, begun, row
 
 SWEEP = """
@@ -384,13 +384,10 @@ def test_a_trial_that_ends_without_an_epoch_says_so(make_study):
 
 @pytest.fixture
 def make_search(make_study):
-    def make(**changes) -> StudySearch:
-        return StudySearch(
-            make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)),
-            Quiet(),
-            SimpleNamespace(slots=2),
-            threading.Event(),
-        )
+    def make(**changes) -> WorkerSearch:
+        search = WorkerSearch("val/error", SimpleNamespace(slots=2), threading.Event())
+        search.begin(make_study(**({"num_trials": 1, "pruner": "{kind: NopPruner}"} | changes)), Quiet())
+        return search
 
     return make
 
@@ -402,22 +399,22 @@ def test_a_worker_that_always_dies_in_the_same_epoch_ends_although_it_repeats_th
         trial = f"ray-{attempt}"
         assert search.suggest(trial)["number"] == 0
         for epoch in (1, 2):
-            search.on_result(trial, search.live[trial].attempt.write_row(row(epoch, 0.5)))
+            search.take_result(trial, search.trials.live[trial].attempt.write_row(row(epoch, 0.5)))
         search.on_trial_complete(trial, error=True)
-    assert search.study.trial(0).state == TrialState.FAIL
-    assert "3 attempts in a row" in search.study.trial(0).user_attrs["reason"]
-    assert len(search.observer.lost_causes) == 3  # "it goes on" is not said of the last
+    assert search.trials.study.trial(0).state == TrialState.FAIL
+    assert "3 attempts in a row" in search.trials.study.trial(0).user_attrs["reason"]
+    assert len(search.trials.observer.lost_causes) == 3  # "it goes on" is not said of the last
     assert search.suggest("ray-4") == "FINISHED"
 
 
 def test_attempts_that_were_lost_with_their_nodes_are_no_failures_of_the_trial(make_search):
     """The death of a node is seen after that of its workers, so it is asked for again with each attempt."""
     search, alive = make_search(), {"a", "b", "c", "d"}
-    search.place = SimpleNamespace(slots=2, alive=lambda node: node in alive)
+    search.trials.place = SimpleNamespace(slots=2, alive=lambda node: node in alive)
 
     def lose(attempt: int, node: str) -> None:
         assert search.suggest(f"ray-{attempt}")["number"] == 0
-        search.causes[f"ray-{attempt}"] = ("the worker died", node)
+        search.take_result(f"ray-{attempt}", {"actor": [None], "node": node, "worker": "1"})
         search.on_trial_complete(f"ray-{attempt}", error=True)
 
     for attempt, node in enumerate("ab"):
@@ -425,9 +422,9 @@ def test_attempts_that_were_lost_with_their_nodes_are_no_failures_of_the_trial(m
         alive.remove(node)
     lose(2, "c")
     lose(3, "d")
-    assert search.study.trial(0).state == TrialState.RUNNING
+    assert search.trials.study.trial(0).state == TrialState.RUNNING
     lose(4, "c")
-    assert search.study.trial(0).state == TrialState.FAIL
+    assert search.trials.study.trial(0).state == TrialState.FAIL
 
 
 def test_a_trial_that_has_reported_all_of_its_epochs_is_complete_whatever_its_folder_shows(make_search):
@@ -435,12 +432,12 @@ def test_a_trial_that_has_reported_all_of_its_epochs_is_complete_whatever_its_fo
     left, none is told, and the sweep waits for ever."""
     search = make_search()
     search.suggest("ray-0")
-    attempt = search.live["ray-0"].attempt
-    for epoch in range(1, search.study.sweep.epochs + 1):
-        search.on_result("ray-0", attempt.write_row({"epoch": epoch, "val/error": 0.5}))
+    attempt = search.trials.live["ray-0"].attempt
+    for epoch in range(1, search.trials.study.sweep.epochs + 1):
+        search.take_result("ray-0", attempt.write_row({"epoch": epoch, "val/error": 0.5}))
     attempt.metrics_path.write_text("")
     search.on_trial_complete("ray-0")
-    assert search.study.trial(0).state == TrialState.COMPLETE and search.suggest("ray-1") == "FINISHED"
+    assert search.trials.study.trial(0).state == TrialState.COMPLETE and search.suggest("ray-1") == "FINISHED"
 
 
 def test_a_trial_that_ends_early_without_a_word_is_handed_out_again(make_search):
@@ -448,7 +445,9 @@ def test_a_trial_that_ends_early_without_a_word_is_handed_out_again(make_search)
     for attempt in range(3):
         assert search.suggest(f"ray-{attempt}")["number"] == 0
         search.on_trial_complete(f"ray-{attempt}")
-    assert search.study.trial(0).state == TrialState.FAIL and "3 attempts in a row" in search.study.trial(0).user_attrs["reason"]
+    assert (
+        search.trials.study.trial(0).state == TrialState.FAIL and "3 attempts in a row" in search.trials.study.trial(0).user_attrs["reason"]
+    )
 
 
 def test_a_sweep_of_which_no_trial_came_to_anything_exits_with_1_and_a_stopped_one_with_its_signals_code():
@@ -469,27 +468,27 @@ def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):
     """The disk was full for the checkpoint, after the row and before the report."""
     search = make_search()
     search.suggest("ray-0")
-    search.live["ray-0"].attempt.write_row(row(1, 0.5))
-    assert search.on_result("ray-0", {"state": "FAIL", "reason": "OSError: no space"})
-    assert search.study.trial(0).state == TrialState.FAIL and search.study.trial(0).intermediate_values == {1: 0.5}
+    search.trials.live["ray-0"].attempt.write_row(row(1, 0.5))
+    assert search.take_result("ray-0", {"state": "FAIL", "reason": "OSError: no space"})
+    assert search.trials.study.trial(0).state == TrialState.FAIL and search.trials.study.trial(0).intermediate_values == {1: 0.5}
 
 
 def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_search, monkeypatch):
     """Each trial in turn would fail, and be told so for good."""
-    search, reports = make_search(), []
+    search = make_search()
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(tuning_trial, "train", full)
+        patched.setattr(tuning_trial, "epochs", full)
         patched.setattr(tuning_trial, "load_dataset", lambda *arguments: None)
-        patched.setattr(tuning_trial.tune, "report", reports.append)
         patched.setattr(Path, "write_text", full)  # not even room for the traceback
-        tuning_trial.run_trial(search.suggest("ray-0"), {"wandb_mode": "disabled", "command_folder": ".", "gpu": False})
+        given = {"wandb_mode": "disabled", "command_folder": ".", "gpu": False}
+        (word,) = tuning_trial.train_attempt(search.suggest("ray-0"), given)
     with pytest.raises(OSError, match="No space left on device"):
-        search.on_result("ray-0", reports[0])
-    assert search.study.trial(0).state == TrialState.RUNNING
+        search.take_result("ray-0", word)
+    assert search.trials.study.trial(0).state == TrialState.RUNNING
 
 
 def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_for_ever(make_search, monkeypatch):
@@ -497,12 +496,12 @@ def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_f
     search = make_search()
     search.suggest("ray-0")
     for epoch in range(1, 7):
-        search.on_result("ray-0", search.live["ray-0"].attempt.write_row(row(epoch, 0.5)))
+        search.take_result("ray-0", search.trials.live["ray-0"].attempt.write_row(row(epoch, 0.5)))
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(search.study, "tell", full)
+    monkeypatch.setattr(search.trials.study, "tell", full)
     with pytest.raises(OSError, match="No space"):
         search.on_trial_complete("ray-0")
     with pytest.raises(OSError, match="No space"):

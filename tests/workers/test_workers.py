@@ -9,26 +9,31 @@ from types import SimpleNamespace
 import pytest
 from ray import cloudpickle
 
-from aae.tuning.workers.pool import Question, WorkerSearch
+from aae.tuning.workers import pool
+from aae.tuning.workers.engine import Question, StopsWhenIdle, Worker, WorkerSearch
 from tests.sweeping import MARK, PROJECT, wait_until_gone
 
 
-class FakeStudy:
+class FakeTrials:
     """Hands out so many trials, then ends."""
 
     def __init__(self, num_trials: int):
         self.left, self.results = num_trials, []
 
-    def suggest(self, trial_id):
+    @property
+    def all_ended(self):
+        return self.left < 0
+
+    def hand_out(self, trial_id):
         self.left -= 1
-        return {"number": self.left} if self.left >= 0 else "FINISHED"
+        return {"number": self.left} if self.left >= 0 else None
 
-    def on_result(self, trial_id, result):
-        self.results.append((trial_id, result))
-        return False
+    def take_row(self, trial_id, row):
+        self.results.append((trial_id, row))
+        return "state" in row
 
-    def on_trial_complete(self, trial_id, result=None, error=False):
-        self.results.append((trial_id, "ended"))
+    def end(self, trial_id, cause, node=None):
+        self.results.append((trial_id, cause))
 
 
 def make_search(num_questions: int, slots: int = 2) -> tuple[WorkerSearch, list[Question]]:
@@ -38,31 +43,68 @@ def make_search(num_questions: int, slots: int = 2) -> tuple[WorkerSearch, list[
     return search, questions
 
 
+def introduce(search: WorkerSearch, trial: str, actor: object = None) -> bool:
+    return search.take_result(trial, {"actor": [actor], "node": "a", "worker": "1"})
+
+
 def test_no_more_questions_are_out_than_trials_will_be_and_each_that_follows_takes_one_process():
     search, questions = make_search(3)
     assert [isinstance(search.suggest(trial), dict) for trial in ("a", "b", "c")] == [True, True, False]
-    assert search.on_result("a", {"answer": 0}) is False and questions[0].answer.result(0) == 0  # it waits: nobody wants its process yet
+    assert introduce(search, "a") is False
+    assert search.take_result("a", {"answer": 0}) is False and questions[0].answer.result(0) == 0  # it waits: nobody wants its process yet
     assert isinstance(search.suggest("c"), dict)
-    assert search.on_result("a", {"waiting": True}) is True and search.on_result("b", {"answer": 1}) is False
+    assert search.take_result("a", {"waiting": True}) is True and search.take_result("b", {"answer": 1}) is False
     search.on_trial_complete("a")
     assert search.suggest("d") is None  # no question is left, and no study is there
-    search.on_result("c", {"answer": 2})
-    search.study = FakeStudy(1)
+    search.take_result("c", {"answer": 2})
+    search.trials = FakeTrials(1)
     assert search.suggest("d") == {"number": 0}
-    assert [search.on_result(waiting, {"waiting": True}) for waiting in "bc"] == [True, False]
-    assert search.on_result("d", {"epoch": 1}) is False and search.study.results == [("d", {"epoch": 1})]
+    assert [search.take_result(waiting, {"waiting": True}) for waiting in "bc"] == [True, False]
+    assert search.take_result("d", {"epoch": 1}) is False and search.trials.results == [("d", {"epoch": 1})]
     assert search.suggest("e") == "FINISHED"
-    assert search.on_result("c", {"waiting": True}) is True  # else Tune would keep it for ever
+    assert search.take_result("c", {"waiting": True}) is True  # else Tune would keep it for ever
 
 
 def test_what_runs_when_the_search_stops_is_ended_and_an_unanswered_question_fails():
     search, questions = make_search(2, slots=1)
     search.suggest("a")
     search.stopping.set()
-    assert search.suggest("b") == "FINISHED" and search.on_result("a", {"waiting": True}) is True
+    assert search.suggest("b") == "FINISHED" and introduce(search, "a") is True
     search.on_trial_complete("a")
     with pytest.raises(RuntimeError, match="it was stopped"):
         questions[0].answer.result(0)
+
+
+def test_what_waits_for_a_place_ends_when_all_that_had_begun_has_stopped():
+    """Tune itself would wait for the place, and a signal or a budget with it. Seen to hang without the Stopper."""
+    search, _ = make_search(2)
+    stopper = StopsWhenIdle(search)
+    search.suggest("a")
+    search.suggest("b")
+    introduce(search, "a")
+    assert not stopper.stop_all()
+    search.stopping.set()
+    assert not stopper.stop_all()  # "a" has begun and will be told
+    search.on_trial_complete("a")
+    assert stopper.stop_all()
+
+
+def test_a_worker_that_begins_while_others_are_ended_is_ended_with_the_next_look(monkeypatch):
+    """Tune's thread adds it meanwhile. The list of trials that the main thread replaced lost it: its epoch ran on past the budget."""
+    search, _ = make_search(0)
+    killed = []
+
+    def kill(actor):
+        killed.append(actor)
+        search.workers.setdefault("b", Worker("b", "a", "2"))
+
+    monkeypatch.setattr(pool.ray, "kill", kill)
+    search.workers["a"] = Worker("a", "a", "1")
+    workers = SimpleNamespace(search=search)
+    pool.Workers.end_attempts(workers)
+    assert killed == ["a"]
+    pool.Workers.end_attempts(workers)
+    assert killed == ["a", "a", "b"]
 
 
 SCRIPT = """
@@ -80,7 +122,7 @@ if __name__ == "__main__":
         (failure,) = workers.ask(divmod, [(1, 0)])
     assert len(set(first)) == 2 and os.getpid() not in first, first
     assert set(again) <= set(first), (first, again)
-    assert isinstance(death, RuntimeError) and "the worker died" in str(death), death
+    assert isinstance(death, RuntimeError) and str(death) == "the worker died", death
     assert isinstance(failure, RuntimeError) and "ZeroDivisionError" in str(failure), failure
     print("all held")
 """

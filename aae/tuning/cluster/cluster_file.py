@@ -20,6 +20,7 @@ from rich.console import Console
 
 from aae.config import ConfigError
 from aae.errors import one_line
+from aae.tuning.cluster.ray_private import validated_cluster_config
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]*>")
 MOVING = re.compile(r"latest|nightly", re.IGNORECASE)  # words for versions that are others tomorrow
@@ -86,21 +87,13 @@ def check_file(path: Path) -> dict[str, Any]:
             )
         if token.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigError(f"{TOKEN}: others on this machine can read it; chmod 600 {TOKEN}")
-    return prepared(path, content)
-
-
-def prepared(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
     said = io.StringIO()  # Ray prints why it gives up, and raises without it
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            config: dict[str, Any] = prepare_config(content)
-            validate_config(config)
+            return validated_cluster_config(content)
     except Exception as error:  # a schema's, a command line's, an assertion: all of them refuse the file
         why = one_line(error) or " ".join(said.getvalue().split())
         raise ConfigError(f"{path}: Ray refuses it: {why}") from None
-    return config
 
 
 @dataclass(frozen=True)

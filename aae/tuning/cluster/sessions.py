@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from aae.config import ConfigError
+from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_address
 from aae.tuning.study.lock import DriverLock
 
 END_S = 10.0  # what ending a dead session may take
@@ -29,7 +30,7 @@ def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); RAY_ADDRESS=local runs here") from None
-    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    session = session_folder()
     if not address and lock is not None:
         lock.name_session(str(session))
     try:
@@ -38,6 +39,12 @@ def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
         ray.shutdown()
         if not address:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def session_folder() -> Path:
+    """Where the Ray that this process is connected to has its logs and sockets on this machine."""
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir(), context.get_session_name())
 
 
 def silence_ray() -> None:
@@ -62,7 +69,7 @@ def cluster_address() -> str | None:
     machine a node of. Raises ConfigError where nobody answers: Ray would ask for minutes."""
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        own = ray._private.utils.read_ray_address()
+        own = running_cluster_address()
         return own if own and no_answer_from(own) is None else None  # the file outlives a cluster that was killed
     if address == "local":
         return None
@@ -85,7 +92,7 @@ def no_answer_from(address: str) -> Exception | None:
 
 def cores() -> int:
     """That this process may use: not those beyond a container's quota or a scheduler's mask."""
-    quota = int(ray._private.utils.get_num_cpus(override_docker_cpu_warning=True))
+    quota = cores_in_quota()
     return max(1, min(quota, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else quota))
 
 

@@ -28,6 +28,7 @@ INIT_TIMEOUT_S = 20.0  # on a thread of its own: nobody waits for it
 UPLOAD_TIMEOUT_S = 15.0  # what W&B may take at a run's end and at a process's exit; the rest waits for `wandb sync`
 TRIAL_WAIT_S = 1.5  # Ray gives a stopped trial's thread 2 s
 STUDY_WAIT_S = 20.0
+LEAVE_S = 1.0
 START_S = 0.1  # between two runs that open online, on average, when every slot starts one
 FOLLOW_S = 10.0  # how often the driver looks for newly told trials
 PASSED_ON = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_RUN_GROUP", "WANDB_TAGS")  # to workers on other nodes
@@ -248,9 +249,16 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
 
 
 def leave_at_exit() -> None:
-    """W&B's hook at the process's exit waits for its service process without a bound; a service that hangs would hold it for ever."""
-    with contextlib.suppress(AttributeError, KeyError, TypeError):  # nothing public takes the hook away alone
-        sys.modules["wandb"].sdk.wandb_setup.singleton()._connection._cleanup()
+    """W&B's hook at the process's exit waits for its service process without a bound; a service that hangs would hold it for ever.
+    `teardown` takes the hook away and then waits likewise: on a thread that ends with the process."""
+
+    def teardown() -> None:
+        with contextlib.suppress(Exception):
+            sys.modules["wandb"].teardown()
+
+    thread = threading.Thread(target=teardown, daemon=True)
+    thread.start()
+    thread.join(LEAVE_S)
 
 
 def told_rows(trials: list[Any], metric: str) -> list[Row]:
