@@ -195,7 +195,7 @@ class TrainConfig:
     seed: int = 0  # initial weights, order of images, noise, prior samples
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device multiplies it natively
     num_threads: int = 1  # of the CPU; part of what makes a run repeatable to the bit
-    checkpoint_every: str = "1"  # epochs, or a time such as 30s (then at the next epoch's end)
+    checkpoint_every: str = "auto"  # epochs, or a time such as 30s (then at the next epoch's end); auto: 30s on a GPU, else 1
     keep_epochs: list[int] = field(default_factory=list)  # their whole checkpoints stay, for a study that forks this one
     sample_every: int = 10  # epochs between pictures, and one set at the end; 0: none
     parzen_samples: int = 0  # of the Parzen estimate of the likelihood after each epoch (paper: 10000); 0: none
@@ -211,10 +211,10 @@ class TrainConfig:
         require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
         require(self.ema_decay is None or 0 < self.ema_decay < 1, "train.ema_decay", self.ema_decay, "give a number in (0, 1), or null")
         require(
-            re.fullmatch(r"[1-9]\d{0,5}s?", self.checkpoint_every) is not None,
+            re.fullmatch(r"auto|[1-9]\d{0,5}s?", self.checkpoint_every) is not None,
             "train.checkpoint_every",
             self.checkpoint_every,
-            "give epochs (1) or seconds (30s)",
+            "give epochs (1), seconds (30s) or auto",
         )
 
 

@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -31,16 +30,12 @@ from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from analysis import figures, generate, latents, page, report, strips
 from analysis.trials import read_run
+from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
+from tests.sweeping import SPACE, make_sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTILE = "<script>alert(1)</script> [/red] & 'x\""  # as markup of a page, and of a terminal
-SPACE = {
-    "model.z_dim": {"kind": "int", "low": 2, "high": 6},
-    "optim.reconstruction.rate": {"kind": "float", "low": 0.005, "high": 0.03, "log": True},
-    "optim.schedule.kind": {"kind": "categorical", "choices": ["constant", "step"]},
-    "optim.schedule.drop_at": {"kind": "float", "low": 0.5, "high": 0.9, "when": {"optim.schedule.kind": "step"}},
-}
 INSIDE = {"model.z_dim": 3, "optim.reconstruction.rate": 0.01, "optim.schedule.kind": "constant"}
 OUTSIDE = {"train.update": "alternating"}
 FIGURES = ["history", "importance", "parallel", "slices", "learning-curves"]
@@ -58,22 +53,6 @@ class Fate:
 
 def failed(reason: str = "RuntimeError: out of luck") -> Fate:
     return Fate([], "FAIL", reason)
-
-
-def make_sweep(folder: Path, data: Path, **blocks) -> Path:
-    """A sweep file. `data` is a user's own .npz."""
-    trial = {
-        "data": {"name": "npz", "folder": str(data), "num_labels": 20, "num_validation": 105},
-        "model": {"hidden_dims": [16], "init_std": None},
-        "objective": {"adversarial_y": {}, "classification": {}},
-        "train": {"epochs": 3, "batch_size": 50, "labelled_batch_size": 20, "sample_every": 1, "precision": "float32"},
-    }
-    study = {"name": "s", "num_trials": 1, "sampler": {"kind": "RandomSampler", "seed": 0}, "pruner": {"kind": "NopPruner"}}
-    sweep = {"study": study | blocks.get("study", {}), "trial": trial | blocks.get("trial", {})}
-    sweep |= {"baselines": blocks.get("baselines", {}), "search_space": blocks.get("space", SPACE)}
-    path = folder / "s.yaml"
-    path.write_text(yaml.safe_dump(sweep, sort_keys=False))
-    return path
 
 
 def open_run(folder: Path, num_trials: int, data: Path = Path("none.npz"), study: dict | None = None, **blocks) -> SweepStudy:
@@ -159,16 +138,6 @@ def colour(tmp_path_factory) -> Path:
     arguments = ["data.num_labels=0", "data.num_validation=60", "train.epochs=1", "model.z_dim=2"]
     assert train.main([str(sweep), "--output", str(folder / "one"), *arguments]) == 0
     return folder / "one"
-
-
-def listing(folder: Path, but: str = "") -> dict[str, bytes | None]:
-    """Everything below a folder, but for a folder named `but`."""
-    paths = [path for path in sorted(folder.rglob("*")) if but not in path.relative_to(folder).parts]
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
-
-
-def copy(folder: Path, target: Path) -> Path:
-    return Path(shutil.copytree(folder, target))
 
 
 @pytest.fixture

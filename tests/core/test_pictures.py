@@ -18,8 +18,9 @@ from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
 from aae.runs import TrialFolder
 from analysis import generate, latents, report, strips
 from analysis import test as testing
-from tests.analysis.test_analysis import copy, listing, make_sweep
+from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
+from tests.sweeping import make_sweep
 
 NO_LABELS = ["data.num_labels=0", "objective.classification=null"]
 PLAIN = ["model.class_source=none", "objective.adversarial_y=null", *NO_LABELS, "model.z_dim=2"]
