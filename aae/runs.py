@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aae.config import ConfigError
 
 Row = dict[str, Any]
+JOURNAL = "study.journal"  # of a run folder, and of its confirmation
+CONFIRM = "confirm"  # the confirmation's folder in the run's, and the study in it
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
 PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/spec/fork.py)
 UNCOMPARED = ("time/", "device", "retold")  # keys of a row that say nothing about the training itself
@@ -93,7 +95,7 @@ def read_manifest(run: Path) -> dict[str, Any] | None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The whole rows of a metrics.jsonl; a torn last line (a kill during an append) is none. Raises ConfigError."""
+    """The whole rows of a metrics.jsonl or of a journal; a torn last line (a kill during an append) is none. Raises ConfigError."""
     if not path.exists():
         return []
     whole = path.read_bytes().rpartition(b"\n")[0]
@@ -101,6 +103,20 @@ def read_rows(path: Path) -> list[Row]:
         return [json.loads(line) for line in whole.splitlines() if line]
     except ValueError as error:
         raise ConfigError(f"{path}: broken, a line is not JSON ({error}); restore it, or name another folder") from None
+
+
+class JournalReader:
+    """The whole lines of a study's journal as they are now, for Optuna's JournalStorage. Its own backend makes the file where it is
+    missing, and locks it. Raises ConfigError."""
+
+    def __init__(self, path: Path):
+        self.logs = read_rows(path)
+
+    def read_logs(self, log_number_from: int) -> Iterator[Row]:
+        return iter(self.logs[log_number_from:])
+
+    def append_logs(self, logs: list[Row]) -> None:
+        raise AssertionError("a reader of a journal writes nothing")
 
 
 def same_row(a: Row, b: Row) -> bool:

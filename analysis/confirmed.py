@@ -13,7 +13,7 @@ import numpy as np
 from aae.config import ConfigError
 from aae.intervals import INTERVAL, coverage, t_interval, upper_bound
 from aae.metrics import is_error, shown, unit
-from aae.runs import read_json
+from aae.runs import CONFIRM, read_json
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Confirmed:
 
 def read_confirmed(run: Path) -> Confirmed | None:
     """None where the run has no finished confirmation. Raises ConfigError where its report is broken."""
-    path = run / "confirm" / "report.json"
+    path = run / CONFIRM / "report.json"
     report = read_json(path)
     if report is None:
         return None

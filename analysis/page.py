@@ -9,10 +9,11 @@ from html import escape
 from typing import Any
 
 from aae import metrics
+from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.strips import drawn, strips
-from analysis.trials import STATES, Run, TrialRecord, ranked, short_names, states
+from analysis.trials import Run, TrialRecord, ranked, short_names, states
 from analysis.verdict import verdict
 
 BESIDE = {  # what the table of trials shows beside a metric

@@ -18,7 +18,7 @@ from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset, Split, load_test
 from aae.model import Autoencoder
-from aae.runs import Row, TrialFolder, read_json, write_json
+from aae.runs import JOURNAL, Row, TrialFolder, read_json, write_json
 from analysis.trials import load_images, writing
 
 MAX_NUM = 1_000_000
@@ -60,7 +60,7 @@ def finished(path: Path) -> dict[str, Any]:
     search has chosen by validation is judged by launch.py confirm, once."""
     folder = TrialFolder(path)
     result: dict[str, Any] = read_json(folder.result_path, {})
-    if "number" in result or any((near / "study.journal").is_file() for near in (path, path.resolve().parent.parent)):
+    if "number" in result or any((near / JOURNAL).is_file() for near in (path, path.resolve().parent.parent)):
         raise ConfigError(f"{path}: a study's; its winner is judged by python launch.py confirm, give the folder of an aae.train")
     if not folder.config_path.is_file():
         raise ConfigError(f"{path}: no training; give the folder of an aae.train, as runs/train-semi")

@@ -6,7 +6,6 @@ Works while a sweep runs and after a kill: a torn last line of the journal or of
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,29 +14,35 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial
 
 from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.data import Dataset, load_dataset
 from aae.errors import one_line
-from aae.runs import PARENT, Row, TrialFolder, read_manifest, trial_folder
+from aae.runs import (
+    BASELINE,
+    CODE,
+    JOURNAL,
+    PARENT,
+    REASON,
+    STATES,
+    JournalReader,
+    Row,
+    TrialFolder,
+    excess,
+    rank,
+    read_manifest,
+    state_word,
+    trial_folder,
+)
 from analysis.confirmed import Confirmed, read_confirmed
-
-STATES = {  # as they are shown, and what they mean
-    "COMPLETE": "ran all of its epochs",
-    "PRUNED": "stopped early by the pruner",
-    "DIVERGED": "stopped because a loss or metric was no longer finite",
-    "FAIL": "ended by an error",
-    "interrupted": "not told yet: still running, or cut off; the sweep's own command goes on with it",
-}
 
 
 @dataclass(frozen=True)
 class TrialRecord:
     number: int
-    state: str  # one of STATES
+    state: str  # one of aae.runs.STATES
     value: float | None  # the study's metric after the last epoch
     excess: float  # how far that epoch lies above the study's constraint; 0 keeps it
     epochs: int
@@ -73,7 +78,7 @@ class Run:
     def complete(self) -> list[TrialRecord]:
         """The best first: those that keep the constraint by value, then the others by how far they break it."""
         complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
-        return sorted(complete, key=lambda trial: (trial.excess, trial.value, trial.number))
+        return sorted(complete, key=lambda trial: rank(trial.value or 0.0, trial.excess, trial.number))
 
     @property
     def best(self) -> TrialRecord | None:
@@ -122,27 +127,13 @@ def short_names(paths: list[str]) -> dict[str, str]:
     return {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
 
 
-class Journal(BaseJournalBackend):
-    """The whole lines of a journal as they are now. Optuna's own backend makes the file where it is missing, and locks it."""
-
-    def __init__(self, path: Path):
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        self.logs = [json.loads(line) for line in whole.splitlines() if line]
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        return iter(self.logs[log_number_from:])
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        raise AssertionError("the analysis writes to no journal")
-
-
 def read_run(path: Path) -> Run:
     """Raises ConfigError for a folder that is none of a sweep, or a broken one."""
     if not path.is_dir():
         raise ConfigError(f"{path}: no such folder; give the folder of a sweep, as runs/quick")
-    journal = path / "study.journal"
+    journal = path / JOURNAL
     if not journal.is_file():  # first, for aae.train writes a manifest too, of other keys
-        raise ConfigError(f"{path}: holds no study.journal; give the folder of a sweep, as runs/quick")
+        raise ConfigError(f"{path}: holds no {JOURNAL}; give the folder of a sweep, as runs/quick")
     try:
         manifest = read_manifest(path)
     except OSError as error:
@@ -155,10 +146,10 @@ def read_run(path: Path) -> Run:
         name, metric = str(study["name"]), str(study["metric"])
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path / 'manifest.json'}: names no study ({error}); restore the file from a copy") from None
+    reader = JournalReader(journal)
     try:
-        backend = Journal(journal)
-        trials = optuna.load_study(study_name=None, storage=JournalStorage(backend)).get_trials(deepcopy=False) if backend.logs else []
-    except (ValueError, KeyError, TypeError, IndexError, AssertionError, OSError) as error:
+        trials = optuna.load_study(study_name=None, storage=JournalStorage(reader)).get_trials(deepcopy=False) if reader.logs else []
+    except (ValueError, LookupError, TypeError, AssertionError, OSError) as error:
         raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it from a copy") from None
     return Run(path, name, metric, manifest, [read_trial(path, trial, metric) for trial in trials])
 
@@ -171,24 +162,23 @@ def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise ConfigError(f"{folder.path}: its metrics.jsonl cannot be read ({one_line(error)}); restore it from a copy") from None
     last = trial.last_step  # the study's, with its value: a worker's rows may be an epoch ahead of what was told
-    reason = trial.user_attrs.get("reason")
+    reason = trial.user_attrs.get(REASON)
     parent = {PARENT: folder.fork["trial"]} if folder.fork else {}
-    state = "interrupted" if not trial.state.is_finished() else trial.state.name
     return TrialRecord(
         number=trial.number,
-        state="DIVERGED" if state == "PRUNED" and str(reason).startswith("diverged") else state,
-        excess=sum(excess for excess in trial.constraints.values() if excess > 0),
+        state=state_word(trial.state.name, reason),
+        excess=excess(trial.constraints),
         value=trial.intermediate_values[last] if last is not None else rows[-1].get(metric) if rows else None,
         epochs=len(rows) if last is None else last,
         seconds=seconds,
         reason=reason,
-        baseline=trial.user_attrs.get("baseline", {}).get("name"),
+        baseline=trial.user_attrs.get(BASELINE, {}).get("name"),
         params=dict(trial.params),
         distributions=dict(trial.distributions),
         config=flatten(checkpoint.read_config(folder.path)) | parent if folder.config_path.is_file() else {},
         rows=rows,
         folder=folder,
-        code_numbers=tuple(trial.user_attrs.get("code", [0])),
+        code_numbers=tuple(trial.user_attrs.get(CODE, [0])),
     )
 
 
@@ -210,14 +200,14 @@ class Trained:
 def find_trained(path: Path, number: int | None) -> Trained:
     """`path` is a run folder (default: its best complete trial), one of its trials, or a folder of aae.train.
     Raises ConfigError."""
-    inside_run = path.parent.name == "trials" and (path.parent.parent / "study.journal").is_file()
+    inside_run = path.parent.name == "trials" and (path.parent.parent / JOURNAL).is_file()
     if inside_run and path.name.isdigit() and number is None:
         path, number = path.parent.parent, int(path.name)
     if (path / "config.yaml").is_file():
         if number is not None:
             raise ConfigError(f"--trial: got {number}; {path} is a single training, leave --trial out")
         return Trained(TrialFolder(path), checkpoint.read_config(path), path / "report", "", path.resolve().name)
-    if not (path / "study.journal").is_file():
+    if not (path / JOURNAL).is_file():
         raise ConfigError(f"{path}: neither a sweep nor a training; give runs/STUDY, or the folder of an aae.train")
     if number is None:
         best = read_run(path).best

@@ -27,7 +27,7 @@ from aae.config import ConfigError, require
 from aae.device import device_name
 from aae.manifest import git
 from aae.runs import read_json, trial_folder
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_trials
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORDS, SWEEP = PROJECT / "benchmarks" / "records.jsonl", PROJECT / "benchmarks" / "search_quality.yaml"
@@ -46,7 +46,7 @@ def slot_share(trials: list[FrozenTrial], training_s: float, slots: int) -> dict
 
 def of_run(run: Path, slots: int) -> dict[str, Any]:
     """Raises ConfigError for a run with trials that have not ended, or that were handed out more than once."""
-    trials = open_study(run, "", create=False).get_trials(deepcopy=False)
+    trials = read_trials(run)
     unfinished = sum(not trial.state.is_finished() for trial in trials)
     require(len(trials) >= slots and not unfinished, str(run), f"{unfinished} unfinished of {len(trials)}", "give a run that has ended")
     again = sum((trial_folder(run, trial.number).path / "attempt-1").exists() for trial in trials)

@@ -28,7 +28,7 @@ from aae.train import train
 from aae.tuning.confirm import run as confirm
 from aae.tuning.driver.opening import check_start, locked, recognise, write_down
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_trials
 from aae.tuning.study.study import SweepStudy
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -179,7 +179,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, execute: Callable[..., int | No
 
 
 def trials_of(run: Path) -> list[FrozenTrial]:
-    return open_study(run, "", create=False).get_trials(deepcopy=False)
+    return read_trials(run)
 
 
 def count_told(run: Path) -> int:

@@ -25,7 +25,7 @@ from aae.config import flatten
 from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json
 from aae.tuning.driver.console import SweepConsole
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from analysis import figures, generate, latents, page, report, strips
@@ -454,7 +454,7 @@ def test_the_screen_shows_verdict_table_and_path_within_80_columns(mixed, tmp_pa
 def test_trials_csv_holds_the_study_complete_and_exact(reported):
     with open(reported / "report" / "trials.csv", newline="") as file:
         table = list(csv.DictReader(file))
-    trials = open_study(reported, "", create=False).get_trials()
+    trials = read_trials(reported)
     paths = flatten(checkpoint.read_config(trial_folder(reported, 0).path))
     assert len(table) == len(trials) == len(MIXED)
     assert list(table[0]) == ["number", "state", "baseline", "val/error", "epochs", "seconds", "reason", *paths]

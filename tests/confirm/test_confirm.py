@@ -27,7 +27,7 @@ from aae.tuning.confirm.run import chosen, load_searched, make_plan, said, stage
 from aae.tuning.confirm.test_set import confirmation_report, difference_error, fewer_labels
 from aae.tuning.driver.run import Outcome
 from aae.tuning.spec.blocks import ConfirmConfig
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import open_study, read_study, read_trials
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
@@ -343,7 +343,7 @@ def test_a_kill_between_any_two_writes_changes_neither_the_plan_nor_the_winner_n
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
         journal.write_bytes(b"".join(lines[:kept]) + b'{"op_code"')
-        known = {trial.number for trial in open_study(run / "confirm", "", create=False).get_trials(deepcopy=False)}
+        known = {trial.number for trial in read_trials(run / "confirm")}
         for folder in (run / "confirm" / "trials").iterdir():
             if int(folder.name) not in known:
                 shutil.rmtree(folder)
@@ -387,7 +387,7 @@ def test_a_signal_in_the_last_epochs_of_the_selection_does_not_start_the_report(
     _, sweep = asked_for(run)
     assert confirm.run_confirmation(run, sweep, False, Console()) == code
     assert "the selection is trained, the report's trainings are left" in capsys.readouterr().out
-    assert WINNER not in open_study(run / "confirm", "", create=False).user_attrs
+    assert WINNER not in read_study(run / "confirm").user_attrs
     calls += [(None, number)]  # in those of the report there is nothing left to stop
     assert confirm.run_confirmation(run, sweep, False, Console()) == 0 and (run / "confirm" / "report.json").is_file()
 
@@ -604,7 +604,7 @@ def test_what_was_begun_cannot_be_asked_for_otherwise(workplace, capsys):
     run = search(workplace)
     plan, _ = asked_for(run)
     (run / "confirm").mkdir()
-    open_study(run / "confirm", "confirm", create=True).set_user_attr(PLAN, plan.to_json())
+    open_study(run / "confirm", "confirm")[0].set_user_attr(PLAN, plan.to_json())
     before = listing(workplace)
     assert launch.main(["confirm", str(run), "study.confirm={select_k: 2, report_draws: 5}"]) == 2
     err = capsys.readouterr().err
@@ -659,7 +659,7 @@ def test_a_confirmation_killed_in_both_stages_ends_as_it_should_and_reads_the_te
             assert driver.poll() is None, driver.communicate()[0]
             driver.kill()
         assert not (own / "report.json").exists()
-        frozen = open_study(own, "", create=False).user_attrs.get(WINNER)
+        frozen = read_study(own).user_attrs.get(WINNER)
         assert (frozen is None) == (told == 1)
     done = launch_process(*command)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -668,7 +668,7 @@ def test_a_confirmation_killed_in_both_stages_ends_as_it_should_and_reads_the_te
     assert_one_truth(own, 8)
 
     # What it says is what was frozen before, and what plain numpy finds on the test set.
-    found, study = read_json(own / "report.json"), open_study(own, "", create=False)
+    found, study = read_json(own / "report.json"), read_study(own)
     assert study.user_attrs[WINNER] == frozen and found["frozen"] == frozen
     assert [one["selection"] for one in found["candidates"]] == frozen["val/error"]
     means = [np.mean(row) for row in frozen["val/error"]]

@@ -18,7 +18,7 @@ from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning.driver import opening
 from aae.tuning.driver import run as driver
-from aae.tuning.study.journal import cut_torn_tail, open_study
+from aae.tuning.study.journal import cut_torn_tail, read_study
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.optuna_views import TrialSampler, best_first
 from aae.tuning.study.parents import load_sweep
@@ -321,7 +321,7 @@ def test_tpe_learns_past_a_baseline_that_it_does_not_see(make_study):
 
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no study\.journal"):
-        open_study(tmp_path, "", create=False)
+        read_study(tmp_path)
 
 
 # ---- ends that a kill interrupts, and epochs trained again ----
@@ -364,7 +364,7 @@ def test_a_verdict_to_stop_stands_when_a_kill_comes_before_the_trial_is_told(mak
 def test_the_reason_of_an_end_that_a_kill_did_not_let_happen_goes(make_study):
     study = make_study(pruner="{kind: NopPruner}")
     handout = study.next()
-    study.study._storage.set_trial_user_attr(study.trial(0)._trial_id, "reason", "diverged: on the machine before")  # killed here
+    study.storage.set_trial_user_attr(study.id_of(0), "reason", "diverged: on the machine before")  # killed here
     for epoch in range(1, 7):
         study.report(0, handout.attempt.write_row(row(epoch, 0.5)))
     study.tell(0, TrialState.COMPLETE)

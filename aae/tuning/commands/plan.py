@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aae.runs import read_json
+from aae.runs import JOURNAL, read_json
 from aae.tuning.driver import forecast
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_trials
 from aae.tuning.workers.rehearsal import cases_of, values_text
 
 
@@ -25,8 +25,8 @@ def forecast_text(sweep: Sweep) -> str:
     """Nothing is started for it: from this study's own told trials; else what its start has measured; else the cost that the sweep's
     header gives; else none."""
     run = sweep.study.path
-    if (run / "study.journal").is_file():
-        rest = forecast.forecast_left(run, open_study(run, "", create=False).get_trials(deepcopy=False), sweep.study.num_trials, None)
+    if (run / JOURNAL).is_file():
+        rest = forecast.forecast_left(run, read_trials(run), sweep.study.num_trials, None)
         first = (read_json(run / forecast.NAME) or {}).get("first")
         if rest:
             return f"forecast: {rest}"

@@ -28,9 +28,9 @@ def run(arguments: list[str], console: Console) -> int:
 
 def print_status(run: Path, console: Console) -> None:
     """Raises ConfigError where there is no sweep."""
-    from aae.runs import read_manifest
-    from aae.tuning.confirm.plan import NAME, WINNER, begun
-    from aae.tuning.study.journal import open_study
+    from aae.runs import CONFIRM, read_manifest
+    from aae.tuning.confirm.plan import WINNER, begun
+    from aae.tuning.study.journal import read_trials
     from aae.tuning.study.lock import running
     from aae.tuning.study.optuna_views import word_of
 
@@ -38,8 +38,8 @@ def print_status(run: Path, console: Console) -> None:
     if made is None:
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
     holder = running(run)
-    trials = open_study(run, "", create=False).get_trials(deepcopy=False)
-    searching = holder is not None and holder.get("work") != NAME  # a confirmation leaves a search that was cut off as it is
+    trials = read_trials(run)
+    searching = holder is not None and holder.get("work") != CONFIRM  # a confirmation leaves a search that was cut off as it is
     states = Counter(word_of(trial, searching) for trial in trials)
     who = f"running (pid {holder.get('pid')} on {holder.get('host')})" if holder else "not running"
     console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no trials yet"))
@@ -50,7 +50,7 @@ def print_status(run: Path, console: Console) -> None:
     if own is not None:
         ended = sum(trial.state.is_finished() for trial in own.get_trials(deepcopy=False))
         winner = own.user_attrs.get(WINNER)
-        stage = "done" if (run / NAME / "report.json").is_file() else "report" if winner else "selection"
+        stage = "done" if (run / CONFIRM / "report.json").is_file() else "report" if winner else "selection"
         frozen = f", winner frozen: {winner['name']}" if winner else ""
         console.print(f"confirmation: {stage}, {ended} trainings told{frozen}", highlight=False)
     if not searching and any(not trial.state.is_finished() for trial in trials):

@@ -19,10 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from aae.config import TrialConfig
 from aae.intervals import draws_needed, spread
 from aae.metrics import is_error
+from aae.runs import CONFIRM, JOURNAL
 from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_study
 
-NAME = "confirm"  # the folder in the run's, and the study in it
 PLAN, WINNER = "plan", "winner"  # user attributes of that study
 
 
@@ -77,10 +77,10 @@ class Plan:
 
 def begun(run: Path) -> optuna.Study | None:
     """The confirmation's study of a run folder; None before its first whole write."""
-    journal = run / NAME / "study.journal"
+    journal = run / CONFIRM / JOURNAL
     if not journal.is_file() or b"\n" not in journal.read_bytes():
         return None
-    return open_study(run / NAME, NAME, create=False)
+    return read_study(run / CONFIRM)
 
 
 def blocks_of(config: TrialConfig) -> dict[str, Any]:

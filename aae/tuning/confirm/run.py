@@ -21,18 +21,18 @@ from rich.console import Console
 from aae import checkpoint, manifest
 from aae.config import ConfigError
 from aae.data import Dataset, load_dataset
-from aae.runs import read_json, read_manifest, trial_folder, write_json
+from aae.runs import CONFIRM, read_json, read_manifest, trial_folder, write_json
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
-from aae.tuning.confirm.plan import NAME, PLAN, WINNER, Candidate, Plan, begun, blocks_of, choose, drawn
+from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun, blocks_of, choose, drawn
 from aae.tuning.confirm.test_set import confirmation_report
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.blocks import REPORT, SELECTION
 from aae.tuning.spec.space import SearchSpace
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import open_study, read_trials
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline
 from aae.tuning.study.parents import load_sweep
@@ -63,7 +63,7 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
 
 def told(run: Path) -> list[FrozenTrial]:
     """The search's trials. Raises ConfigError where none is complete."""
-    trials: list[FrozenTrial] = open_study(run, "", create=False).get_trials(deepcopy=False)
+    trials = read_trials(run)
     if not best_first(trials):
         raise ConfigError(f"{run}: no trial is complete, so there is nothing to confirm; the sweep's own command goes on with it")
     return trials
@@ -95,7 +95,7 @@ def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -
     trainings = plan.selection + (plan.report(winner) if winner else [])
     values = {f"{candidate.name}, draw {seed}": drawn(candidate.config, seed) for candidate, seed in trainings}
     off: dict[str, Any] = {"pruner": {"kind": "NopPruner"}, "confirm": None, "fork": None}  # of a fork too it is epoch 0, on other labels
-    study = replace(sweep.study, name=NAME, folder=str(run), num_trials=len(values), **off)
+    study = replace(sweep.study, name=CONFIRM, folder=str(run), num_trials=len(values), **off)
     trial = OmegaConf.create(blocks_of(sweep.fixed))
     return replace(sweep, study=study, trial=trial, space=SearchSpace({}), baselines=values, fork=None)
 
@@ -105,18 +105,18 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
     code. Raises ConfigError or DataError with nothing written, and RuntimeError where it broke midway."""
     budget = Budget(sweep.study, run, lambda: told(run))  # one for both stages
     cluster_address()
-    folder, made, asked = run / NAME, read_manifest(run), sweep.study.confirmation
+    folder, made, asked = run / CONFIRM, read_manifest(run), sweep.study.confirmation
     assert made is not None and asked is not None
     data = load_dataset(sweep.fixed.data.name, sweep.fixed.data.folder, sweep.fixed.data.num_validation)
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
     fresh = None if begun(run) else make_plan(run, sweep, data.num_classes)
-    lock = DriverLock(run, console.print, work=NAME)
+    lock = DriverLock(run, console.print, work=CONFIRM)
     try:
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")
         folder.mkdir(exist_ok=True)
-        own = open_study(folder, NAME, create=True)
+        own, _ = open_study(folder, CONFIRM)
         if PLAN not in own.user_attrs:
             own.set_user_attr(PLAN, (fresh or make_plan(run, sweep, data.num_classes)).to_json())
         plan = Plan.read(own.user_attrs[PLAN])
@@ -176,7 +176,7 @@ def work(
         if not study.all_told:
             place = place or enter_cluster(stage, lock, stack, console)
             console.print(f"{said(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
-            about = describe_study(f"{run.name}-{NAME}", f"{made_id}c", run, study.metric, list(stage.baselines))
+            about = describe_study(f"{run.name}-{CONFIRM}", f"{made_id}c", run, study.metric, list(stage.baselines))
             with Workers(place, about, study.metric, study.run) as workers:
                 received = train_study(study, workers, budget, console, lambda: None)
             if not study.all_told:

@@ -16,7 +16,7 @@ from aae.data import Dataset, load_dataset
 from aae.device import choose_device, device_name
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_trials
 from aae.tuning.study.optuna_views import best_first
 from aae.tuning.study.study import code_numbers
 
@@ -27,7 +27,7 @@ class Enough(Exception):
 
 def best_trial(run: Path) -> int:
     """The best complete trial. Raises ConfigError where there is none."""
-    complete = best_first(open_study(run, "", create=False).get_trials(deepcopy=False))
+    complete = best_first(read_trials(run))
     if not complete:
         raise ConfigError(f"{run}: no trial is complete, so there is no best one; name a trial with --trial")
     return complete[0].number
@@ -48,7 +48,7 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
         raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
     config = checkpoint.read_config(folder.path)
     data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
-    numbers = code_numbers(open_study(run, "", create=False).get_trials(deepcopy=False)[number])
+    numbers = code_numbers(read_trials(run)[number])
     device, recorded_on = device_again(rows, made["device"])
     now = manifest.describe([], data.hashes) | {"device": device_name(device)}
     changed = manifest.training_changes(manifest.made_by(made, numbers[-1]) | {"device": recorded_on}, now)

@@ -66,10 +66,16 @@ class Entry:
         return {"kind": kind, "low": d.low, "high": d.high, "log": d.log} | step | when
 
     def contains(self, value: Any) -> bool:
-        if isinstance(self.distribution, CategoricalDistribution):
-            return encode(value) in self.distribution.choices
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and self.distribution._contains(self.distribution.to_internal_repr(value))
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return encode(value) in d.choices
+        assert isinstance(d, IntDistribution | FloatDistribution)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not d.low <= value <= d.high:
+            return False
+        if isinstance(d, IntDistribution):
+            return (value - d.low) % d.step == 0
+        steps = 0.0 if d.step is None else (value - d.low) / d.step
+        return abs(steps - round(steps)) < 1e-8  # as Optuna has it
 
 
 def encode(choice: Any) -> Any:

@@ -9,8 +9,12 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
-from aae.errors import ConfigError
+from aae.config import ConfigError
+from aae.runs import JOURNAL, JournalReader
+
+BROKEN = (ValueError, LookupError, TypeError, AssertionError, OSError)  # what Optuna raises for a journal that is none
 
 
 class NoLock:
@@ -33,28 +37,50 @@ def cut_torn_tail(journal: Path) -> None:
 
 
 class Journal(JournalFileBackend):
+    def __init__(self, path: Path):
+        super().__init__(str(path), lock_obj=NoLock())
+        self.path = path
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         try:
             super().append_logs(logs)
         except OSError:  # a full disk: half a line may be there, and the driver's next append would corrupt the file
-            cut_torn_tail(Path(self._file_path))
+            cut_torn_tail(self.path)
             raise
 
 
-def open_study(run: Path, name: str, create: bool) -> optuna.Study:
-    """The study of a run folder. Without `create` it is only read. Raises ConfigError where there is none."""
+def open_study(run: Path, name: str) -> tuple[optuna.Study, JournalStorage]:
+    """The study of a run folder and its storage, for the driver to write; made where there is none. Raises ConfigError."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = run / "study.journal"
-    if not create and not journal.is_file():
-        raise ConfigError(f"{run}: holds no study.journal; give the folder of a sweep, as runs/quick")
+    path = run / JOURNAL
     try:
-        if create:
-            cut_torn_tail(journal)
-        storage = JournalStorage(Journal(str(journal), lock_obj=NoLock()))
-        if create and not storage.get_all_studies():
-            return optuna.create_study(storage=storage, study_name=name, direction="minimize")
-        return optuna.load_study(storage=storage, study_name=name if create else None)
-    except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
-        raise ConfigError(
-            f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name"
-        ) from None
+        cut_torn_tail(path)
+        storage = JournalStorage(Journal(path))
+        if not storage.get_all_studies():
+            return optuna.create_study(storage=storage, study_name=name, direction="minimize"), storage
+        return optuna.load_study(storage=storage, study_name=name), storage
+    except BROKEN as error:
+        raise unreadable(path, error) from None
+
+
+def read_study(run: Path) -> optuna.Study:
+    """The study of a run folder as it is now; nothing is written. Raises ConfigError where there is none."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = run / JOURNAL
+    if not path.is_file():
+        raise ConfigError(f"{run}: holds no {JOURNAL}; give the folder of a sweep, as runs/quick")
+    reader = JournalReader(path)
+    try:
+        return optuna.load_study(storage=JournalStorage(reader), study_name=None)
+    except BROKEN as error:
+        raise unreadable(path, error) from None
+
+
+def read_trials(run: Path) -> list[FrozenTrial]:
+    """Its trials, by number. Raises ConfigError."""
+    trials: list[FrozenTrial] = read_study(run).get_trials(deepcopy=False)
+    return trials
+
+
+def unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{path}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name")

@@ -1,9 +1,9 @@
-"""What Optuna's samplers and pruners get to see of the study, and what they may not do to it."""
+"""The study as our code reads it and as a sampler sees it: states, baselines, the best first, a seed a trial."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,40 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae.runs import BASELINE, REASON, excess, rank, state_word
 from aae.tuning.spec.samplers import SAMPLERS, make
-
-
-class View:
-    """A study without some of its trials, whose storage keeps the pruner's marks instead of writing them."""
-
-    def __init__(self, study: Any, hidden: Callable[[FrozenTrial], bool]):
-        self._study, self._hidden = study, hidden
-        self.marks: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        return [trial for trial in self._study.get_trials(deepcopy=deepcopy, states=states) if not self._hidden(trial)]
-
-    def _get_trials(self, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
-        return self.get_trials(deepcopy, states)
-
-
-class PruningView(View):
-    @property
-    def _storage(self) -> Any:
-        return MarkCatcher(self._study._storage, self.marks)
-
-
-class MarkCatcher:
-    def __init__(self, storage: Any, marks: dict[str, Any]):
-        self._wrapped, self._marks = storage, marks
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._marks[key] = value
+from aae.tuning.study.optuna_private import View
 
 
 def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

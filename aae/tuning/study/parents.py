@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from aae import checkpoint, manifest
 from aae.errors import ConfigError, require
 from aae.layers import read_sweep
-from aae.runs import TrialFolder, read_manifest, trial_folder, write_atomically, write_json
+from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder, write_atomically, write_json
 from aae.tuning.spec.blocks import ForkConfig
 from aae.tuning.spec.fork import Fork, Parent, first_drop
 from aae.tuning.spec.sweep import Sweep, compose, study_of
-from aae.tuning.study.journal import open_study
+from aae.tuning.study.journal import read_trials
 from aae.tuning.study.optuna_views import best_first
 
 
@@ -35,10 +35,10 @@ def read_parents(asked: ForkConfig, run: Path) -> Fork:
     if made is not None and made["sweep"]["study"].get("fork") == vars(asked):
         return Fork.read(made["fork"])
     other = Path(asked.run)
-    made = read_manifest(other) if (other / "study.journal").is_file() else None
+    made = read_manifest(other) if (other / JOURNAL).is_file() else None
     require(made is not None, "study.fork.run", asked.run, "it holds no sweep; run the study to fork first, and give its folder")
     assert made is not None
-    trials = open_study(other, "", create=False).get_trials(deepcopy=False)
+    trials = read_trials(other)
     complete, num_left = best_first(trials), sum(not trial.state.is_finished() for trial in trials)
     want = f"{len(complete)} trials of {other} are complete: " + ("give at most that" if complete else "run it on")
     require(asked.top_k <= len(complete), "study.fork.top_k", asked.top_k, want)

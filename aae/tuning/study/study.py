@@ -25,7 +25,8 @@ from aae.tuning.spec.samplers import PRUNERS, make
 from aae.tuning.spec.space import encode
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.journal import open_study
-from aae.tuning.study.optuna_views import PruningView, TrialSampler, is_baseline
+from aae.tuning.study.optuna_private import PruningView
+from aae.tuning.study.optuna_views import TrialSampler, is_baseline
 from aae.tuning.study.parents import begin_from_parent
 
 
@@ -50,7 +51,8 @@ class SweepStudy:
 
     def __init__(self, run: Path, sweep: Sweep):
         self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
-        self.study = open_study(run, sweep.study.name, create=True)
+        self.study, self.storage = open_study(run, sweep.study.name)
+        self.study_id = self.storage.get_study_id_from_name(self.study.study_name)
         self.study.pruner = make(sweep.study.pruner, PRUNERS)
         self.code_number = 0  # of the code that trains what is handed out now
         self.unfinished: list[int] = []  # handed out before anything new is asked
@@ -66,7 +68,12 @@ class SweepStudy:
     def handle(self, number: int) -> Trial:
         """The trial for suggesting."""
         self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
-        return Trial(self.study, self.trial(number)._trial_id)
+        return Trial(self.study, self.id_of(number))
+
+    def id_of(self, number: int) -> int:
+        """A trial's name in the storage, which takes what `Trial` and `Study` have no public method for."""
+        trial_id: int = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        return trial_id
 
     @property
     def all_told(self) -> bool:
@@ -98,13 +105,13 @@ class SweepStudy:
         names = list(self.sweep.baselines)
         if number >= len(names):
             return self.sweep.space.suggest(self.handle(number))
-        values, trial_id = self.sweep.baselines[names[number]], self.trial(number)._trial_id
+        values, trial_id = self.sweep.baselines[names[number]], self.id_of(number)
         if not is_baseline(self.trial(number)):
-            self.study._storage.set_trial_user_attr(trial_id, BASELINE, {"name": names[number], "values": values})
+            self.storage.set_trial_user_attr(trial_id, BASELINE, {"name": names[number], "values": values})
         for path, value in self.inside_space(values).items():  # stored with its parameters: the sampler learns from it
             if path not in self.trial(number).params:
                 distribution = self.sweep.space.entries[path].distribution
-                self.study._storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode(value)), distribution)
+                self.storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode(value)), distribution)
         return values
 
     def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +145,7 @@ class SweepStudy:
             return None
         made_by = code_numbers(self.trial(number)) if rows else []
         if self.code_number not in made_by and self.code_number:
-            self.study._storage.set_trial_user_attr(self.trial(number)._trial_id, CODE, [*made_by, self.code_number])
+            self.storage.set_trial_user_attr(self.id_of(number), CODE, [*made_by, self.code_number])
         return Handout(number, config, folder, attempt, len(rows))
 
     # ---- telling ----
@@ -152,7 +159,7 @@ class SweepStudy:
             return True
         if epoch in trial.intermediate_values:  # trained again from an older checkpoint: `catch_up` has judged it
             return False
-        self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+        self.storage.set_trial_intermediate_value(self.id_of(number), epoch, value)
         return self.judge(number, epoch)
 
     def judge(self, number: int, epoch: int) -> bool:
@@ -165,10 +172,10 @@ class SweepStudy:
             stop = bool(self.study.pruner.prune(view, trial))
             verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
             if stop or view.marks:
-                self.study._storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
+                self.storage.set_trial_user_attr(self.id_of(number), VERDICT, verdict)
         for key, value in verdict["marks"].items():
             if key not in trial.system_attrs:
-                self.study._storage.set_trial_system_attr(trial._trial_id, key, value)
+                self.storage.set_trial_system_attr(self.id_of(number), key, value)
         if verdict["stop"]:
             self.tell(number, TrialState.PRUNED, f"pruned at epoch {epoch}")
         return bool(verdict["stop"])
@@ -183,7 +190,7 @@ class SweepStudy:
             state, reason = TrialState.FAIL, "it ended without a finished epoch"
         self.constrain(number)
         if reason != trial.user_attrs.get(REASON):  # one that is there already is of an end that a kill did not let happen
-            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+            self.storage.set_trial_user_attr(self.id_of(number), REASON, reason)
         self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
         self.close(number)
