@@ -43,7 +43,7 @@ def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | No
         draws = [np.array(indices) for indices in (recorded if data.num_draws > 1 else [recorded])]
     else:
         seeds = range(data.label_seed, data.label_seed + data.num_draws)
-        draws = [draw_labels(train_split.label_N, data.num_labels, seed, dataset.num_classes) for seed in seeds]
+        draws = [draw_labels(train_split.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw) for seed in seeds]
     if folder is not None and recorded is None and data.num_labels > 0:
         lists = [indices.tolist() for indices in draws]
         write_json(folder.labels_path, lists if data.num_draws > 1 else lists[0])

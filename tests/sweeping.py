@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from aae.data import load_dataset
+from aae.data import load_configured
 from aae.runs import trial_folder
 from aae.train import train
 from aae.tuning import confirm
@@ -125,7 +125,7 @@ def train_here(sweep: Sweep, until: int | None = None) -> SweepStudy:
 def train_out(study: SweepStudy, until: int | None = None) -> None:
     while (until is None or count_told(study.run) < until) and (handout := study.next()) is not None:
         data = handout.config.data
-        dataset = load_dataset(data.name, data.folder, data.num_validation)
+        dataset = load_configured(data)
         train(handout.config, lambda row, n=handout.number: study.report(n, row), handout.folder, handout.attempt, dataset)
         study.tell(handout.number, TrialState.COMPLETE)
 

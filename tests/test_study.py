@@ -499,7 +499,7 @@ def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_searc
 
     with monkeypatch.context() as patched:
         patched.setattr(tuning_trial, "train", full)
-        patched.setattr(tuning_trial, "load_dataset", lambda *arguments: None)
+        patched.setattr(tuning_trial, "load_configured", lambda *arguments: None)
         patched.setattr(tuning_trial.tune, "report", reports.append)
         patched.setattr(Path, "write_text", full)  # not even room for the traceback
         tuning_trial.run_trial(search.suggest("ray-0"), {"wandb_mode": "disabled", "command_folder": ".", "gpu": False})

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from aae import checkpoint, manifest
 from aae.config import ConfigError
-from aae.data import Dataset, load_dataset
+from aae.data import Dataset, load_configured
 from aae.runs import read_json, read_manifest, trial_folder, write_json
 from aae.tuning import tracking
 from aae.tuning.budget import Budget
@@ -105,7 +105,7 @@ def confirm(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:
     cluster_address()
     folder, made, asked = run / NAME, read_manifest(run), sweep.study.confirmation
     assert made is not None and asked is not None
-    data = load_dataset(sweep.fixed.data.name, sweep.fixed.data.folder, sweep.fixed.data.num_validation)
+    data = load_configured(sweep.fixed.data)
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
     fresh = None if begun(run) else make_plan(run, sweep, data.num_classes)

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from aae import metrics
 from aae.config import ConfigError
+from aae.data import DataError, data_warnings, load_configured
 from aae.runs import read_json, read_manifest, trial_folder
-from aae.tuning.config import Sweep
+from aae.tuning.config import Sweep, refuse_unfit_sweep
 from aae.tuning.console import state_of
 from aae.tuning.draws import NAME, WINNER
 from aae.tuning.journal import open_study
@@ -28,7 +29,21 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     console.print(OmegaConf.to_yaml(to_yaml(sweep)), markup=False, highlight=False, soft_wrap=True)
     for case in cases_of(sweep):
         console.print(f"{case.name}: {shown(case.values) if case.name.startswith('sampled') else 'run first, never pruned'}")
+    for warning in warnings_of(sweep):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(forecast(sweep), highlight=False)
+
+
+def warnings_of(sweep: Sweep) -> list[str]:
+    """What the user's own data says; a published dataset is not fetched for it."""
+    if sweep.fixed.data.known_size is not None:
+        return []
+    try:
+        data = load_configured(sweep.fixed.data)
+        refuse_unfit_sweep(sweep, data)
+    except DataError as error:
+        return [f"{error}; the sweep would not start"]
+    return data_warnings(sweep.fixed, data)
 
 
 def forecast(sweep: Sweep) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from aae import manifest
 from aae.config import ConfigError, TrialConfig, flatten
-from aae.data import load_dataset
+from aae.data import data_warnings, load_configured
 from aae.layers import set_paths
 from aae.runs import PARENT, read_manifest, write_atomically, write_json
 from aae.tuning import tracking
@@ -44,9 +44,11 @@ def prepare(sweep: Sweep, accept: bool, console: Console) -> tuple[Sweep, Driver
     if recorded is None and run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
         raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
     config = sweep.fixed
-    data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    data = load_configured(config.data)
     refuse_unfit_sweep(sweep, data)
     refuse_other_past(sweep, data.hashes)
+    for warning in data_warnings(config, data):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     now = manifest.describe(manifest.own_command(), data.hashes)
     if recorded is not None:
         sweep = with_precision(sweep, recorded["precision"])
