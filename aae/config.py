@@ -159,6 +159,11 @@ class ObjectiveConfig:
                 want = f"give a number of at least 0 (objective.{name}=null turns the term off)"
                 require(term.weight >= 0, f"objective.{name}.weight", term.weight, want)
 
+    @property
+    def class_probabilities(self) -> list[float] | None:
+        """p(y); None where it is uniform. Of kind labels it is known once the labels are drawn: aae/draws.py gives its values."""
+        return None if self.adversarial_y is None else self.adversarial_y.prior.values
+
 
 @dataclass(frozen=True)
 class PhaseRateConfig:

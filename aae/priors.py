@@ -72,9 +72,14 @@ def unlabelled(batch: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.full((batch,), -1, device=device)
 
 
-def sample_categorical(batch: int, num_classes: int, generator: torch.Generator) -> Tensor:
-    """One-hot y_BK, uniform over the K classes."""
-    label_B = torch.randint(num_classes, (batch,), generator=generator, device=generator.device)
+def sample_categorical(batch: int, num_classes: int, generator: torch.Generator, probability_K: Tensor | None = None) -> Tensor:
+    """One-hot y_BK, uniform over the K classes, or with these probabilities."""
+    if probability_K is None:
+        label_B = torch.randint(num_classes, (batch,), generator=generator, device=generator.device)
+    else:
+        u_B = torch.rand(batch, generator=generator, device=generator.device)
+        up_to_K = probability_K.to(u_B).cumsum(dim=0)  # its end may round to less than some u
+        label_B = torch.searchsorted(up_to_K, u_B, right=True).clamp(max=num_classes - 1)
     return torch.nn.functional.one_hot(label_B, num_classes).float()
 
 

@@ -16,7 +16,15 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from aae import manifest
-from aae.config import ConfigError, TrialConfig, flatten
+from aae.config import (
+    AdversarialYConfig,
+    ConfigError,
+    HeadSeparationConfig,
+    ObjectiveConfig,
+    TermConfig,
+    TrialConfig,
+    flatten,
+)
 from aae.data import data_warnings, load_configured
 from aae.layers import set_paths
 from aae.runs import PARENT, read_manifest, write_atomically, write_json
@@ -116,7 +124,7 @@ def to_yaml(sweep: Sweep) -> Any:
 def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
     """Going on with another sweep would mix two studies. Raises ConfigError with the difference."""
     now = json.loads(json.dumps(sweep.fingerprint()))
-    was = recorded | {"trial": flatten(TrialConfig()) | recorded["trial"]}  # a path that came later had its default
+    was = recorded | {"trial": with_later_paths(recorded["trial"])}
     differs = [
         f"{part}.{key} was {was[part].get(key)}, is {now[part].get(key)}"
         for part in now
@@ -126,6 +134,13 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
     if differs:
         more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
         raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
+
+
+def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A path that came after a study was begun had its default there; in a block that is off by default, where that was on."""
+    blocks = ObjectiveConfig(adversarial_y=AdversarialYConfig(), classification=TermConfig(), head_separation=HeadSeparationConfig())
+    inside = {path: value for path, value in flatten(blocks, "objective.").items() if ".".join(path.split(".")[:2]) + ".weight" in recorded}
+    return flatten(TrialConfig()) | inside | recorded
 
 
 def run_sweep(sweep: Sweep, accept: bool, console: Console) -> tuple[SweepStudy, int, bool, Callable[[list[Path]], None]]:
