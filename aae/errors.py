@@ -12,6 +12,10 @@ class ConfigError(ValueError):
     """Something the user wrote is wrong. The message is one line: what, got, what to do."""
 
 
+class DataError(ValueError):
+    """The data cannot be had, or is not what it should be. The message is one line: what, got, what to do."""
+
+
 def require(ok: bool, path: str, got: Any, want: str) -> None:
     if not ok:
         raise ConfigError(f"{path}: got {got}; {want}")

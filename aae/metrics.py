@@ -175,9 +175,7 @@ def new_images(
     y_NK = torch.zeros(num, 0)
     if num_classes:
         p = config.objective.class_probabilities
-        probability_K = None if p is None else torch.tensor(p)
-        of_class = label is not None
-        y_NK = torch.eye(num_classes)[label].expand(num, -1) if of_class else sample_categorical(num, num_classes, generator, probability_K)
+        y_NK = sample_categorical(num, num_classes, generator, p) if label is None else torch.eye(num_classes)[label].expand(num, -1)
     pairs = zip(y_NK.to(device).split(CHUNK), z_NZ.to(device).split(CHUNK), strict=True)
     return torch.cat([model.decoder(y_BK, z_BZ) for y_BK, z_BZ in pairs])
 

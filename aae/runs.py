@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,34 @@ from aae.config import ConfigError
 
 Row = dict[str, Any]
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
-PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/fork.py)
+PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/spec/fork.py)
 UNCOMPARED = ("time/", "device", "retold")  # keys of a row that say nothing about the training itself
+BASELINE, REASON, VERDICT, CODE = "baseline", "reason", "verdict", "code"  # user attributes of a trial, in the study's journal
+DIVERGED = "diverged"  # what the reason of a pruned trial begins with, where the pruner did not stop it
+STATES = {  # as they are shown, and what they mean
+    "COMPLETE": "ran all of its epochs",
+    "PRUNED": "stopped early by the pruner",
+    "DIVERGED": "stopped because a loss or metric was no longer finite",
+    "FAIL": "ended by an error",
+    "interrupted": "not told yet: still running, or cut off; the sweep's own command goes on with it",
+}
+
+
+def state_word(state: str, reason: str | None, live: bool = False) -> str:
+    """A study's state of a trial as it is shown: one of STATES or, where a driver is at work (`live`), "running"."""
+    if state == "RUNNING":
+        return "running" if live else "interrupted"
+    return "DIVERGED" if state == "PRUNED" and str(reason).startswith(DIVERGED) else state
+
+
+def excess(constraints: Mapping[str, float]) -> float:
+    """How far a trial breaks its study's constraints, summed; 0 keeps them all."""
+    return sum(above for above in constraints.values() if above > 0)
+
+
+def rank(value: float, broken: float, number: int) -> tuple[float, float, int]:
+    """Sorts complete trials, the best first: those that keep the study's constraint by value, then the others by `excess`."""
+    return broken, value, number
 
 
 def trial_folder(run: str | Path, number: int) -> TrialFolder:
@@ -175,7 +201,7 @@ class TrialFolder:
 
     @property
     def fork(self) -> Row:
-        """Whose checkpoint the trial went on from (aae/tuning/fork.py); empty where it began by itself."""
+        """Whose checkpoint the trial went on from (aae/tuning/spec/fork.py); empty where it began by itself."""
         return read_json(self.fork_path, {})
 
     def seconds(self, rows: list[Row]) -> float:

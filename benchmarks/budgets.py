@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aae.device import device_name
 from aae.manifest import git
-from aae.tuning.budget import GB, bytes_used
+from aae.tuning.driver.budget import GB, bytes_used
 from benchmarks.overhead import PROJECT, RECORDS
 from tests.sweeping import count_told, launched
 

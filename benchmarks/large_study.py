@@ -25,8 +25,9 @@ from optuna.trial import TrialState
 from aae.device import device_name
 from aae.layers import parse_overrides
 from aae.manifest import git
-from aae.tuning.config import Sweep, load_sweep
-from aae.tuning.study import SweepStudy
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.parents import load_sweep
+from aae.tuning.study.study import SweepStudy
 
 RECORDS = Path(__file__).with_name("records.jsonl")
 SWEEP = Path(__file__).resolve().parent.parent / "sweeps" / "semi.yaml"

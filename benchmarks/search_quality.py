@@ -32,7 +32,8 @@ from aae.device import device_name
 from aae.layers import parse_overrides, read_sweep
 from aae.manifest import git
 from aae.runs import read_rows, write_rows
-from aae.tuning.config import Sweep, load_sweep
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.parents import load_sweep
 from analysis.trials import read_run
 from benchmarks import surrogate
 from benchmarks.searchers import Ours, Plain, Random, Searcher, Values, play

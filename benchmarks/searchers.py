@@ -24,9 +24,9 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from aae.tuning.config import Sweep
-from aae.tuning.study import SweepStudy
-from aae.tuning.views import best_first
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.optuna_views import best_first
+from aae.tuning.study.study import SweepStudy
 
 Values = dict[str, Any]
 MEMORY = Path("/dev/shm")  # the study writes and syncs at every report; a disk would be most of a replay's time

@@ -27,7 +27,7 @@ from aae.config import ConfigError, require
 from aae.device import device_name
 from aae.manifest import git
 from aae.runs import read_json, trial_folder
-from aae.tuning.journal import open_study
+from aae.tuning.study.journal import open_study
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORDS, SWEEP = PROJECT / "benchmarks" / "records.jsonl", PROJECT / "benchmarks" / "search_quality.yaml"

@@ -20,7 +20,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from scipy import linalg, optimize, stats
 
 from aae.config import ConfigError
-from aae.tuning.space import SearchSpace
+from aae.tuning.spec.space import SearchSpace
 
 COMPONENTS = 3
 JITTER = 1e-6

@@ -24,11 +24,11 @@ from rich.console import Console
 from aae.data import load_configured
 from aae.runs import trial_folder
 from aae.train import train
-from aae.tuning import confirm
-from aae.tuning.config import Sweep
-from aae.tuning.journal import open_study
-from aae.tuning.study import SweepStudy
-from aae.tuning.sweep import prepare, write_down
+from aae.tuning.confirm import run as confirm
+from aae.tuning.driver.opening import check_start, locked, recognise, write_down
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.journal import open_study
+from aae.tuning.study.study import SweepStudy
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARK = "AAE_TEST_SWEEP"  # in the environment of every process that a sweep starts, Ray's included
@@ -111,15 +111,23 @@ def wait_until_gone(mark: str, seconds: float = 120) -> None:
 
 def train_here(sweep: Sweep, until: int | None = None) -> SweepStudy:
     """Runs a sweep's real trainings one after another in this process, without Ray; `until`: so many trials in all."""
-    known, lock, made = prepare(sweep, False, Console(quiet=True))
-    try:
-        write_down(known.study.path, known, made)
-        study = SweepStudy(known.study.path, known)
+    with begun(sweep) as study:
         study.reconcile()
         train_out(study, until)
-    finally:
-        lock.release()
     return study
+
+
+@contextlib.contextmanager
+def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
+    """The study of a sweep, locked and written down, as `run_sweep` has it before it reconciles."""
+    quiet = Console(quiet=True)
+    hashes = check_start(sweep, quiet)
+    with locked(sweep.study.path, quiet):
+        sweep, made, _ = recognise(sweep, hashes, accept)
+        write_down(sweep.study.path, sweep, made)
+        study = SweepStudy(sweep.study.path, sweep)
+        study.code_number = len(made.get("accepted", []))
+        yield study
 
 
 def train_out(study: SweepStudy, until: int | None = None) -> None:
@@ -132,9 +140,9 @@ def train_out(study: SweepStudy, until: int | None = None) -> None:
 
 def without_ray(monkeypatch: pytest.MonkeyPatch, execute: Callable[..., int | None]) -> None:
     """A confirmation whose trainings `execute(study, ...)` makes, in this process."""
-    monkeypatch.setattr(confirm, "enter", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
+    monkeypatch.setattr(confirm, "enter_cluster", lambda *_: SimpleNamespace(where="this machine", resources={"cpu": 1}, slots=1))
     monkeypatch.setattr(confirm, "Workers", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(confirm, "execute", execute)
+    monkeypatch.setattr(confirm, "train_study", execute)
 
 
 def trials_of(run: Path) -> list[FrozenTrial]:

@@ -1,0 +1,145 @@
+"""Ray's own side of a run: started here or joined, its session folder, and the end of what a killed driver left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from aae.config import ConfigError
+from aae.tuning.study.lock import DriverLock
+
+END_S = 10.0  # what ending a dead session may take
+
+
+@contextlib.contextmanager
+def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
+    """Ray, on this machine or on the cluster at `address`; says which. A session of our own is removed at the end."""
+    silence_ray()
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": cores()} if not address else {}
+    try:
+        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); RAY_ADDRESS=local runs here") from None
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    if not address and lock is not None:
+        lock.name_session(str(session))
+    try:
+        yield f"the Ray cluster at {address}" if address else "this machine"
+    finally:
+        ray.shutdown()
+        if not address:
+            shutil.rmtree(session, ignore_errors=True)
+
+
+def silence_ray() -> None:
+    """Before ray is initialised: one driver, one console, no chatter and no phoning home."""
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_AIR_NEW_OUTPUT="0",
+        RAY_DEDUP_LOGS="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_PRINT_ALL_TRIAL_ERRORS="0",
+        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+        TUNE_GLOBAL_CHECKPOINT_S="3600",
+        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+        TUNE_RESULT_BUFFER_LENGTH="0",
+    )
+
+
+def cluster_address() -> str | None:
+    """Of the cluster to join, None for this machine alone: what RAY_ADDRESS says, or else the cluster that `ray start` made this
+    machine a node of. Raises ConfigError where nobody answers: Ray would ask for minutes."""
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        own = ray._private.utils.read_ray_address()
+        return own if own and no_answer_from(own) is None else None  # the file outlives a cluster that was killed
+    if address == "local":
+        return None
+    if address.startswith("ray://"):
+        raise ConfigError(f"RAY_ADDRESS: got {address}; run launch.py on the cluster's head node, with RAY_ADDRESS=auto")
+    if address != "auto" and (error := no_answer_from(address)) is not None:
+        raise ConfigError(f"RAY_ADDRESS: got {address}; nobody answers there ({error}); RAY_ADDRESS=local runs here")
+    return address
+
+
+def no_answer_from(address: str) -> Exception | None:
+    """Why nobody answers there, or None."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        return error
+    return None
+
+
+def cores() -> int:
+    """That this process may use: not those beyond a container's quota or a scheduler's mask."""
+    quota = int(ray._private.utils.get_num_cpus(override_docker_cpu_warning=True))
+    return max(1, min(quota, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else quota))
+
+
+def remove_dead_session(tag: dict[str, Any]) -> bool:
+    """Ends what a killed driver's own Ray left running on this host, which else takes 40 s to see that nobody needs it and goes
+    on training meanwhile, and removes its session folder."""
+    folder = tag.get("session")
+    if tag.get("host") != socket.gethostname() or not folder:
+        return False
+    path = Path(folder)
+    if not path.name.startswith("session_") or not path.is_relative_to(Path(tempfile.gettempdir()).resolve()) or not path.is_dir():
+        return False
+    end_session(path)
+    shutil.rmtree(path, ignore_errors=True)
+    return True
+
+
+def end_session(folder: Path) -> None:
+    """Kills every process of this user that belongs to the Ray session of this folder."""
+    import ray  # noqa: F401 - it brings psutil
+    import psutil  # isort: skip
+
+    until = time.monotonic() + END_S
+    while found := processes_of(folder):  # again: one may have started another before it was killed
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=max(0.0, until - time.monotonic()))
+        if time.monotonic() > until:
+            return
+
+
+def processes_of(folder: Path) -> list[Any]:
+    """Those that write into files of the session: servers, workers and what these start, and the agents, which rename themselves
+    and outlive their raylet. And servers that are just starting: they are told the folder on their command line. Who only
+    reads, a `tail` of a log, is none of them."""
+    import ray  # noqa: F401 - it brings psutil
+    import psutil  # isort: skip
+
+    def written(file: Any) -> bool:
+        return (file.flags & os.O_ACCMODE) != os.O_RDONLY if hasattr(file, "flags") else file.fd in (1, 2)  # macOS has no flags
+
+    def belongs(process: Any) -> bool:
+        if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if any(Path(file.path).is_relative_to(folder) and written(file) for file in process.open_files()):
+            return True
+        program, *arguments = process.cmdline() or [""]
+        of_ray = Path(program).name in ("raylet", "gcs_server") or any("/ray/" in part and part.endswith(".py") for part in arguments)
+        return of_ray and any(part.endswith(str(folder)) or f"{folder}/" in part for part in arguments)
+
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and belongs(process):
+                found.append(process)
+    return found

@@ -1,0 +1,21 @@
+"""What the commands' parsers share."""
+
+from __future__ import annotations
+
+import argparse
+
+USAGE = """\
+  python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
+  python launch.py sweeps/semi.yaml train.epochs=20           the same with paths of study: or trial: set
+  python launch.py sweeps/semi.yaml --plan                    what would run, three sampled trials, a forecast
+  python launch.py status runs/quick                          where it stands, from another terminal
+  python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws, with an interval: README
+  python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
+  python launch.py cluster check|down FILE                    a Ray cluster: whether it fits, and its end: docs/cluster.md
+"""
+ACCEPT = "go on although the code or versions that trials depend on have changed since; the trials then carry which code made them"
+
+
+def command_parser(name: str, description: str) -> argparse.ArgumentParser:
+    prog, kept = f"python launch.py {name}".rstrip(), argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=prog, description=description, epilog=USAGE, formatter_class=kept)

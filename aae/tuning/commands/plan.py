@@ -1,0 +1,53 @@
+"""`launch.py SWEEP --plan`: what a sweep would do. Starts nothing, writes nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from aae.data import DataError, data_warnings, load_configured
+from aae.runs import read_json
+from aae.tuning.driver import forecast
+from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
+from aae.tuning.study.journal import open_study
+from aae.tuning.workers.rehearsal import cases_of, values_text
+
+
+def print_plan(sweep: Sweep, console: Console) -> None:
+    console.print(sweep.to_yaml(), markup=False, highlight=False, soft_wrap=True)
+    for case in cases_of(sweep):
+        console.print(f"{case.name}: {values_text(case.values) if case.name.startswith('sampled') else 'run first, never pruned'}")
+    for warning in own_data_warnings(sweep):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+    console.print(forecast_text(sweep), highlight=False)
+
+
+def own_data_warnings(sweep: Sweep) -> list[str]:
+    """Of a user's own data. A published dataset is not fetched for it."""
+    if sweep.fixed.data.known_size is not None:
+        return []
+    try:
+        dataset = load_configured(sweep.fixed.data)
+        refuse_unfit_sweep(sweep, dataset)
+    except DataError as error:
+        return [f"{error}; the sweep would not start"]
+    return data_warnings(sweep.fixed, dataset)
+
+
+def forecast_text(sweep: Sweep) -> str:
+    """Nothing is started for it: from this study's own told trials; else what its start has measured; else the cost that the sweep's
+    header gives; else none."""
+    run = sweep.study.path
+    if (run / "study.journal").is_file():
+        rest = forecast.forecast_left(run, open_study(run, "", create=False).get_trials(deepcopy=False), sweep.study.num_trials, None)
+        first = (read_json(run / forecast.NAME) or {}).get("first")
+        if rest:
+            return f"forecast: {rest}"
+        if first:
+            return f"forecast: {forecast.Forecast(**first)}, measured before its first trial"
+    cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(), re.MULTILINE)
+    if cost:
+        return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
+    return "forecast: none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial"

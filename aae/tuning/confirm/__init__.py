@@ -1,0 +1,1 @@
+"""The winner of a search: selected and reported on fresh draws; the test set, read once."""

@@ -1,0 +1,214 @@
+"""The winner of a search: selected on fresh draws, frozen, and judged by the test set on draws that are fresher still.
+
+All of it is one Optuna study of its own in RUN/confirm, whose trials are the planned trainings by number: those of the selection
+and, once the winner is frozen in it, those of the report. So what holds of a search holds here: kill anything at any moment, and
+the same command goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from aae import checkpoint, manifest
+from aae.config import ConfigError
+from aae.data import Dataset, load_configured
+from aae.runs import read_json, read_manifest, trial_folder, write_json
+from aae.tuning.cluster.nodes import Place
+from aae.tuning.cluster.preflight import enter_cluster
+from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
+from aae.tuning.confirm.plan import NAME, PLAN, WINNER, Candidate, Plan, begun, blocks_of, choose, drawn
+from aae.tuning.confirm.test_set import confirmation_report
+from aae.tuning.driver.budget import Budget
+from aae.tuning.driver.training import EXIT_CODE, train_study
+from aae.tuning.spec.blocks import REPORT, SELECTION
+from aae.tuning.spec.space import SearchSpace
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.journal import open_study
+from aae.tuning.study.lock import DriverLock
+from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline
+from aae.tuning.study.parents import load_sweep
+from aae.tuning.study.study import SweepStudy
+from aae.tuning.workers.pool import Workers
+from aae.tuning.workers.wandb_runs import describe_study
+
+SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
+
+
+def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
+    """The sweep of a run folder, for its confirmation. What was begun is gone on with as it was asked. Raises ConfigError."""
+    if read_manifest(run) is None or not (run / "sweep.yaml").is_file():
+        raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
+    for path in overrides:
+        if not path.startswith(SETTABLE):
+            raise ConfigError(f"{path}: not of a confirmation, which trains what the search chose; set {', '.join(SETTABLE)}")
+    own = begun(run)
+    if own is not None and PLAN in own.user_attrs and not any(path.startswith("study.confirm") for path in overrides):
+        overrides = overrides | {"study.confirm": own.user_attrs[PLAN]["asked"]}
+    overrides = overrides | {"study.num_trials": len(told(run))}  # it may have been extended since
+    sweep = load_sweep(run / "sweep.yaml", overrides, run)
+    if sweep.study.confirmation is None:
+        example = "study.confirm='{select_k: 3, select_draws: 3, report_draws: 10}'"
+        raise ConfigError(f"study.confirm: got null, from {run / 'sweep.yaml'}; say what to confirm, as {example}")
+    return sweep
+
+
+def told(run: Path) -> list[FrozenTrial]:
+    """The search's trials. Raises ConfigError where none is complete."""
+    trials: list[FrozenTrial] = open_study(run, "", create=False).get_trials(deepcopy=False)
+    if not best_first(trials):
+        raise ConfigError(f"{run}: no trial is complete, so there is nothing to confirm; the sweep's own command goes on with it")
+    return trials
+
+
+def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
+    """Who is confirmed, from what the search has told so far. Raises ConfigError; writes nothing."""
+    asked = sweep.study.confirmation
+    assert asked is not None
+    trials = told(run)
+    complete = best_first(trials)
+    searched = [trial for trial in complete if not is_baseline(trial)]
+    if asked.select_k > len(searched):
+        raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {len(searched)} searched trials are complete: give at most that")
+    baselines = [trial for trial in trials if is_baseline(trial) and trial_folder(run, trial.number).config_path.is_file()]
+    candidates = []
+    for trial in [*baselines, *searched[: asked.select_k]]:
+        config = checkpoint.read_config(trial_folder(run, trial.number).path)
+        baseline = baseline_name(trial)
+        name = f"{baseline} (trial {trial.number})" if baseline else f"trial {trial.number}"
+        candidates.append(Candidate(name, trial.number, baseline, trial.value, blocks_of(config)))
+    if asked.baseline is not None and asked.baseline not in [candidate.baseline for candidate in candidates]:
+        raise ConfigError(f"study.confirm.baseline: got {asked.baseline}; the search has not trained it: run it on, or name another one")
+    return Plan(vars(asked), candidates, [trial.number for trial in complete], len(trials), num_classes)
+
+
+def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -> Sweep:
+    """The confirmation as a sweep that searches nothing: its baselines are the trainings, in order."""
+    trainings = plan.selection + (plan.report(winner) if winner else [])
+    values = {f"{candidate.name}, draw {seed}": drawn(candidate.config, seed) for candidate, seed in trainings}
+    off: dict[str, Any] = {"pruner": {"kind": "NopPruner"}, "confirm": None, "fork": None}  # of a fork too it is epoch 0, on other labels
+    study = replace(sweep.study, name=NAME, folder=str(run), num_trials=len(values), **off)
+    trial = OmegaConf.create(blocks_of(sweep.fixed))
+    return replace(sweep, study=study, trial=trial, space=SearchSpace({}), baselines=values, fork=None)
+
+
+def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:
+    """Selects, freezes and reports, or goes on with it; RUN/confirm/report.json is there when all of it is done. Returns the exit
+    code. Raises ConfigError or DataError with nothing written, and RuntimeError where it broke midway."""
+    budget = Budget(sweep.study, run, lambda: told(run))  # one for both stages
+    cluster_address()
+    folder, made, asked = run / NAME, read_manifest(run), sweep.study.confirmation
+    assert made is not None and asked is not None
+    data = load_configured(sweep.fixed.data)
+    if data.hashes != made["data"]:
+        raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
+    fresh = None if begun(run) else make_plan(run, sweep, data.num_classes)
+    lock = DriverLock(run, console.print, work=NAME)
+    try:
+        if remove_dead_session(lock.predecessor):
+            console.print("removed the session folder of a driver that was killed")
+        folder.mkdir(exist_ok=True)
+        own = open_study(folder, NAME, create=True)
+        if PLAN not in own.user_attrs:
+            own.set_user_attr(PLAN, (fresh or make_plan(run, sweep, data.num_classes)).to_json())
+        plan = Plan.read(own.user_attrs[PLAN])
+        if plan.asked != vars(asked):
+            was = ", ".join(f"{key}={value}" for key, value in plan.asked.items() if value is not None)
+            want = "what a report takes is fixed before its first draw: leave study.confirm as it was"
+            raise ConfigError(f"{folder}: was begun with {was}; {want}")
+        if (folder / "report.json").is_file():
+            return 0
+        accepted = write_manifest(made, data, folder, accept, console)
+        study = SweepStudy(folder, staged(run, sweep, plan, own.user_attrs.get(WINNER)))
+        study.code_number = accepted
+        before = len(study.trials())
+        counts = study.reconcile()
+        if before:
+            text = ", ".join(f"{count} {what}" for what, count in counts.items())
+            console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
+        with contextlib.ExitStack() as stack:
+            code = work(study, run, sweep, plan, made["id"], lock, budget, console, stack)
+        if code is None:
+            write_json(folder / "report.json", confirmation_report(study, plan, study.study.user_attrs.get(WINNER), run, data))
+        return code or 0
+    finally:
+        lock.release()
+
+
+def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bool, console: Console) -> int:
+    """What the confirmation is made with, and what of it is not as the search had it. Returns the number of the code in use.
+    Raises ConfigError where it was begun with other code."""
+    now = manifest.describe(manifest.own_command(), data.hashes)
+    before = read_json(folder / "manifest.json")
+    own = now if before is None else manifest.go_on(before, now, folder, accept)
+    if own != before:
+        write_json(folder / "manifest.json", own)
+    changed = manifest.training_changes(manifest.current(made), now)
+    if changed:
+        console.print(f"not what the search ran with: {'; '.join(changed)}", highlight=False)
+    return len(own.get("accepted", []))
+
+
+def work(
+    study: SweepStudy,
+    run: Path,
+    sweep: Sweep,
+    plan: Plan,
+    made_id: str,
+    lock: DriverLock,
+    budget: Budget,
+    console: Console,
+    stack: contextlib.ExitStack,
+) -> int | None:
+    """Trains the selection, freezes the winner, trains the report. Returns None, or an exit code where it stopped before the end."""
+    place: Place | None = None
+    while True:
+        winner = study.study.user_attrs.get(WINNER)
+        study.sweep = stage = staged(run, sweep, plan, winner)
+        if not study.all_told:
+            place = place or enter_cluster(stage, lock, stack, console)
+            console.print(f"{said(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
+            about = describe_study(f"{run.name}-{NAME}", f"{made_id}c", run, study.metric, list(stage.baselines))
+            with Workers(place, about, study.metric, study.run) as workers:
+                received = train_study(study, workers, budget, console, lambda: None)
+            if not study.all_told:
+                left = stage.study.num_trials - sum(trial.state.is_finished() for trial in study.trials())
+                console.print(f"{left} trainings of the {'report' if winner else 'selection'} are left; the same command goes on")
+                return 0 if received is None else EXIT_CODE[signal.Signals(received)]
+            if received is not None and winner is None:  # it came while the last ones of the stage ended
+                console.print("the selection is trained, the report's trainings are left; the same command goes on")
+                return EXIT_CODE[signal.Signals(received)]
+        if winner is not None:
+            return None
+        winner = choose(plan, study.trials(), study.metric)
+        if winner is None:
+            raise RuntimeError(f"{study.run}: no candidate has a value on every draw of the selection, so there is no winner")
+        study.study.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
+        console.print(chosen(plan, winner), highlight=False, soft_wrap=True)
+
+
+def said(plan: Plan, winner: dict[str, Any] | None) -> str:
+    """A stage in a line, before it starts."""
+    names = [candidate.name for candidate in (plan.reported(winner) if winner else plan.candidates)]
+    draws, pool = (winner["report_draws"], REPORT) if winner else (plan.settings.select_draws, SELECTION)
+    seeds = "label seeds" if plan.draw_is_label_seed else "initialisation seeds (this study draws no labels)"
+    text = f"{'report' if winner else 'selection'}: {', '.join(names)}; {draws} {seeds} from {pool[0]} on"
+    return f"{text}: {draws * len(names)} trainings"
+
+
+def chosen(plan: Plan, winner: dict[str, Any]) -> str:
+    text = f"winner of the selection, frozen: {winner['name']}"
+    if plan.settings.half_width is not None:
+        of = "the paired difference" if winner["paired"] else "the mean"
+        text += f"; {winner['report_draws']} draws, with which the interval of {of} is expected to be +-{winner['expected_half_width']:.2g}"
+        if winner["expected_half_width"] > plan.settings.half_width:
+            text += f": the pool's {len(REPORT)} are not enough for the {plan.settings.half_width:g} that was asked for"
+    return text

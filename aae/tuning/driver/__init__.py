@@ -1,0 +1,1 @@
+"""One sweep, from its check to its end."""

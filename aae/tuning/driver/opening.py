@@ -1,0 +1,109 @@
+"""A run folder before its sweep: checked, locked, and recognised as a fresh study or as one to go on with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aae import manifest
+from aae.config import AdversarialYConfig, ConfigError, HeadSeparationConfig, ObjectiveConfig, TermConfig, TrialConfig, flatten
+from aae.data import data_warnings, load_configured
+from aae.runs import read_manifest, write_atomically, write_json
+from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
+from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
+from aae.tuning.study.lock import DriverLock
+from aae.tuning.study.parents import refuse_other_past
+
+
+def check_start(sweep: Sweep, console: Console) -> dict[str, str]:
+    """What only the data, the folder and the cluster can tell of a sweep. Returns the data's hashes; writes nothing.
+    Raises ConfigError or DataError, and warns of what the data would spoil."""
+    cluster_address()
+    refuse_other_content(sweep.study.path)
+    dataset = load_configured(sweep.fixed.data)
+    refuse_unfit_sweep(sweep, dataset)
+    refuse_other_past(sweep, dataset.hashes)
+    for warning in data_warnings(sweep.fixed, dataset):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+    return dataset.hashes
+
+
+def refuse_other_content(run: Path) -> None:
+    if read_manifest(run) is None and run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
+        raise ConfigError(f"{run}: not empty and no sweep; name another with study.name=other")
+
+
+@contextlib.contextmanager
+def locked(run: Path, console: Console) -> Iterator[DriverLock]:
+    """The run folder, held by this driver alone. One that was made for a sweep that was then refused is removed again.
+    Raises ConfigError."""
+    try:
+        lock = DriverLock(run, console.print)
+    except OSError as error:
+        raise ConfigError(f"{run}: cannot be written ({error.strerror}); give another folder with study.folder=FOLDER") from None
+    try:
+        refuse_other_content(run)  # again: it may have waited for another driver
+        if remove_dead_session(lock.predecessor):
+            console.print("removed the session folder of a driver that was killed")
+        yield lock
+    finally:
+        lock.release(remove=not (run / "manifest.json").exists())
+
+
+def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool) -> tuple[Sweep, dict[str, Any], bool]:
+    """(the sweep with the precision that its study was begun with, its manifest, whether it is a fresh one). Of a locked folder.
+    Writes nothing. Raises ConfigError where the sweep, the code, the versions or the data have changed."""
+    run, now = sweep.study.path, manifest.describe(manifest.own_command(), data_hashes)
+    recorded = read_manifest(run)
+    if recorded is None:
+        made = {"id": new_id(run), "precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
+        return sweep, made | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()}) | now, True
+    sweep = sweep.with_precision(recorded["precision"])
+    refuse_changes(recorded["sweep"], sweep, run)
+    return sweep, manifest.go_on(recorded, now, run, accept), False
+
+
+def new_id(run: Path) -> str:
+    """Of a study, and of its runs at W&B: no other start has it."""
+    return hashlib.sha256(repr((time.time(), os.getpid(), str(run))).encode()).hexdigest()[:12]
+
+
+def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
+    """Going on with another sweep would mix two studies. Raises ConfigError with the difference."""
+    now = json.loads(json.dumps(sweep.fingerprint()))
+    was = recorded | {"trial": with_later_paths(recorded["trial"])}
+    differs = [
+        f"{part}.{key} was {was[part].get(key)}, is {now[part].get(key)}"
+        for part in now
+        for key in sorted(was[part].keys() | now[part].keys())
+        if was[part].get(key) != now[part].get(key)
+    ]
+    if differs:
+        more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
+        raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
+
+
+def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A path that came after a study was begun had its default there; one of a block that is off by default, where the block was on."""
+    blocks = ObjectiveConfig(adversarial_y=AdversarialYConfig(), classification=TermConfig(), head_separation=HeadSeparationConfig())
+    inside = {path: value for path, value in flatten(blocks, "objective.").items() if f"objective.{path.split('.')[1]}.weight" in recorded}
+    return flatten(TrialConfig()) | inside | recorded
+
+
+def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
+    """What makes the folder a sweep's, where it is not there yet. Raises ConfigError."""
+    try:
+        if read_manifest(run) != json.loads(json.dumps(made)):  # first: a sweep's folder is recognised by it, and a kill may come between
+            write_json(run / "manifest.json", made)
+        if not (run / "sweep.yaml").exists():
+            write_atomically(run / "sweep.yaml", sweep.to_yaml())
+    except OSError as error:
+        raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None

@@ -1,0 +1,110 @@
+"""A recorded trial trained again, and every epoch compared with what was recorded."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from aae import checkpoint, manifest, metrics
+from aae.config import ConfigError, TrialConfig
+from aae.data import Dataset, load_configured
+from aae.device import choose_device, device_name
+from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
+from aae.train import Diverged, train
+from aae.tuning.study.journal import open_study
+from aae.tuning.study.optuna_views import best_first
+from aae.tuning.study.study import code_numbers
+
+
+class Enough(Exception):
+    """The recorded epochs are all there."""
+
+
+def best_trial(run: Path) -> int:
+    """The best complete trial. Raises ConfigError where there is none."""
+    complete = best_first(open_study(run, "", create=False).get_trials(deepcopy=False))
+    if not complete:
+        raise ConfigError(f"{run}: no trial is complete, so there is no best one; name a trial with --trial")
+    return complete[0].number
+
+
+def reproduce(run: Path, number: int | None, console: Console) -> int:
+    """Trains a trial again from its recorded configuration and labels, up to its last recorded epoch. Returns the exit code.
+
+    On the same device, versions and code every epoch must be equal to the bit; elsewhere what differs is printed. Raises
+    ConfigError where there is nothing to reproduce."""
+    made = read_manifest(run)
+    if made is None:
+        raise ConfigError(f"{run}: holds no manifest.json; give the folder of a sweep, as runs/quick")
+    number = best_trial(run) if number is None else number
+    folder = trial_folder(run, number)
+    rows = folder.rows()
+    if not rows:
+        raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
+    config = checkpoint.read_config(folder.path)
+    data = load_configured(config.data)
+    numbers = code_numbers(open_study(run, "", create=False).get_trials(deepcopy=False)[number])
+    device, recorded_on = device_again(rows, made["device"])
+    now = manifest.describe([], data.hashes) | {"device": device_name(device)}
+    changed = manifest.training_changes(manifest.made_by(made, numbers[-1]) | {"device": recorded_on}, now)
+    changed += made.get("fork", {}).get("notes", [])
+    if retold := sum(bool(row.get("retold")) for row in rows):
+        changed.append(f"{retold} of its epochs were trained twice and came out otherwise then")
+    if len(numbers) > 1:
+        changed.append("its code was changed while it trained, and that was accepted")
+    console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
+    if changed:
+        console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
+    new, ended = train_again(config, data, folder, len(rows), device, console)
+    wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not same_row(row, again)]
+    recorded, again = rows[-1], new[-1] if new else {}
+    metric = made["sweep"]["study"]["metric"]
+    values = [metrics.shown(metric, row.get(metric)) for row in (recorded, again)]
+    console.print(f"{metric} at epoch {recorded['epoch']}: recorded {values[0]}, now {values[1]}")
+    if not wrong and len(new) == len(rows):
+        console.print(f"reproduced: {len(rows)} epochs equal to the bit")
+        return 0
+    console.print(f"differs from epoch {wrong[0]} on" if wrong else f"it {ended} after {len(new)} of {len(rows)} epochs")
+    if changed:
+        console.print("not verified: no spread recorded")
+    return 1
+
+
+def device_again(rows: list[Row], driver: str) -> tuple[torch.device, str]:
+    """(this machine's device for it, what trained these rows). A trial may have trained elsewhere than its driver ran, on several
+    devices one after the other, or without the GPU that is here. Rows of older runs do not say it: `driver`, the manifest's."""
+    recorded = ", then ".join(dict.fromkeys(row.get("device", driver) for row in rows))
+    processor = torch.device("cpu")
+    return (processor if recorded == device_name(processor) else choose_device()), recorded
+
+
+def train_again(
+    config: TrialConfig, data: Dataset, folder: TrialFolder, num_epochs: int, device: torch.device, console: Console
+) -> tuple[list[Row], str]:
+    """(rows, how it ended). In a temporary folder, with the labels that were recorded."""
+    new: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary, Progress(console=console, disable=not console.is_terminal) as progress:
+        again = TrialFolder(Path(temporary) / "trial")
+        again.path.mkdir()
+        if folder.labels_path.exists():
+            shutil.copy(folder.labels_path, again.labels_path)
+        task = progress.add_task("epochs", total=num_epochs)
+
+        def report(row: Row) -> None:
+            new.append(row)
+            progress.update(task, completed=row["epoch"])
+            if row["epoch"] == num_epochs:
+                raise Enough
+
+        try:
+            train(config, report, again, dataset=data, device=device)
+        except Enough:
+            return new, "ended"
+        except Diverged as error:
+            return new, f"diverged ({error})"
+    return new, "ended"

@@ -1,0 +1,109 @@
+"""One sweep from its check to its end: check, lock, rehearse, study, train, close. Going on is running it again."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aae.tuning.cluster.preflight import enter_cluster
+from aae.tuning.driver.budget import Budget
+from aae.tuning.driver.forecast import Forecast, Record, foresee
+from aae.tuning.driver.opening import check_start, locked, recognise, write_down
+from aae.tuning.driver.training import EXIT_CODE, train_study
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.lock import DriverLock
+from aae.tuning.study.optuna_views import word_of
+from aae.tuning.study.study import SweepStudy
+from aae.tuning.workers.pool import Workers
+from aae.tuning.workers.rehearsal import cases_of, precision_there, rehearse
+from aae.tuning.workers.wandb_runs import describe_study, follow_study
+
+
+@dataclass
+class Outcome:
+    study: SweepStudy
+    code: int  # to exit with
+    stopped: bool  # by a signal
+
+
+def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable[[Path], list[Path]]) -> Outcome:
+    """Runs a sweep, or goes on with it. `accept`: also with other code than it has. `write_page` makes the run's report and returns
+    its figures. Raises ConfigError or DataError, and of a fresh sweep nothing is left then; RuntimeError where it broke midway."""
+    budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
+    data_hashes = check_start(sweep, console)
+    with locked(sweep.study.path, console) as lock:
+        with contextlib.ExitStack() as stack:  # Ray, while there is something to train
+            sweep, made, fresh = recognise(sweep, data_hashes, accept)
+            about = describe_study(sweep.study.name, made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines))
+            workers, foreseen = None, None
+            if fresh:  # what would fail is to be found before anything is written
+                workers = start_workers(sweep, about, lock, stack, console)
+                sweep, foreseen = rehearse_fresh(sweep, workers, budget.started, console)
+                made |= {"precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
+            study = open_and_reconcile(sweep, made, console)
+            if not study.all_told and workers is None:
+                workers = start_workers(sweep, about, lock, stack, console)
+            # After Ray's start: its workers would inherit the driver's W&B service.
+            finish_wandb = follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
+            received = None if workers is None or study.all_told else train(study, workers, budget, foreseen, console)
+        finish_wandb(write_page(study.run) if study.trials() else [])
+    return Outcome(study, exit_code(study, received), received is not None)
+
+
+def start_workers(sweep: Sweep, about: dict[str, Any], lock: DriverLock, stack: contextlib.ExitStack, console: Console) -> Workers:
+    if not (sweep.study.path / "manifest.json").exists():
+        num = len(cases_of(sweep))
+        text = f"{sweep.study.path}: starting Ray; before the first trial {num} configurations take a few steps"
+        console.print(text, highlight=False)
+    place = enter_cluster(sweep, lock, stack, console)
+    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path))
+
+
+def rehearse_fresh(sweep: Sweep, workers: Workers, started: float, console: Console) -> tuple[Sweep, Forecast]:
+    """(the sweep with the precision that the workers have, what it will take). Raises ConfigError where a configuration fails."""
+    sweep = sweep.with_precision(precision_there(sweep, workers))
+    costs = rehearse(sweep, workers, console)
+    return sweep, foresee(sweep, costs, workers.place.resources, workers.place.slots, time.monotonic() - started)
+
+
+def open_and_reconcile(sweep: Sweep, made: dict[str, Any], console: Console) -> SweepStudy:
+    """The study, agreeing with its folders."""
+    run = sweep.study.path
+    write_down(run, sweep, made)
+    study = SweepStudy(run, sweep)
+    study.code_number = len(made.get("accepted", []))
+    before = len(study.trials())
+    counts = study.reconcile()
+    if before:
+        text = ", ".join(f"{count} {what}" for what, count in counts.items())
+        console.print(f"{run}: {before} trials so far; reconciled: {text}", highlight=False)
+    return study
+
+
+def train(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecast | None, console: Console) -> int | None:
+    """Trains what is left, with the forecast before and its error after it. Returns the signal that ended it, or None."""
+    place, num = workers.place, study.sweep.study.num_trials
+    record = Record(study.run, budget.started, foreseen)
+    needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
+    console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}", highlight=False)
+    for line in record.lines(study.trials(), study.sweep.study, place.slots):
+        console.print(line, highlight=False, soft_wrap=True)
+    received = train_study(study, workers, budget, console, record.tick)
+    for line in record.close(study.trials()):
+        console.print(line, highlight=False, soft_wrap=True)
+    return received
+
+
+def exit_code(study: SweepStudy, received: int | None) -> int:
+    """1 where every trial failed."""
+    if received is not None:
+        return EXIT_CODE[signal.Signals(received)]
+    words = [word_of(trial) for trial in study.trials()]
+    return int(bool(words) and all(word in ("FAIL", "DIVERGED") for word in words))

@@ -1,0 +1,274 @@
+"""A sweep file and a command line, composed once into a checked `Sweep`.
+
+defaults of aae/config.py  <-  a fork's parent  <-  `trial:`  <-  sampled values, or a baseline's  <-  key=value on the command line
+
+The command line always wins, so it is put into the fixed part and into each baseline here, and what it sets is not searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.data import Dataset
+from aae.layers import baseline_values, set_paths, to_trial
+from aae.runs import PARENT
+from aae.schedules import drop_epoch
+from aae.train import refuse_unfit
+from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
+from aae.tuning.spec.fork import SCHEDULE, Fork
+from aae.tuning.spec.metrics import METRICS
+from aae.tuning.spec.space import SearchSpace, read_space
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep: nothing in it can be refused any more once Ray has started."""
+
+    study: StudyConfig
+    trial: DictConfig  # the fixed part, before sampled values, with the command line in it
+    space: SearchSpace
+    baselines: dict[str, dict[str, Any]]  # each with what the command line says of its paths
+    source: str
+    fork: Fork | None
+    notes: tuple[str, ...]  # what the user should know: paths taken out, entries dropped, a pruner that cannot act
+
+    def config(self, values: dict[str, Any]) -> TrialConfig:
+        """A trial's configuration: the fixed part and these values. Raises ConfigError."""
+        own = {path: value for path, value in values.items() if path != PARENT}
+        config = to_trial(set_paths(self.base(values), own, ""))
+        if self.fork is not None:
+            self.fork.refuse_early(config, self.fork.parent(values))
+        return config
+
+    def base(self, values: dict[str, Any]) -> DictConfig:
+        """The fixed part; of a fork over the configuration of the parent that the values name."""
+        if self.fork is None:
+            return self.trial
+        return self._over_parents[self.fork.parent(values).trial]
+
+    @cached_property
+    def _over_parents(self) -> dict[int, DictConfig]:
+        assert self.fork is not None
+        return {parent.trial: over_parent(parent.config, self.trial) for parent in self.fork.parents}
+
+    @cached_property
+    def fixed(self) -> TrialConfig:
+        """The configuration without any sampled value."""
+        return self.config({})
+
+    @property
+    def epochs(self) -> int:
+        return self.fixed.train.epochs
+
+    @property
+    def own_epochs(self) -> int:
+        """Those that a trial trains itself."""
+        return self.epochs - (self.fork.epoch if self.fork is not None else 0)
+
+    @cached_property
+    def last_rung(self) -> int:
+        """The pruner is asked up to this epoch: the earliest drop that the space allows, for trials after a drop look better
+        than those before it, whatever they are worth at the end. The last epoch itself is never asked."""
+        return min(self.earliest_drop, self.epochs - 1)
+
+    @property
+    def earliest_drop(self) -> int:
+        schedule = self.fixed.optim.schedule
+        kinds = self.space.values_of("optim.schedule.kind") or [schedule.kind]
+        if kinds == ["constant"]:
+            return self.epochs
+        lowest = self.space.lowest("optim.schedule.drop_at")
+        units = self.space.values_of("optim.schedule.unit") or [schedule.unit]
+        return min(drop_epoch(schedule.drop_at if lowest is None else lowest, unit, self.epochs) for unit in units)
+
+    def with_precision(self, precision: str) -> Sweep:
+        """The sweep with nothing left to the machine: what `train.precision: auto` is in this study."""
+        path = "train.precision"
+        baselines = {name: values | {path: precision} if values.get(path) == "auto" else values for name, values in self.baselines.items()}
+        trial = set_paths(self.trial, {path: precision}, "") if self.fixed.train.precision == "auto" else self.trial
+        return replace(self, trial=trial, baselines=baselines)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What every trial of the study depends on, as plain data; equal for a study that may be gone on with. The rest of the
+        `study:` block may change between two invocations."""
+        study = {item: getattr(self.study, item) for item in ("name", "metric", "direction", "constraint", "sampler", "pruner")}
+        if self.study.fork is not None:
+            study["fork"] = self.study.fork
+        return {
+            "study": study | {"baselines": list(self.baselines)},  # their order: trial numbers stand for them
+            "trial": flatten(self.fixed),
+            "baselines": self.baselines,
+            "search_space": self.space.to_yaml(),
+        }
+
+    def to_yaml(self) -> str:
+        """The sweep as a file that runs again: study, fixed part with the command line in it, baselines, space."""
+        # Of a fork only what is its own: the rest is the parent's.
+        trial = self.trial if self.fork is not None else OmegaConf.structured(self.fixed)
+        blocks = {
+            "study": {key: value for key, value in vars(self.study).items() if value is not None},
+            "baselines": self.baselines,
+            "trial": OmegaConf.to_container(trial),
+            "search_space": {path: entry for path, entry in self.space.to_yaml().items() if path != PARENT},
+        }
+        return OmegaConf.to_yaml(OmegaConf.create(blocks, flags={"allow_objects": True}))
+
+
+def study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -> StudyConfig:
+    """The `study:` block with the command line over it. Raises ConfigError."""
+    asked = {path.removeprefix("study."): value for path, value in overrides.items() if path.startswith("study.")}
+    return read_study_block(file.study, asked, source)
+
+
+def compose(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
+    """`file`: its blocks, as aae.layers.read_sweep gives them. `fork`: what `study.fork` names, read by aae/tuning/study/parents.py.
+    Raises ConfigError."""
+    study, typed = study_of(file, overrides, source), {path: value for path, value in overrides.items() if not path.startswith("study.")}
+
+    def over_best(trial: DictConfig) -> DictConfig:
+        return trial if fork is None else over_parent(fork.parents[0].config, trial)
+
+    to_trial(over_best(file.trial), f"{source}: trial.")  # the file alone first: its own errors name it
+    trial = with_draws(file.trial, to_trial(set_paths(over_best(file.trial), typed, "")), study.draws_per_trial)
+    trial = set_paths(trial, typed, "")
+    space, notes = read_space(file.search_space, over_best(trial), set(typed), source)
+    if fork is not None:
+        space = SearchSpace({PARENT: fork.entry} | space.entries)
+    sweep = Sweep(study, trial, space, {}, source, fork, tuple(notes))
+    baselines = {name: read_baseline(file, name, typed, sweep) for name in map(str, file.baselines)}
+    sweep = replace(sweep, baselines=baselines)
+    check_together(sweep)
+    return replace(sweep, notes=(*notes, *(fork.notes if fork is not None else ()), *pruner_notes(sweep)))
+
+
+def over_parent(parent: dict[str, Any], trial: DictConfig) -> DictConfig:
+    merged: Any = OmegaConf.merge(OmegaConf.create(parent), trial)
+    return merged
+
+
+def read_baseline(file: DictConfig, name: str, typed: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
+    """A baseline's values with the command line over them. Raises ConfigError where they make no configuration."""
+    best = {} if sweep.fork is None else {PARENT: sweep.fork.parents[0].trial}
+    values = best | overridden(baseline_values(file, name), typed)
+    own = {path: value for path, value in values.items() if path != PARENT}
+    to_trial(set_paths(sweep.base(values), own, f"baselines.{name}."), f"{sweep.source}: baselines.{name}: ")
+    return values
+
+
+def overridden(values: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Values under dotted paths, and over them what `typed` says of the same paths, of blocks around them or of parts of them."""
+    kept, won = dict(values), dict[str, Any]()
+    for path, value in typed.items():
+        if not any(f"{own}.".startswith(f"{path}.") or path.startswith(f"{own}.") for own in values):
+            continue
+        before = kept.pop(path, None)
+        if value is None:  # a block that is turned off takes with it what the baseline sets in it
+            kept = {own: inner for own, inner in kept.items() if not own.startswith(f"{path}.")}
+        blocks = isinstance(before, dict) and isinstance(value, dict)
+        won[path] = OmegaConf.to_container(OmegaConf.merge(before, value)) if blocks else value
+    return kept | won
+
+
+def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
+    """The fixed part with the study's number of draws in it. Raises ConfigError where the rest of the configuration forbids it."""
+    data, path = config.data, "study.draws_per_trial"
+    require(data.num_draws in (1, num), path, num, f"data.num_draws is {data.num_draws}: leave that out, this says how many")
+    if num == 1:
+        return trial
+    want = f"draws differ in the labels that they draw, and with data.num_labels={data.num_labels} they draw none: give labels, or 1"
+    require(data.num_labels > 0, path, num, want)
+    want = f"its label seeds are 0 to {num - 1}, and data.label_seed is {data.label_seed}: leave that out"
+    require(data.label_seed == 0, path, num, want)
+    return set_paths(trial, {"data.num_draws": num}, "")
+
+
+def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
+    """What only the data can tell, for the fixed part, every baseline and both ends of what is searched. Raises DataError."""
+    paths = ("train.batch_size", "train.labelled_batch_size", "model.num_classes")
+    ends = [{path: end} for path in paths for end in sweep.space.ends(path)]
+    for values in [{}, *sweep.baselines.values(), *ends]:
+        refuse_unfit(sweep.config(values), dataset)
+
+
+def check_together(sweep: Sweep) -> None:
+    """What no block can see alone."""
+    if not sweep.space.entries and not sweep.baselines:
+        raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try (aae.train trains one alone)")
+    check_fork(sweep)
+    check_confirm(sweep)
+    has_it, want = METRICS[sweep.study.metric]
+    everything: dict[str, dict[str, Any]] = {"": {}} | sweep.baselines
+    for name, values in everything.items():
+        require(has_it(sweep.config(values)), "study.metric", sweep.study.metric + (f" with the baseline {name}" if name else ""), want)
+    if sweep.study.pruner["kind"] != "NopPruner":
+        for path in ("train.batch_size", "train.labelled_batch_size"):
+            require(
+                path not in sweep.space.entries,
+                f"search_space.{path}",
+                "searched under a pruner",
+                "rungs compare equal epochs of equal batches: set it in trial:, or use the NopPruner",
+            )
+    for path, rate in (
+        ("objective.reconstruction.weight", "optim.reconstruction.rate"),
+        ("objective.classification.weight", "optim.classification.rate"),
+    ):
+        both = path in sweep.space.entries and rate in sweep.space.entries
+        require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
+
+
+def check_fork(sweep: Sweep) -> None:
+    """What a fork asks of the rest of the sweep. Raises ConfigError."""
+    fork = sweep.fork
+    if fork is None:
+        return
+    kind = sweep.study.pruner["kind"]
+    want = f"the trials of a parent are alike up to epoch {fork.epoch}, and a drop of the rates must be seen to its end: use the NopPruner"
+    require(kind == "NopPruner", "study.pruner.kind", kind, want)
+    for path in sweep.space.entries:
+        want = f"it acts before epoch {fork.epoch}, where the trials are those of {fork.run}: search {SCHEDULE}*, and this in that study"
+        require(path == PARENT or path.startswith(SCHEDULE), f"search_space.{path}", "searched", want)
+    for parent in fork.parents:
+        sweep.config({PARENT: parent.trial})
+    for name, values in sweep.baselines.items():
+        try:
+            sweep.config(values)
+        except ConfigError as error:
+            raise ConfigError(f"baselines.{name}: {error}") from None
+    drop, lowest = sweep.earliest_drop, sweep.space.lowest(f"{SCHEDULE}drop_at")
+    path, got = ("", sweep.fixed.optim.schedule.drop_at) if lowest is None else ("search_space.", lowest)
+    want = f"it counts over all {sweep.epochs} epochs, and the earliest drop, after epoch {drop}, is before the fork at epoch {fork.epoch}"
+    require(drop >= fork.epoch, f"{path}{SCHEDULE}drop_at", got, want)
+
+
+def check_confirm(sweep: Sweep) -> None:
+    """What the block asks of the rest of the sweep. Raises ConfigError."""
+    asked = sweep.study.confirmation
+    if asked is None:
+        return
+    known = ", ".join(sweep.baselines) or "none"
+    require(
+        asked.baseline is None or asked.baseline in sweep.baselines, "study.confirm.baseline", asked.baseline, f"this sweep has {known}"
+    )
+    searched = sweep.study.num_trials - len(sweep.baselines)
+    want = f"the search has {searched} trials beside its baselines (study.num_trials={sweep.study.num_trials})"
+    require(asked.select_k <= searched, "study.confirm.select_k", asked.select_k, want)
+    require(asked.select_k + len(sweep.baselines) >= 1, "study.confirm.select_k", 0, "there is no baseline either: give at least 1")
+    for path, seed in (("data.label_seed", sweep.fixed.data.label_seed), ("train.seed", sweep.fixed.train.seed)):
+        want = "with study.confirm the search's seeds are 0 to 99; 100-199 are for selection, 200-299 for the report"
+        require(seed in SEARCH, path, seed, want)
+
+
+def pruner_notes(sweep: Sweep) -> list[str]:
+    pruner = sweep.study.pruner
+    first = pruner.get("min_resource", 1) if pruner["kind"] in ("SuccessiveHalvingPruner", "HyperbandPruner") else 1
+    if pruner["kind"] == "NopPruner" or first == "auto" or first <= sweep.last_rung:
+        return []
+    return [
+        f"the pruner never acts: its first rung is epoch {first}, after the last one it is asked at ({sweep.last_rung} of {sweep.epochs})"
+    ]

@@ -1,0 +1,129 @@
+"""One driver a run folder: an flock with a name tag and a heartbeat."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from aae.config import ConfigError
+
+HEARTBEAT_S = 5.0
+READER_S = 0.5  # `running` holds the lock for a moment
+STALE_S = 30.0  # a holder on another host is believed dead when its heartbeat is older
+LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
+
+
+class DriverLock:
+    """Holds `RUN/.lock` from construction to `release`, and says for which `work`. Makes the folder where it is missing. Raises
+    ConfigError when another driver has it."""
+
+    def __init__(self, run: Path, say: Any = print, work: str = "search"):
+        self.path = run / ".lock"
+        self._file = self._acquire(say)
+        tag = read_tag(self.path)
+        self.predecessor = tag if tag.get("run") == str(run.resolve()) else {}  # else a copy of a run that may be going on elsewhere
+        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "run": str(run.resolve()), "session": None, "work": work}
+        self._writing = threading.Lock()  # the heartbeat's thread writes too
+        self._stop = threading.Event()
+        self._write()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _acquire(self, say: Any) -> IO[str]:
+        waited_from = time.monotonic()
+        said = False
+        while True:
+            self.path.parent.mkdir(parents=True, exist_ok=True)  # each time: its last driver may have removed it
+            try:
+                file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held as long as the sweep runs
+            except FileNotFoundError:  # right now
+                continue
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_file_at(file, self.path):
+                    return file
+                file.close()  # the lock of a file that its last driver has removed locks nothing
+            except BlockingIOError:
+                file.close()
+                tag = read_tag(self.path)
+                age = time.time() - tag.get("heartbeat", 0.0)
+                holder = f"pid {tag.get('pid', '?')} on {tag.get('host', '?')}"
+                here = tag.get("host") in (None, socket.gethostname())
+                waited = time.monotonic() - waited_from
+                refused = here or age < STALE_S or waited > LEASE_S
+                if refused and waited > READER_S:
+                    raise ConfigError(
+                        f"{self.path.parent}: another driver runs this study ({holder}); watch it with launch.py status, or end it first"
+                    ) from None
+                if not refused and not said:
+                    say(f"waiting up to {LEASE_S:.0f} s for the lock of {holder}, last heard of {age:.0f} s ago")
+                    said = True
+                time.sleep(0.1 if refused else 1.0)
+
+    def _write(self) -> None:
+        with self._writing:
+            os.ftruncate(self._file.fileno(), 0)
+            # To the file itself: a buffer could fail at the close.
+            os.write(self._file.fileno(), json.dumps(self._tag | {"heartbeat": time.time()}).encode())
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):  # a full disk: the lock itself still holds
+                self._write()
+
+    def name_session(self, folder: str) -> None:
+        """Writes down Ray's session folder, for the next start to remove if this one is killed."""
+        with self._writing:
+            self._tag["session"] = folder
+        with contextlib.suppress(OSError):  # a full disk: the next heartbeat tries again
+            self._write()
+
+    def release(self, remove: bool = False) -> None:
+        """`remove`: the file too, and the folder where nothing else is in it. While it is held: who waits for it then sees that it is
+        gone, and makes a new one."""
+        self._stop.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):  # a full disk must not keep the lock
+            os.ftruncate(self._file.fileno(), 0)
+        if remove:
+            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it held something before
+                self.path.parent.rmdir()
+        self._file.close()
+
+
+def is_file_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is the one that the path names now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def read_tag(path: Path) -> dict[str, Any]:
+    """Who holds the lock, or held it last; empty where nobody says."""
+    try:
+        tag = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return tag if isinstance(tag, dict) else {}
+
+
+def running(run: Path) -> dict[str, Any] | None:
+    """The live driver of a run folder, or None."""
+    path = run / ".lock"
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return read_tag(path)

@@ -1,0 +1,256 @@
+"""The one truth of a sweep: an Optuna study in a journal file that only the driver writes.
+
+It holds every trial with its parameters, values and state. Ray places and runs; what a worker leaves in its folder is told to
+the study, and where the two differ after a kill, `reconcile` makes them agree before anything is handed out again.
+
+A verdict takes several journal writes: the value, the pruner's marks, the state. A kill may fall between any two of them, and a
+pruner that finds its own mark answers differently. So the pruner's marks are caught, the verdict is written first with the
+marks in it, and a restart reads the verdict back instead of asking again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from aae import checkpoint
+from aae.config import ConfigError, TrialConfig, flatten
+from aae.runs import BASELINE, CODE, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
+from aae.tuning.spec.samplers import PRUNERS, make
+from aae.tuning.spec.space import encode
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.journal import open_study
+from aae.tuning.study.optuna_views import PruningView, TrialSampler, is_baseline
+from aae.tuning.study.parents import begin_from_parent
+
+
+def code_numbers(trial: FrozenTrial) -> list[int]:
+    """Which code trained a trial, as manifest.made_by counts; more than one where it was changed on the way."""
+    return list(trial.user_attrs.get(CODE, [0]))
+
+
+@dataclass
+class Handout:
+    """A trial on its way to a worker."""
+
+    number: int
+    config: TrialConfig
+    folder: TrialFolder
+    attempt: Attempt
+    first_epoch: int  # epochs done before this attempt
+
+
+class SweepStudy:
+    """Asks, tells, prunes and reconciles. All of its methods are the driver's."""
+
+    def __init__(self, run: Path, sweep: Sweep):
+        self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
+        self.study = open_study(run, sweep.study.name, create=True)
+        self.study.pruner = make(sweep.study.pruner, PRUNERS)
+        self.code_number = 0  # of the code that trains what is handed out now
+        self.unfinished: list[int] = []  # handed out before anything new is asked
+
+    # ---- reading ----
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def trial(self, number: int) -> FrozenTrial:
+        return self.trials()[number]
+
+    def handle(self, number: int) -> Trial:
+        """The trial for suggesting."""
+        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
+        return Trial(self.study, self.trial(number)._trial_id)
+
+    @property
+    def all_told(self) -> bool:
+        trials = self.trials()
+        return len(trials) >= self.sweep.study.num_trials and all(trial.state.is_finished() for trial in trials)
+
+    # ---- handing out ----
+
+    def next(self) -> Handout | None:
+        """The next trial for a worker: unfinished ones first, then a new one; None when there is nothing to hand out now."""
+        while True:
+            if self.unfinished:
+                number = self.unfinished.pop(0)
+            elif len(self.trials()) < self.sweep.study.num_trials:
+                number = self.ask()
+            else:
+                return None
+            handout = self.hand_out(number)
+            if handout is not None:
+                return handout
+
+    def ask(self) -> int:
+        number = len(self.trials())
+        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
+        return self.study.ask().number
+
+    def values(self, number: int) -> dict[str, Any]:
+        """A trial's values under dotted paths; sampled, or a baseline's. What a kill left unsampled is sampled now."""
+        names = list(self.sweep.baselines)
+        if number >= len(names):
+            return self.sweep.space.suggest(self.handle(number))
+        values, trial_id = self.sweep.baselines[names[number]], self.trial(number)._trial_id
+        if not is_baseline(self.trial(number)):
+            self.study._storage.set_trial_user_attr(trial_id, BASELINE, {"name": names[number], "values": values})
+        for path, value in self.inside_space(values).items():  # stored with its parameters: the sampler learns from it
+            if path not in self.trial(number).params:
+                distribution = self.sweep.space.entries[path].distribution
+                self.study._storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode(value)), distribution)
+        return values
+
+    def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A baseline as parameters of the space; none when it differs from the fixed part in anything else."""
+        parent = {path: value for path, value in values.items() if path == PARENT}
+        flat, fixed = flatten(self.sweep.config(values)) | parent, flatten(self.sweep.fixed)
+        active = {entry.path: entry for entry in self.sweep.space.active(flat)}
+        elsewhere = any(value != fixed.get(path) and path not in active for path, value in flat.items())
+        if elsewhere or not all(entry.contains(flat[path]) for path, entry in active.items()):
+            return {}
+        return {path: flat[path] for path in active}
+
+    def hand_out(self, number: int) -> Handout | None:
+        """Makes the attempt's folder and brings the study up to it; None when that already ends the trial."""
+        folder = trial_folder(self.run, number)
+        values = self.values(number)
+        try:
+            config = self.sweep.config(values)
+        except ConfigError as error:
+            self.tell(number, TrialState.FAIL, f"refused: {error}")
+            return None
+        text = OmegaConf.to_yaml(OmegaConf.structured(config))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if not folder.config_path.exists():
+            write_atomically(folder.config_path, text)
+        if self.sweep.fork is not None and folder.last_attempt() is None:
+            begin_from_parent(self.sweep.fork, folder, values)
+        attempt = folder.next_attempt()
+        rows = attempt.rows()
+        if self.catch_up(number, rows):
+            return None
+        made_by = code_numbers(self.trial(number)) if rows else []
+        if self.code_number not in made_by and self.code_number:
+            self.study._storage.set_trial_user_attr(self.trial(number)._trial_id, CODE, [*made_by, self.code_number])
+        return Handout(number, config, folder, attempt, len(rows))
+
+    # ---- telling ----
+
+    def report(self, number: int, row: Row) -> bool:
+        """Tells an epoch's value. True: the pruner's verdict is to stop, and the trial is told PRUNED already."""
+        epoch, value = row["epoch"], row[self.metric]
+        assert math.isfinite(value), f"trial {number} reports {value}"  # a pruner answers True for NaN
+        trial = self.trial(number)
+        if trial.state.is_finished():
+            return True
+        if epoch in trial.intermediate_values:  # trained again from an older checkpoint: `catch_up` has judged it
+            return False
+        self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+        return self.judge(number, epoch)
+
+    def judge(self, number: int, epoch: int) -> bool:
+        trial = self.trial(number)
+        if is_baseline(trial) or epoch > self.sweep.last_rung:
+            return False
+        verdict = trial.user_attrs.get(VERDICT)
+        if verdict is None or verdict["epoch"] != epoch:
+            view = PruningView(self.study, is_baseline)
+            stop = bool(self.study.pruner.prune(view, trial))
+            verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
+            if stop or view.marks:
+                self.study._storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
+        for key, value in verdict["marks"].items():
+            if key not in trial.system_attrs:
+                self.study._storage.set_trial_system_attr(trial._trial_id, key, value)
+        if verdict["stop"]:
+            self.tell(number, TrialState.PRUNED, f"pruned at epoch {epoch}")
+        return bool(verdict["stop"])
+
+    def tell(self, number: int, state: TrialState, reason: str | None = None) -> None:
+        """Ends a trial. A trial that is told already stays as it is."""
+        trial = self.trial(number)
+        if trial.state.is_finished():
+            return
+        value = trial.intermediate_values.get(trial.last_step) if trial.last_step is not None else None
+        if state == TrialState.COMPLETE and value is None:
+            state, reason = TrialState.FAIL, "it ended without a finished epoch"
+        self.constrain(number)
+        if reason != trial.user_attrs.get(REASON):  # one that is there already is of an end that a kill did not let happen
+            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
+        self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
+        self.close(number)
+
+    def constrain(self, number: int) -> None:
+        """How far a trial's last epoch lies above the study's constraint; above 0 breaks it."""
+        constraint, rows = self.sweep.study.constraint, trial_folder(self.run, number).rows()
+        if constraint is not None and rows and not self.trial(number).constraints:
+            self.handle(number).set_constraint(constraint["metric"], rows[-1][constraint["metric"]] - constraint["upper"])
+
+    def catch_up(self, number: int, rows: list[Row]) -> bool:
+        """Tells the study the epochs of an attempt that it lacks, with the verdict after each. True when the trial has ended."""
+        told = self.trial(number).last_step
+        if told is not None and self.judge(number, told):  # a kill may have come before its verdict
+            return True
+        for row in rows:
+            if self.report(number, row):
+                return True
+        attempt = trial_folder(self.run, number).last_attempt()
+        # The row comes before the checkpoint: without that the last epoch is trained again, for its weights.
+        if rows and attempt is not None and rows[-1]["epoch"] == checkpoint.epoch(attempt.checkpoint_path) == self.sweep.epochs:
+            self.tell(number, TrialState.COMPLETE)
+            return True
+        return False
+
+    def close(self, number: int) -> None:
+        """A told trial's result.json, and its checkpoint made small. Derived from the study, so it can be done again."""
+        folder, trial = trial_folder(self.run, number), self.trial(number)
+        rows = folder.rows()
+        result = {
+            "number": number,
+            "state": trial.state.name,
+            "epochs": len(rows),
+            "seconds": round(folder.seconds(rows), 1),
+            "reason": trial.user_attrs.get(REASON),
+            "metrics": rows[-1] if rows else {},
+        }
+        if folder.fork:
+            result["forked_at"] = folder.fork["epoch"]
+        folder.path.mkdir(parents=True, exist_ok=True)
+        attempt = folder.last_attempt()
+        if attempt is not None:
+            checkpoint.shrink(attempt.checkpoint_path)
+            kept = {attempt.checkpoint_path}
+            if trial.state == TrialState.COMPLETE:  # a fork takes no other
+                kept |= set(attempt.path.glob("checkpoint-*.pt"))
+            for path in folder.path.glob("attempt-*/*checkpoint*.pt*"):  # whole ones, and halves of saves that a kill ended
+                if path not in kept:
+                    path.unlink(missing_ok=True)
+        write_json(folder.result_path, result)  # last: where it is missing, all of this is done again
+
+    # ---- after a kill ----
+
+    def reconcile(self) -> dict[str, int]:
+        """Makes the study and the folders agree before anything is handed out. Returns counts of what was done."""
+        counts = {"told": 0, "ended": 0, "going on": 0}
+        for trial in self.trials():
+            folder = trial_folder(self.run, trial.number)
+            if trial.state.is_finished():
+                if not folder.result_path.exists():
+                    self.close(trial.number)
+                continue
+            rows = folder.rows()
+            counts["told"] += len([row for row in rows if row["epoch"] not in trial.intermediate_values])
+            if self.catch_up(trial.number, rows):
+                counts["ended"] += 1
+            else:
+                counts["going on"] += 1
+                self.unfinished.append(trial.number)
+        return counts

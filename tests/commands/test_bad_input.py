@@ -1,0 +1,863 @@
+"""Wrong input: exit code 2, at most three lines that say what, got and what to do, no traceback, nothing written. And beside
+each kind of it the near miss that must pass."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+import launch
+from aae import train
+from aae.config import TrialConfig
+from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STUDY = {"name": "mine", "num_trials": "4", "sampler": "{kind: RandomSampler, seed: 0}", "pruner": "{kind: NopPruner}"}
+TRIAL = {
+    "data": "{name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}",
+    "model": "{hidden_dims: [16]}",
+    "objective": "{adversarial_y: {}, classification: {}}",
+    "train": "{epochs: 2, batch_size: 50, labelled_batch_size: 20, sample_every: 0}",
+}
+SPACE = {"model.z_dim": "{kind: int, low: 6, high: 12}"}
+MNIST = "{name: mnist, num_labels: 100}"
+ASHA = "{kind: SuccessiveHalvingPruner, min_resource: 1}"
+RATE = "{kind: float, low: 0.01, high: 0.1}"
+NO_LABELS = {"data": "{name: npz, folder: tiny.npz, num_labels: 0, num_validation: 105}", "objective": "{adversarial_y: {}}"}
+KIND = "{kind: categorical, choices: [constant, step]}"
+UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null", "model.class_source=none"]
+PRIOR = "objective.adversarial_z.prior"
+SEES_LABEL = "objective.adversarial_z.sees_label"
+
+
+def sweep_text(study=None, trial=None, baselines=None, space=None, end="") -> str:
+    """The sweep above with some lines set, or left out where None; a block given as text stands as it is."""
+    blocks: dict[str, Any] = {"study": study, "trial": trial, "baselines": baselines, "search_space": space}
+    lines = []
+    for (name, changes), base in zip(blocks.items(), (STUDY, TRIAL, {}, SPACE), strict=True):
+        if isinstance(changes, str):
+            lines.append(f"{name}: {changes}")
+            continue
+        lines.append(f"{name}:")
+        lines += [f"  {key}: {value}" for key, value in (base | (changes or {})).items() if value is not None]
+    return "\n".join(lines) + "\n" + end
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder, but for the name tag in a lock."""
+    paths = sorted(path for path in folder.rglob("*") if path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def run(program: str, arguments: list[str], capsys) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of a program, in this process."""
+    from analysis import report
+
+    main = {"launch": launch.main, "train": train.main, "report": report.main}[program]
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:  # argparse
+        code = stopped.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(program: str, arguments: list[str], says: tuple[str, ...], workplace: Path, capsys) -> None:
+    before = listing(workplace)
+    code, _, stderr = run(program, arguments, capsys)
+    assert code == 2, stderr
+    assert 1 <= stderr.count("\n") <= 3 and "Traceback" not in stderr
+    assert all(text in stderr for text in says), stderr
+    assert listing(workplace) == before
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(request, monkeypatch):
+    """Everything here is refused before Ray starts, and no training begins."""
+    import ray
+
+    def no(what):
+        return lambda *arguments, **options: pytest.fail(f"{what} began")
+
+    monkeypatch.setattr(ray, "init", no("Ray"))
+    if "starts" not in request.keywords:
+        monkeypatch.setattr(train, "train_epoch", no("a training"))
+
+
+# ---- the sweep file as a whole: (content, what is said)
+
+FILES = {
+    "missing": (None, ("sweep.yaml: no such file", "sweeps/*.yaml")),
+    "empty": ("", ("holds no sweep", "study, baselines, trial, search_space")),
+    "only a comment": ("# study: {name: x}\n", ("holds no sweep", "trial")),
+    "binary": (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", ("not a text file", "sweeps/quick.yaml")),
+    "bytes that are text": (b"\x00\x01\x02", ("not valid YAML",)),
+    "a sentence": ("hello there", ("holds no sweep",)),
+    "a list": ("- study\n- trial\n", ("holds no sweep", "its blocks are")),
+    "not closed": ("study: {name: x", ("not valid YAML",)),
+    "tabs": ("study:\n\tname: x\n", ("not valid YAML",)),
+    "unknown block": (sweep_text(end="trials: {}\n"), ("trials", "an unknown block", "study, baselines, trial, search_space")),
+    "block is a list": (sweep_text(trial="[1, 2]"), ("trial", "give a block of keys")),
+    "block is a number": (sweep_text(trial="3"), ("trial", "give a block of keys")),
+    "duplicate block": (sweep_text(end="trial: {}\n"), ("not valid YAML", "duplicate key trial")),
+    "duplicate key": (sweep_text(trial={"train": "{epochs: 2, epochs: 3}"}), ("not valid YAML", "duplicate key epochs")),
+    "duplicate search path": (sweep_text(end="  model.z_dim: {kind: int, low: 2, high: 3}\n"), ("duplicate key model.z_dim",)),
+    "an object of Python": (sweep_text(trial={"train": "!!python/object/apply:os.getcwd []"}), ("not valid YAML",)),
+}
+
+
+@pytest.mark.parametrize("program", ["launch", "train"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_sweep_is_refused(program, name, workplace, capsys):
+    content, says = FILES[name]
+    if content is not None:
+        (workplace / "sweep.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
+    refused(program, ["sweep.yaml"], says, workplace, capsys)
+
+
+@pytest.mark.parametrize("program", ["launch", "train"])
+def test_a_folder_in_place_of_a_sweep_is_refused(program, workplace, capsys):
+    (workplace / "sweeps").mkdir()
+    refused(program, ["sweeps"], ("sweeps: a folder", "give a sweep file"), workplace, capsys)
+    refused(program, ["tiny.npz/sweep.yaml"], ("tiny.npz/sweep.yaml", "give a sweep file"), workplace, capsys)
+
+
+# ---- values of a trial, in the file and on the command line alike: (path=value, what is said)
+
+VALUES = {
+    "unknown key": ("model.zdim=8", ("model.zdim", "z_dim")),
+    "unknown block of a path": ("modell.z_dim=8", ("modell", "model")),
+    "a value where a block is": ("model=8", ("model", "8")),
+    "a path below a value": ("model.z_dim.low=8", ("model.z_dim",)),
+    "word for a number": ("model.z_dim=ten", ("model.z_dim", "ten")),
+    "fraction for a whole number": ("model.z_dim=2.5", ("model.z_dim", "2.5")),
+    "list for a number": ("model.z_dim=[1, 2]", ("model.z_dim",)),
+    "number for a list": ("model.hidden_dims=16", ("model.hidden_dims", "list")),
+    "empty list of widths": ("model.hidden_dims=[]", ("model.hidden_dims: got []", "give widths")),
+    "width of 0": ("model.hidden_dims=[16, 0]", ("model.hidden_dims: got [16, 0]", "give widths")),
+    "null for a number": ("model.z_dim=null", ("model.z_dim",)),
+    "width of no code": ("model.z_dim=0", ("model.z_dim: got 0", "give at least 1")),
+    "one class": ("model.num_classes=1", ("model.num_classes: got 1", "give at least 2")),
+    "weights of no spread": ("model.init_std=0", ("model.init_std: got 0", "null for He")),
+    "slope of 1": ("model.leaky_slope=1", ("model.leaky_slope: got 1", "[0, 1)")),
+    "unknown choice": ("train.update=together", ("train.update", "together", "alternating")),
+    "unknown prior": ("objective.adversarial_z.prior.kind=cauchy", ("objective.adversarial_z.prior.kind", "cauchy", "gaussian")),
+    "prior of no spread": ("objective.adversarial_z.prior.std=0", ("objective.adversarial_z.prior.std: got 0", "positive")),
+    "negative weight": ("objective.classification.weight=-1", ("objective.classification.weight: got -1", "at least 0")),
+    "heads without classes": ("model.class_source=none", ("objective.adversarial_y", "model.class_source=encoder")),
+    "rate of 0": ("optim.generator.rate=0", ("optim.generator.rate: got 0", "positive")),
+    "momentum of 1": ("optim.generator.momentum=1", ("optim.generator.momentum: got 1", "[0, 1)")),
+    "drop at 60 of a fraction": ("optim.schedule.drop_at=60", ("optim.schedule.drop_at: got 60", "optim.schedule.unit")),
+    "drop before the start": ("optim.schedule.drop_at=-0.1", ("optim.schedule.drop_at: got -0.1", "in [0, 1]")),
+    "second drop first": ("optim.schedule.second_drop_at=0.5", ("second_drop_at: got 0.5", "after drop_at")),
+    "factor of 0": ("optim.schedule.factor=0", ("optim.schedule.factor: got 0", "(0, 1]")),
+    "no epoch": ("train.epochs=0", ("train.epochs: got 0", "at least 1")),
+    "negative seed": ("train.seed=-1", ("train.seed: got -1", "at least 0")),
+    "no thread": ("train.num_threads=0", ("train.num_threads: got 0", "at least 1")),
+    "decay of 1": ("train.ema_decay=1", ("train.ema_decay: got 1", "or null")),
+    "negative noise": ("train.input_noise_std=-0.3", ("train.input_noise_std: got -0.3", "at least 0")),
+    "half precision": ("train.precision=float16", ("train.precision", "float16", "bfloat16")),
+    "checkpoint every minute": ("train.checkpoint_every=1m", ("train.checkpoint_every: got 1m", "30s")),
+    "checkpoint never": ("train.checkpoint_every=0", ("train.checkpoint_every: got 0", "epochs (1)")),
+    "unknown dataset": ("data.name=imagenet", ("data.name", "imagenet", "mnist")),
+    "no draw": ("data.num_draws=0", ("data.num_draws: got 0", "1 to 100")),
+    "negative label seed": ("data.label_seed=-1", ("data.label_seed: got -1", "at least 0")),
+    "no validation images": ("data.num_validation=0", ("data.num_validation: got 0", "at least one")),
+    "minus two labels": ("data.num_labels=-2", ("data.num_labels: got -2", "-1 for all")),
+    "classes without labels": ("data.num_labels=0", ("data.num_labels=0", "give labels")),
+    "batch above the labels": ("train.labelled_batch_size=21", ("train.labelled_batch_size: got 21", "there are 20 labels")),
+    "nan": ("optim.generator.rate=nan", ("optim.generator.rate: got nan", "give a")),
+    "nan of YAML": ("optim.generator.rate=.nan", ("optim.generator.rate", "nan", "finite")),
+    "inf": ("train.input_noise_std=inf", ("train.input_noise_std", "inf", "finite")),
+    "minus inf of YAML": ("objective.classification.weight=-.inf", ("objective.classification.weight", "inf", "finite")),
+    "infinite drop": ("optim.schedule={unit: epoch, drop_at: .inf}", ("optim.schedule.drop_at", "inf", "finite")),
+    "interpolation": ("data.folder=${oc.env:HOME}", ("data.folder", "interpolations are not read", "write the value itself")),
+}
+
+
+def with_value(item: str) -> str:
+    """The sweep with `a.b=c` written into its trial: block."""
+    path, _, value = item.partition("=")
+    trial = OmegaConf.to_container(OmegaConf.create(sweep_text()).trial)
+    block, names = trial, path.split(".")
+    for name in names[:-1]:
+        block[name] = block[name] if isinstance(block.get(name), dict) else {}
+        block = block[name]
+    block[names[-1]] = "VALUE"
+    return sweep_text().replace("trial:\n", "unused:\n").split("unused:")[0] + (
+        f"trial: {json.dumps(trial)}\n".replace('"VALUE"', f"'{value}'" if "${" in value else value)
+    )
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_wrong_value_of_a_trial_is_refused_on_the_command_line(name, workplace, capsys):
+    item, says = VALUES[name]
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    for program in ("launch", "train"):
+        refused(program, ["sweep.yaml", item], says, workplace, capsys)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_wrong_value_of_a_trial_is_refused_in_the_file(name, workplace, capsys):
+    item, says = VALUES[name]
+    (workplace / "sweep.yaml").write_text(with_value(item) + "search_space: {}\nbaselines: {plain: {}}\n")
+    for program in ("launch", "train"):
+        refused(program, ["sweep.yaml"], says, workplace, capsys)
+
+
+# ---- other things on the command line: (arguments, what is said)
+
+ARGUMENTS = {
+    "key": (["train.epochs"], ("train.epochs: not an override", "path=value")),
+    "key=": (["train.epochs="], ("train.epochs=: not an override", "null is written null")),
+    "=value": (["=3"], ("=3: not an override", "path=value")),
+    "spaces around =": (["train.epochs =3"], ("not an override", "path=value")),
+    "an index": (["model.hidden_dims[0]=3"], ("not an override", "path=value")),
+    "two dots": (["model..z_dim=3"], ("not an override", "path=value")),
+    "a value that is no YAML": (["model.hidden_dims=[16"], ("model.hidden_dims=[16", "not valid YAML")),
+    "a second file": (["other.yaml"], ("other.yaml: not an override", "path=value")),
+    "unknown option": (["--epochs", "3"], ("--epochs",)),
+    "a block that is off": (
+        ["objective.classification=null", "objective.classification.weight=2"],
+        ("objective.classification.weight", "is off", "objective.classification={}"),
+    ),
+    "batch above the images": (["train.batch_size=301"], ("train.batch_size: got 301", "there are 300")),
+    "batch above all labels": (
+        ["data.num_labels=-1", "train.labelled_batch_size=301"],
+        ("train.labelled_batch_size: got 301", "there are 300"),
+    ),
+    "25 labels of ten classes": (["data.num_labels=25"], ("data.num_labels: got 25", "multiple")),
+    "more labels than images": (["data.num_labels=70000"], ("data.num_labels: got 70000", "there are 300")),
+    "too few heads for the labels": (["model.num_classes=9"], ("model.num_classes: got 9", "the labels have 10 classes: give that")),
+    "more heads than the labels have classes": (["model.num_classes=16"], ("model.num_classes: got 16", "10 classes: give that")),
+    "all images for validation": (["data.num_validation=405"], ("data.num_validation: got 405", "there are 405")),
+    "a file that is not there": (["data.folder=none.npz"], ("none.npz", "cannot be read as .npz")),
+    "a file that is no npz": (["data.folder=sweep.yaml"], ("sweep.yaml", "cannot be read as .npz")),
+    "npz without a file": (["data.folder=null"], ("data.folder: got None", "name your .npz file")),
+    "101 labels of MNIST": (["data.name=mnist", "data.num_labels=101"], ("data.num_labels: got 101", "multiple of 10")),
+    "70,000 labels of MNIST": (["data.name=mnist", "data.num_labels=70000"], ("data.num_labels: got 70000", "training images")),
+    "batch larger than MNIST": (["data.name=mnist", "train.batch_size=60000"], ("train.batch_size: got 60000", "59895 training images")),
+    "MNIST with nine heads": (["data.name=mnist", "model.num_classes=9"], ("model.num_classes: got 9", "10 labelled classes")),
+}
+
+
+@pytest.mark.parametrize("program", ["launch", "train"])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_wrong_command_line_is_refused(program, name, workplace, capsys):
+    arguments, says = ARGUMENTS[name]
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    refused(program, ["sweep.yaml", *arguments], says, workplace, capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[*UNSUPERVISED, f"{SEES_LABEL}=true"], [*UNSUPERVISED[:2], "model.class_source=label", "data.num_labels=-1"]],
+    ids=["discriminator", "decoder"],
+)
+def test_too_few_classes_for_who_is_shown_the_label_are_refused(arguments, workplace, capsys):
+    """Fails where refuse_unfit asks for objective.classification: one_hot would then end the training with a traceback."""
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    says = ("model.num_classes: got 9", "the labels have 10 classes: give that")
+    refused("train", ["sweep.yaml", *arguments, "model.num_classes=9"], says, workplace, capsys)
+
+
+# ---- switches that exclude each other: (arguments, what is said, the way out that it names, more arguments that make it right)
+
+EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
+    "classification without an inferred class": (
+        ["objective.adversarial_y=null", "model.class_source=none"],
+        ("objective.classification: it needs an inferred class, got model.class_source=none", "set model.class_source=encoder"),
+        ["model.class_source=encoder"],
+    ),
+    "classification of a class that is told": (
+        ["objective.adversarial_y=null", "model.class_source=label", "data.num_labels=-1"],
+        ("objective.classification: it needs an inferred class, got model.class_source=label", "objective.classification=null"),
+        ["objective.classification=null"],
+    ),
+    "adversarial_y without an inferred class": (
+        ["objective.classification=null", "model.class_source=none", "data.num_labels=0"],
+        ("objective.adversarial_y: it needs an inferred class", "objective.adversarial_y=null"),
+        ["objective.adversarial_y=null"],
+    ),
+    "classification without labels": (
+        ["data.num_labels=0"],
+        ("objective.classification: got data.num_labels=0", "give labels, or objective.classification=null"),
+        ["objective.classification=null"],
+    ),
+    "sees_label without labels": (
+        [*UNSUPERVISED, "data.num_labels=0", f"{SEES_LABEL}=true"],
+        (f"{SEES_LABEL}: got data.num_labels=0", f"give labels, or {SEES_LABEL}=false"),
+        [f"{SEES_LABEL}=false"],
+    ),
+    "labels that nobody reads": (
+        UNSUPERVISED,
+        ("data.num_labels: got 20; nothing reads labels here", SEES_LABEL, "or give 0"),
+        ["data.num_labels=0"],
+    ),
+    "labels that nobody reads, read": (
+        UNSUPERVISED,
+        ("turn objective.classification or objective.adversarial_z.sees_label on",),
+        [f"{SEES_LABEL}=true"],
+    ),
+    "a class that is told of some images": (
+        [*UNSUPERVISED[:2], "model.class_source=label"],
+        ("data.num_labels: got 20; the decoder is told every image's label: give -1",),
+        ["data.num_labels=-1"],
+    ),
+    "heads without a class": (
+        [*UNSUPERVISED, "data.num_labels=0", "model.combine=heads"],
+        ("model.combine: got heads without a class", "combine=concat"),
+        ["model.combine=concat"],
+    ),
+    "head separation without heads": (
+        ["objective.head_separation={}"],
+        ("objective.head_separation: got model.combine=concat", "set model.combine=heads, or objective.head_separation=null"),
+        ["model.combine=heads"],
+    ),
+    "no distance between heads": (
+        ["model.combine=heads", "objective.head_separation={}", "objective.head_separation.threshold=0"],
+        ("objective.head_separation.threshold: got 0", "give a positive distance"),
+        ["objective.head_separation.threshold=1"],
+    ),
+    "a mixture in an odd number of dimensions": (
+        [f"{PRIOR}.kind=mixture", "model.z_dim=3"],
+        ("model.z_dim: got 3; the mixture lives in pairs of dimensions", "give an even number"),
+        ["model.z_dim=4"],
+    ),
+    "a swiss roll in four dimensions": (
+        [f"{PRIOR}.kind=swiss_roll", "model.z_dim=4"],
+        ("model.z_dim: got 4; the swiss roll is a curve in a plane", "give 2"),
+        ["model.z_dim=2"],
+    ),
+    "std of a mixture": (
+        [f"{PRIOR}={{kind: mixture, std: 2.0}}"],
+        (f"{PRIOR}.std: got 2.0; mixture has its own spread", "leave std out"),
+        [f"{PRIOR}={{kind: mixture, std: 1.0}}"],
+    ),
+    "std of a swiss roll": (
+        [f"{PRIOR}={{kind: swiss_roll, std: 2.0}}", "model.z_dim=2"],
+        (f"{PRIOR}.std: got 2.0; swiss_roll has its own spread",),
+        [f"{PRIOR}={{kind: gaussian, std: 2.0}}"],
+    ),
+    "more heads than classes, with labels": (
+        ["data.name=mnist", "data.num_validation=10000", "model.num_classes=16"],
+        ("model.num_classes: got 16", "mnist has 10 labelled classes"),
+        ["model.num_classes=10"],
+    ),
+    "negative noise on y": (
+        ["objective.adversarial_y.noise_std=-1"],
+        ("objective.adversarial_y.noise_std: got -1", "at least 0"),
+        ["objective.adversarial_y.noise_std=0"],
+    ),
+    "all pixels left out": (["train.input_dropout=1"], ("train.input_dropout: got 1", "a share in [0, 1)"), ["train.input_dropout=0.5"]),
+    "minus one Parzen sample": (["train.parzen_samples=-1"], ("train.parzen_samples: got -1", "0 for none"), ["train.parzen_samples=0"]),
+}
+
+
+@pytest.mark.parametrize("name", EXCLUSIVE)
+def test_switches_that_exclude_each_other_are_refused_with_the_way_out_and_it_leads_out(name, workplace, capsys):
+    arguments, says, way_out = EXCLUSIVE[name]
+    (workplace / "sweep.yaml").write_text(sweep_text(space={"model.z_dim": None}, baselines={"plain": "{}"}) + "  {}\n")
+    for program in ("launch", "train"):
+        refused(program, ["sweep.yaml", *arguments], says, workplace, capsys)
+    config = trial_from_sweep(read_sweep("sweep.yaml"), None, parse_overrides([*arguments, *way_out]))
+    assert isinstance(config, TrialConfig)
+
+
+# ---- study, baselines and search space: (changes of the sweep, arguments, what is said)
+
+STUDIES = {
+    "no name": ({"study": {"name": None}}, [], ("study.name: got ''", "folder name")),
+    "empty name": ({"study": {"name": "''"}}, [], ("study.name: got ''", "folder name")),
+    "name with /": ({}, ["study.name=a/b"], ("study.name: got 'a/b'", "folder name")),
+    "name with ..": ({}, ["study.name=a..b"], ("study.name: got 'a..b'", "folder name")),
+    "name that is ..": ({}, ["study.name=.."], ("study.name: got '..'", "folder name")),
+    "name with a space": ({"study": {"name": "my study"}}, [], ("study.name: got 'my study'", "folder name")),
+    "hidden name": ({"study": {"name": ".mine"}}, [], ("study.name: got '.mine'", "folder name")),
+    "name that is null": ({"study": {"name": "null"}}, [], ("study.name",)),
+    "no study": ({"study": "{}"}, [], ("study.name: got ''", "folder name")),
+    "unknown key": ({"study": {"trials": "4"}}, [], ("study.trials", "num_trials")),
+    "unknown key set": ({}, ["study.trials=4"], ("study.trials", "num_trials")),
+    "nothing below": ({}, ["study.=4"], ("study.=4: not an override",)),
+    "study itself": ({}, ["study=4"], ("study", "not in")),
+    "other metric": ({"study": {"metric": "val/loss"}}, [], ("study.metric: got val/loss", "val/error")),
+    "weighted metric": ({"study": {"metric": "generator/adversarial_z"}}, [], ("study.metric", "weight 0", "val/error")),
+    "metric of the test set": ({"study": {"metric": "test/error"}}, [], ("study.metric: got test/error", "val/error")),
+    "reconstruction alone": ({"study": {"metric": "val/reconstruction"}}, [], ("study.constraint: got null", "val/prior_mismatch")),
+    "mismatch alone": ({"study": {"metric": "val/prior_mismatch"}}, [], ("study.metric", "give the prior up", "val/reconstruction")),
+    "clusters with labels": ({"study": {"metric": "val/cluster_error"}}, [], ("val/cluster_error", "objective.classification=null")),
+    "components without labels": ({"study": {"metric": "val/component_error"}}, [], ("val/component_error", "sees_label=true")),
+    "likelihood without samples": ({"study": {"metric": "val/parzen_nll"}}, [], ("val/parzen_nll", "train.parzen_samples=10000")),
+    "constraint is a number": ({"study": {"constraint": "0.2"}}, [], ("study.constraint: got 0.2", "upper: 0.2")),
+    "constraint of the error": (
+        {"study": {"constraint": "{metric: val/error, upper: 0.2}"}},
+        [],
+        ("study.constraint.metric: got val/error", "val/prior_mismatch"),
+    ),
+    "constraint without a limit": (
+        {"study": {"constraint": "{metric: val/prior_mismatch, upper: -1}"}},
+        [],
+        ("study.constraint.upper: got -1", "positive"),
+    ),
+    "constraint under a pruner": (
+        {"study": {"constraint": "{metric: val/prior_mismatch, upper: 0.2}", "pruner": "{kind: MedianPruner}"}},
+        [],
+        ("study.pruner.kind: got MedianPruner", "NopPruner"),
+    ),
+    "metric without its term": (
+        {"trial": NO_LABELS},
+        [],
+        ("val/error", "add objective.classification"),
+    ),
+    "maximize an error": ({"study": {"direction": "maximize"}}, [], ("study.direction: got maximize", "minimize")),
+    "no direction at all": ({"study": {"direction": "down"}}, [], ("study.direction", "down", "minimize")),
+    "no trials": ({"study": {"num_trials": "0"}}, [], ("study.num_trials: got 0", "at least 1")),
+    "many trials": ({"study": {"num_trials": "many"}}, [], ("study.num_trials", "many")),
+    "half a trial": ({}, ["study.num_trials=2.5"], ("study.num_trials", "2.5")),
+    "no draw": ({"study": {"draws_per_trial": "0"}}, [], ("study.draws_per_trial: got 0", "1 to 100")),
+    "draws of a later pool": ({}, ["study.draws_per_trial=101"], ("study.draws_per_trial: got 101", "0 to 99")),
+    "half a draw": ({}, ["study.draws_per_trial=1.5"], ("study.draws_per_trial", "1.5")),
+    "draws of no labels": (
+        {"study": {"draws_per_trial": "3", "metric": "val/cluster_error"}, "trial": NO_LABELS},
+        [],
+        ("study.draws_per_trial: got 3", "data.num_labels=0", "give labels, or 1"),
+    ),
+    "draws of all labels": ({}, ["study.draws_per_trial=3", "data.num_labels=-1"], ("study.draws_per_trial: got 3", "data.num_labels=-1")),
+    "draws beside a label seed": (
+        {"study": {"draws_per_trial": "3"}},
+        ["data.label_seed=5"],
+        ("study.draws_per_trial: got 3", "0 to 2", "data.label_seed is 5: leave that out"),
+    ),
+    "draws beside a searched label seed": (
+        {"study": {"draws_per_trial": "3"}, "space": {"data.label_seed": "{kind: int, low: 0, high: 9}"}},
+        [],
+        ("search_space.data.label_seed", "every trial must share it"),
+    ),
+    "draws said twice": (
+        {"study": {"draws_per_trial": "3"}},
+        ["data.num_draws=2"],
+        ("study.draws_per_trial: got 3", "data.num_draws is 2: leave that out"),
+    ),
+    "draws said elsewhere": ({}, ["data.num_draws=2"], ("study.draws_per_trial: got 1", "data.num_draws is 2")),
+    "no minutes": ({}, ["study.max_minutes=0"], ("study.max_minutes: got 0", "null")),
+    "minus one at a time": ({}, ["study.max_concurrent=-1"], ("study.max_concurrent: got -1", "null")),
+    "no disk": ({}, ["study.max_disk_gb=0"], ("study.max_disk_gb: got 0", "null")),
+    "infinite minutes": ({}, ["study.max_minutes=inf"], ("study.max_minutes", "inf", "finite")),
+    "unknown sampler": ({"study": {"sampler": "{kind: GridSampler}"}}, [], ("study.sampler.kind: got GridSampler", "TPESampler")),
+    "sampler without kind": ({"study": {"sampler": "{seed: 0}"}}, [], ("study.sampler.kind: got None", "TPESampler")),
+    "sampler is a word": ({"study": {"sampler": "TPESampler"}}, [], ("study.sampler: got TPESampler", "give a block")),
+    "sampler's argument": ({"study": {"sampler": "{kind: RandomSampler, startup: 3}"}}, [], ("study.sampler.startup", "takes seed")),
+    "sampler's type": (
+        {"study": {"sampler": "{kind: TPESampler, n_startup_trials: ten}"}},
+        [],
+        ("n_startup_trials: got 'ten'", "give int"),
+    ),
+    "sampler's seed": ({"study": {"sampler": "{kind: TPESampler, seed: 1.5}"}}, [], ("study.sampler.seed: got 1.5", "give int")),
+    "sampler's function": ({"study": {"sampler": "{kind: TPESampler, gamma: 3}"}}, [], ("study.sampler.gamma", "unknown argument")),
+    "negative seed of the sampler": ({"study": {"sampler": "{kind: TPESampler, seed: -1}"}}, [], ("study.sampler", "-1")),
+    "startup below 0": ({"study": {"sampler": "{kind: TPESampler, n_startup_trials: -3}"}}, [], ("study.sampler", "-3")),
+    "no candidates": ({"study": {"sampler": "{kind: TPESampler, n_ei_candidates: 0}"}}, [], ("study.sampler", "n_ei_candidates")),
+    "unknown pruner": ({"study": {"pruner": "{kind: ASHA}"}}, [], ("study.pruner.kind: got ASHA", "SuccessiveHalvingPruner")),
+    "pruner is a list": ({"study": {"pruner": "[NopPruner]"}}, [], ("study.pruner", "give a block")),
+    "pruner's argument": ({"study": {"pruner": "{kind: MedianPruner, min_resource: 3}"}}, [], ("min_resource", "n_startup_trials")),
+    "pruner's type": ({"study": {"pruner": "{kind: MedianPruner, n_warmup_steps: soon}"}}, [], ("n_warmup_steps: got 'soon'", "give int")),
+    "pruner's word": ({"study": {"pruner": "{kind: SuccessiveHalvingPruner, min_resource: soon}"}}, [], ("min_resource", "soon")),
+    "pruner's range": ({"study": {"pruner": "{kind: SuccessiveHalvingPruner, min_resource: 0}"}}, [], ("study.pruner", "min_resource")),
+    "pruner's percentile": ({"study": {"pruner": "{kind: PercentilePruner, percentile: 150.0}"}}, [], ("study.pruner", "150")),
+    "pruner without its percentile": ({"study": {"pruner": "{kind: PercentilePruner}"}}, [], ("study.pruner", "percentile")),
+    "unknown resource": ({"study": {"resources_per_trial": "{tpu: 1}"}}, [], ("study.resources_per_trial.tpu: got 1", "{cpu: 1}")),
+    "no resource": ({"study": {"resources_per_trial": "{cpu: 0}"}}, [], ("study.resources_per_trial", "something to run on")),
+    "resources in a word": ({}, ["study.resources_per_trial=all"], ("study.resources_per_trial: got all", "write auto")),
+    "confirmation": ({"study": {"confirm": "{select_k: 3}"}}, [], ("study.confirm", "neither report_draws nor half_width")),
+    "a bucket": ({}, ["study.folder=s3://bucket/runs"], ("study.folder: got s3://bucket/runs", "file system")),
+    "no folder": ({}, ["study.folder=''"], ("study.folder", "give a folder")),
+    "folder below a file": ({}, ["study.folder=tiny.npz/runs"], ("tiny.npz/runs/mine", "cannot be written", "study.folder=")),
+    "folder that is a file": ({}, ["study.folder=.", "study.name=tiny.npz"], ("tiny.npz", "study.name=other")),
+    "folder that takes nothing": ({}, ["study.folder=/proc/runs"], ("/proc/runs/mine: cannot be written", "study.folder=")),
+    "study is an interpolation": ({"study": {"folder": "'${oc.env:HOME}'"}}, [], ("study.folder", "interpolations are not read")),
+    # the search space
+    "nothing to try": ({"space": "{}"}, [], ("search_space and baselines are both empty", "give something to try")),
+    "space is a list": ({"space": "[model.z_dim]"}, [], ("search_space", "give a block of keys")),
+    "unknown path": ({"space": {"model.zdim": "{kind: int, low: 1, high: 2}"}}, [], ("model.zdim: no such path", "sweep.yaml:14")),
+    "path of a block": ({"space": {"model": "{kind: int, low: 1, high: 2}"}}, [], ("search_space.model: no such path", "sweep.yaml:14")),
+    "path without its block": ({"space": {"z_dim": "{kind: int, low: 1, high: 2}"}}, [], ("did you mean model.z_dim", "sweep.yaml:14")),
+    "block is off": (
+        {"space": {"objective.classification.weight": RATE}, "trial": NO_LABELS},
+        [],
+        ("search_space.objective.classification.weight", "the block objective.classification is off", "under trial:", "sweep.yaml:14"),
+    ),
+    "epochs are searched": ({"space": {"train.epochs": "{kind: int, low: 1, high: 9}"}}, [], ("train.epochs", "under trial:")),
+    "labels are searched": ({"space": {"data.num_labels": "{kind: int, low: 10, high: 90}"}}, [], ("data.num_labels", "under trial:")),
+    "seeds are searched": ({"space": {"train.seed": "{kind: int, low: 0, high: 9}"}}, [], ("train.seed", "under trial:")),
+    "no kind": ({"space": {"model.z_dim": "{low: 6, high: 12}"}}, [], ("model.z_dim.kind: got None", "int, float, categorical")),
+    "unknown kind": ({"space": {"model.z_dim": "{kind: loguniform, low: 6, high: 12}"}}, [], ("kind: got loguniform", "categorical")),
+    "a number for a range": ({"space": {"model.z_dim": "8"}}, [], ("search_space.model.z_dim: got 8", "give a block")),
+    "null for a range": ({"space": {"model.z_dim": "null"}}, [], ("search_space.model.z_dim: got None", "give a block")),
+    "unknown key of a range": ({"space": {"model.z_dim": "{kind: int, low: 6, upper: 12}"}}, [], ("model.z_dim.upper", "int takes")),
+    "choices of a range": ({"space": {"model.z_dim": "{kind: int, low: 6, high: 9, choices: [6]}"}}, [], ("z_dim.choices", "int takes")),
+    "low above high": ({"space": {"model.z_dim": "{kind: int, low: 12, high: 6}"}}, [], ("low 12 above high 6", "swap", "sweep.yaml:13")),
+    "no high": ({"space": {"model.z_dim": "{kind: int, low: 12}"}}, [], ("model.z_dim.high: got None", "a whole number")),
+    "low is a word": ({"space": {"optim.generator.rate": "{kind: float, low: tiny, high: 1}"}}, [], ("rate.low: got tiny", "finite")),
+    "half of a whole number": ({"space": {"model.z_dim": "{kind: int, low: 6.5, high: 12}"}}, [], ("z_dim.low: got 6.5", "whole number")),
+    "low is true": ({"space": {"model.z_dim": "{kind: int, low: true, high: 12}"}}, [], ("z_dim.low: got True", "whole number")),
+    "nan as an end": ({"space": {"optim.generator.rate": "{kind: float, low: .nan, high: 1}"}}, [], ("rate.low", "nan", "finite")),
+    "inf as an end": ({"space": {"optim.generator.rate": "{kind: float, low: 0.1, high: .inf}"}}, [], ("rate.high", "inf", "finite")),
+    "log from 0": ({"space": {"optim.generator.rate": "{kind: float, low: 0, high: 1, log: true}"}}, [], ("rate.low: got 0", "above 0")),
+    "log from below 0": ({"space": {"train.seed_": "{kind: int, low: -1, high: 1, log: true}"}}, [], ("train.seed_: no such path",)),
+    "log is a word": (
+        {"space": {"optim.generator.rate": "{kind: float, low: 0.1, high: 1, log: 10}"}},
+        [],
+        ("log: got 10", "true or false"),
+    ),
+    "log with steps": ({"space": {"model.z_dim": "{kind: int, low: 1, high: 9, log: true, step: 2}"}}, [], ("step: got 2", "remove one")),
+    "step of 0": ({"space": {"model.z_dim": "{kind: int, low: 1, high: 9, step: 0}"}}, [], ("model.z_dim.step: got 0", "positive")),
+    "empty choices": ({"space": {"optim.kind": "{kind: categorical, choices: []}"}}, [], ("optim.kind.choices: got []", "at least one")),
+    "choices in a word": ({"space": {"optim.kind": "{kind: categorical, choices: sgd}"}}, [], ("optim.kind.choices: got sgd", "list")),
+    "no choices": ({"space": {"optim.kind": "{kind: categorical}"}}, [], ("optim.kind.choices: got None", "at least one")),
+    "a choice twice": (
+        {"space": {"optim.kind": "{kind: categorical, choices: [sgd, sgd]}"}},
+        [],
+        ("optim.kind.choices", "each choice once"),
+    ),
+    "a choice that is none": ({"space": {"optim.kind": "{kind: categorical, choices: [sgd, lion]}"}}, [], ("optim.kind", "lion", ":14")),
+    "a block for a choice": (
+        {"space": {"optim.kind": "{kind: categorical, choices: [{a: 1}]}"}},
+        [],
+        ("optim.kind.choices", "numbers, words"),
+    ),
+    "an end out of range": ({"space": {"optim.generator.momentum": "{kind: float, low: 0.5, high: 1.5}"}}, [], ("value 1.5", "[0, 1)")),
+    "an end of the wrong type": ({"space": {"model.z_dim": "{kind: float, low: 1.5, high: 2.5}"}}, [], ("model.z_dim", "1.5")),
+    "when: no such path": (
+        {"space": {"optim.generator.rate": RATE[:-1] + ", when: {optim.kin: sgd}}"}},
+        [],
+        ("when.optim.kin", "no such path"),
+    ),
+    "when: is a word": ({"space": {"optim.generator.rate": RATE[:-1] + ", when: sgd}"}}, [], ("when: got sgd", "give a block")),
+    "when: a value that never occurs": (
+        {"space": {"optim.schedule.kind": KIND, "optim.generator.rate": RATE[:-1] + ", when: {optim.schedule.kind: cosine}}"}},
+        [],
+        ("when.optim.schedule.kind: got ['cosine']", "never takes", "sweep.yaml:15"),
+    ),
+    "when: a fixed value that can never be": (
+        {"space": {"optim.generator.rate": RATE[:-1] + ", when: {optim.kind: lion}}"}},
+        [],
+        ("when.optim.kind", "lion"),
+    ),
+    "when: nothing": ({"space": {"optim.generator.rate": RATE[:-1] + ", when: {optim.kind: []}}"}}, [], ("when.optim.kind", "[]")),
+    "when: itself": (
+        {"space": {"optim.generator.rate": RATE[:-1] + ", when: {optim.generator.rate: 0.1}}"}},
+        [],
+        ("optim.generator.rate", "wait for each other", "remove one"),
+    ),
+    "when: in a circle": (
+        {
+            "space": {
+                "optim.kind": "{kind: categorical, choices: [sgd, adam], when: {optim.schedule.kind: step}}",
+                "optim.schedule.kind": KIND[:-1] + ", when: {optim.kind: sgd}}",
+            }
+        },
+        [],
+        ("optim.kind, optim.schedule.kind", "wait for each other", "remove one"),
+    ),
+    "one knob twice": (
+        {"space": {"objective.classification.weight": RATE, "optim.classification.rate": RATE}},
+        [],
+        ("objective.classification.weight", "optim.classification.rate", "search one of them"),
+    ),
+    "batches under a pruner": (
+        {"study": {"pruner": ASHA}, "space": {"train.batch_size": "{kind: int, low: 10, high: 50}"}},
+        [],
+        ("train.batch_size", "under a pruner", "NopPruner"),
+    ),
+    "labelled batches under a pruner": (
+        {"study": {"pruner": ASHA}, "space": {"train.labelled_batch_size": "{kind: int, low: 10, high: 20}"}},
+        [],
+        ("train.labelled_batch_size", "under a pruner", "NopPruner"),
+    ),
+    "a searched batch above the images": (
+        {"space": {"train.batch_size": "{kind: int, low: 10, high: 500}"}},
+        [],
+        ("train.batch_size", "500", "there are 300"),
+    ),
+    # baselines
+    "baseline of other data": ({"baselines": {"b": "{data.num_labels: 30}"}}, [], ("baselines.b.data.num_labels", "same data")),
+    "baseline of other epochs": ({"baselines": {"b": "{train.epochs: 3}"}}, [], ("baselines.b.train.epochs", "same data and epochs")),
+    "baseline of a block": ({"baselines": {"b": "{train: {epochs: 3}}"}}, [], ("baselines.b.train", "same data and epochs")),
+    "baseline's unknown path": ({"baselines": {"b": "{model.zdim: 3}"}}, [], ("baselines.b", "model.zdim", "z_dim")),
+    "baseline's value": ({"baselines": {"b": "{model.z_dim: none}"}}, [], ("baselines.b", "model.z_dim", "none")),
+    "baseline is a list": ({"baselines": {"b": "[1]"}}, [], ("baselines.b", "give a block of dotted paths")),
+    "baseline is null": ({"baselines": {"b": "null"}}, [], ("baselines.b", "give a block of dotted paths")),
+    "baseline of a block that is off": (
+        {"baselines": {"b": "{objective.classification.weight: 2}"}, "trial": NO_LABELS},
+        [],
+        ("baselines.b.objective.classification.weight", "is off", "objective.classification={}"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_wrong_study_is_refused_before_ray_starts(name, workplace, capsys):
+    changes, arguments, says = STUDIES[name]
+    (workplace / "sweep.yaml").write_text(sweep_text(**changes))
+    refused("launch", ["sweep.yaml", *arguments], says, workplace, capsys)
+
+
+# ---- one training alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--baseline", "papr"], ("baseline papr: got an unknown name", "baselines: paper")),
+        (["--baseline"], ("--baseline",)),
+        (["study.num_trials=3"], ("study.num_trials", "aae.train trains alone", "launch.py")),
+        (["study=3"], ("study", "launch.py")),
+        (["search_space.model.z_dim=3"], ("search_space",)),
+        (["--output", "tiny.npz"], ("tiny.npz", "--output")),
+        (["--output", "tiny.npz/below"], ("tiny.npz/below: cannot be written", "--output")),
+        (["--output", "/proc/none"], ("/proc/none: cannot be written", "--output")),
+        (["--output", "full"], ("full: not empty and no training", "--output")),
+        (["--output", "broken"], ("broken", "config.yaml")),
+        (["--output", "other"], ("other", "model.z_dim=3", "--output")),
+    ],
+)
+def test_a_wrong_training_alone_is_refused(arguments, says, workplace, capsys):
+    (workplace / "sweep.yaml").write_text(sweep_text(baselines={"paper": "{optim.kind: sgd}"}))
+    for folder, file, content in (
+        ("full", "letter.txt", "dear"),
+        ("broken", "config.yaml", "model: {z_dim: [\n"),
+        ("other", "config.yaml", "model: {z_dim: 3}\n"),
+    ):
+        (workplace / folder).mkdir()
+        (workplace / folder / file).write_text(content)
+    refused("train", ["sweep.yaml", *arguments], says, workplace, capsys)
+
+
+# ---- run folders that are none, or broken
+
+
+def broken_run(folder: Path, kind: str) -> None:
+    from aae.tuning.study.parents import load_sweep
+
+    folder.mkdir()
+    (folder.parent / "sweep.yaml").write_text(sweep_text())
+    made = {"id": "0", "precision": "float32", "sweep": load_sweep("sweep.yaml", {"study.folder": "."}).fingerprint()}
+    made |= {"device": "", "versions": {}, "code": {"modules": {}}, "data": {}}
+    files = {"manifest.json": json.dumps(made), "sweep.yaml": sweep_text(), "study.journal": ""} | {
+        "no manifest": {"manifest.json": None},
+        "torn manifest": {"manifest.json": '{"id": "0", "swe'},
+        "manifest is a list": {"manifest.json": "[]"},
+        "manifest without keys": {"manifest.json": "{}"},
+        "no journal": {"study.journal": None},
+        "binary journal": {"study.journal": "\x00\x01\n\x02\n"},
+        "empty journal": {"study.journal": ""},
+        "journal of something else": {"study.journal": '{"hello": "there"}\n'},
+    }[kind]
+    for file, content in files.items():
+        if content is not None:
+            (folder / file).write_text(content)
+
+
+BROKEN = ["no manifest", "torn manifest", "manifest is a list", "manifest without keys", "no journal"]
+BROKEN += ["binary journal", "empty journal", "journal of something else"]
+READERS = {"status": ("launch", ["status"]), "reproduce": ("launch", ["reproduce"]), "report": ("report", [])}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("kind", ["missing", "a file", "empty", "something else"])
+def test_a_folder_that_is_no_run_is_refused_by_every_reader(reader, kind, workplace, capsys):
+    program, arguments = READERS[reader]
+    if kind != "missing":
+        (workplace / "run").mkdir() if kind != "a file" else (workplace / "run").write_text("hello")
+    if kind == "something else":
+        (workplace / "run" / "letter.txt").write_text("dear")
+    refused(program, [*arguments, "run"], ("run", "run"), workplace, capsys)
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    # a report may do without the manifest, and a sweep without trials has a report that says so
+    [(reader, kind) for reader in READERS for kind in BROKEN if reader != "report" or ("journal" in kind and kind != "empty journal")],
+)
+def test_a_broken_run_folder_is_refused_by_every_reader(reader, kind, workplace, capsys):
+    program, arguments = READERS[reader]
+    broken_run(workplace / "run", kind)
+    refused(program, [*arguments, "run"], ("run",), workplace, capsys)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BROKEN if kind not in ("no journal", "empty journal")])
+def test_a_sweep_does_not_go_on_in_a_broken_run_folder(kind, workplace, capsys):
+    broken_run(workplace / "mine", kind)
+    (workplace / "mine" / ".lock").write_text("")  # a driver's own, of every run folder
+    refused("launch", ["sweep.yaml", "study.folder=."], ("mine",), workplace, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], ("usage",)),
+        (["status"], ("run",)),
+        (["reproduce"], ("run",)),
+        (["reproduce", "run", "--trial", "best"], ("--trial", "best")),
+        (["confirm", "run"], ("run", "holds no sweep")),
+        (["stauts", "run"], ("stauts: neither a command nor a sweep file", "did you mean status")),
+    ],
+)
+def test_a_wrong_command_of_the_launcher_is_refused(arguments, says, workplace, capsys):
+    refused("launch", arguments, says, workplace, capsys)
+
+
+# ---- near misses: right input that must pass. (changes of the sweep, arguments, what the plan prints)
+
+RIGHT = {
+    "as it is": ({}, [], "sampled example 3: model.z_dim="),
+    "100 labels": ({"trial": {"data": MNIST}}, [], "num_labels: 100"),
+    "all labels": ({}, ["data.num_labels=-1", "train.labelled_batch_size=300"], "num_labels: -1"),
+    "as many in a batch as labels": ({}, ["train.labelled_batch_size=20"], "labelled_batch_size: 20"),
+    "a rate as 1e-4": ({"trial": {"optim": "{generator: {rate: 1e-4}}"}}, [], "rate: 0.0001"),
+    "a rate as 1e-4 on the command line": ({}, ["optim.generator.rate=1e-4"], "rate: 0.0001"),
+    "a whole number for a fraction": ({}, ["optim.generator.rate=1"], "rate: 1.0"),
+    "low equal to high": ({"space": {"model.z_dim": "{kind: int, low: 6, high: 6}"}}, [], "model.z_dim=6"),
+    "log from just above 0": ({"space": {"optim.generator.rate": "{kind: float, low: 1e-9, high: 1, log: true}"}}, [], "generator.rate="),
+    "a range from 0": ({"space": {"optim.generator.momentum": "{kind: float, low: 0, high: 0.9}"}}, [], "generator.momentum="),
+    "steps": ({"space": {"model.z_dim": "{kind: int, low: 2, high: 8, step: 3}"}}, [], "step: 3"),
+    "one choice": ({"space": {"optim.kind": "{kind: categorical, choices: [adam]}"}}, [], "optim.kind=adam"),
+    "lists as choices": (
+        {"space": {"model.hidden_dims": "{kind: categorical, choices: [[16], [8, 8]]}"}},
+        ["study.num_trials=5"],
+        "model.hidden_dims=[",
+    ),
+    "null as a choice": ({"space": {"train.ema_decay": "{kind: categorical, choices: [null, 0.9]}"}}, [], "train.ema_decay="),
+    "key=null": ({}, ["train.ema_decay=null"], "ema_decay: null"),
+    "a term turned off": ({}, ["objective.adversarial_y=null"], "adversarial_y: null"),
+    "a term turned on and set": (
+        {"trial": {"objective": "{classification: {}}"}},
+        ["objective.adversarial_y={}", "objective.adversarial_y.weight=2"],
+        "weight: 2.0",
+    ),
+    "weight of 0": ({}, ["objective.adversarial_y.weight=0"], "weight: 0.0"),
+    "a drop past the end": ({}, ["optim.schedule={kind: step, unit: epoch, drop_at: 50}"], "drop_at: 50.0"),
+    "when: a fixed value that holds": (
+        {"space": {"optim.generator.momentum": "{kind: float, low: 0.1, high: 0.5, when: {optim.kind: [sgd, adam]}}"}},
+        [],
+        "optim.generator.momentum is searched in every trial: optim.kind is sgd",
+    ),
+    "when: a fixed value that does not hold": (
+        {"space": {"optim.generator.momentum": "{kind: float, low: 0.1, high: 0.5, when: {optim.kind: adam}}"}},
+        [],
+        "optim.generator.momentum is not searched: optim.kind is sgd",
+    ),
+    "when: one of its values occurs": (
+        {"space": {"optim.schedule.kind": KIND, "optim.generator.rate": RATE[:-1] + ", when: {optim.schedule.kind: [step, cosine]}}"}},
+        [],
+        "optim.schedule.kind=",
+    ),
+    "a searched path on the command line": (
+        {"space": {"optim.kind": "{kind: categorical, choices: [sgd, adam]}"}},
+        ["model.z_dim=3"],
+        "model.z_dim is set on the command line: not searched",
+    ),
+    "weight and another phase's rate": (
+        {"space": {"objective.classification.weight": RATE, "optim.generator.rate": RATE}},
+        [],
+        "objective.classification.weight=",
+    ),
+    "batches without a pruner": ({"space": {"train.batch_size": "{kind: int, low: 10, high: 50}"}}, [], "train.batch_size="),
+    "a pruner that never acts": (
+        {"study": {"pruner": "{kind: SuccessiveHalvingPruner, min_resource: 9}"}},
+        [],
+        "note: the pruner never acts: its first rung is epoch 9",
+    ),
+    "a pruner's auto": ({"study": {"pruner": "{kind: SuccessiveHalvingPruner, min_resource: auto}"}}, [], "min_resource: auto"),
+    "a whole percentile": ({"study": {"pruner": "{kind: PercentilePruner, percentile: 25}"}}, [], "percentile: 25"),
+    "a sampler without its seed": ({"study": {"sampler": "{kind: RandomSampler}"}}, [], "kind: RandomSampler"),
+    "name with a dot": ({}, ["study.name=mine-2.b_c"], "name: mine-2.b_c"),
+    "a name of digits": ({}, ["study.name=2026"], "2026"),
+    "parts of a core": ({}, ["study.resources_per_trial={cpu: 0.5}"], "cpu: 0.5"),
+    "half a minute": ({}, ["study.max_minutes=0.5"], "max_minutes: 0.5"),
+    "baselines alone": ({"space": "{}", "baselines": {"plain": "{}"}}, [], "baseline plain: run first"),
+    "a baseline of a whole block": (
+        {"baselines": {"b": "{optim.schedule: {kind: step, unit: epoch, drop_at: 50}}"}},
+        [],
+        "baseline b: run first, never pruned",
+    ),
+    "two values": ({}, ["train.epochs=3", "study.num_trials=2"], "num_trials: 2"),
+    "$ without braces": ({}, ["study.folder=a$b"], "folder: a$b"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_input_passes_and_a_plan_writes_nothing(name, workplace, capsys):
+    changes, arguments, prints = RIGHT[name]
+    text = sweep_text(**({"space": {"model.z_dim": None}} if "baselines alone" in name else {}) | changes)
+    (workplace / "sweep.yaml").write_text(text)
+    before = listing(workplace)
+    code, stdout, stderr = run("launch", ["sweep.yaml", *arguments, "--plan"], capsys)
+    assert (code, stderr) == (0, "")
+    assert prints in stdout
+    assert listing(workplace) == before
+
+
+SWEEPS = [path for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "semi_decay"]  # a fork: test_fork
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_of_the_project_can_be_planned(sweep, workplace, capsys):
+    code, stdout, stderr = run("launch", [str(sweep), "--plan"], capsys)
+    assert (code, stderr) == (0, "")
+    assert "sampled example 3" in stdout and "forecast" in stdout
+
+
+# ---- as a program
+
+
+def program(*arguments: str, **options) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120, **options)
+
+
+def test_as_a_program_the_launcher_ends_with_code_2(workplace):
+    done = program(str(ROOT / "launch.py"), "none.yaml")
+    assert done.returncode == 2
+    assert done.stderr == "launch.py: none.yaml: no such file; the sweeps that come with the project are sweeps/*.yaml\n"
+
+
+def test_as_a_program_a_training_ends_with_code_2(workplace):
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    before = listing(workplace)
+    done = program("-m", "aae.train", "sweep.yaml", "model.z_dim=0")
+    assert done.returncode == 2
+    assert done.stderr == "aae.train: model.z_dim: got 0; give at least 1\n"
+    assert listing(workplace) == before
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, for a small file system of its own")
+def test_without_space_left_a_training_and_a_sweep_are_refused(workplace):
+    """On a file system of 8 KB that only these processes see."""
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    (workplace / "small").mkdir()
+    script = "mount -t tmpfs -o size=8k none small || exit 77; head -c 8192 /dev/zero > small/filler; "
+    script += '"$@"; code=$?; rm small/filler; ls -A small/*; exit $code'
+    for arguments in (
+        ["-m", "aae.train", "sweep.yaml", "--output", "small/alone"],
+        [str(ROOT / "launch.py"), "sweep.yaml", "study.folder=small"],
+    ):
+        done = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, *arguments],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode in (1, 77) and "Traceback" not in done.stderr:
+            pytest.skip("may not mount")
+        assert done.returncode == 2, done.stderr
+        assert "cannot be written (No space left on device)" in done.stderr and done.stderr.count("\n") <= 3, done.stderr
+        assert "config.yaml" not in done.stdout and "manifest.json" not in done.stdout

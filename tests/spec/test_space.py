@@ -1,0 +1,205 @@
+"""The search space: what is sampled when, and that every sample is a configuration."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from aae.config import ConfigError, flatten
+from aae.layers import parse_overrides
+from aae.tuning.study.parents import load_sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+SWEEPS = [path for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "semi_decay"]  # a fork: test_fork
+SAMPLES = 100
+SWEEP = """\
+study: {name: mine, metric: val/error}
+baselines:
+  plain: {}
+  other: {model.z_dim: 3, optim.schedule.kind: step}
+trial:
+  data: {num_labels: 100}
+  objective: {adversarial_y: {}, classification: {}}
+  model: {z_dim: 8}
+search_space:
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def sweep_of(tmp_path, entries: str, *overrides: str):
+    (tmp_path / "sweep.yaml").write_text(SWEEP + "".join(f"  {line}\n" for line in entries.strip().splitlines()))
+    return load_sweep(tmp_path / "sweep.yaml", parse_overrides(list(overrides)))
+
+
+def samples(sweep, num: int = SAMPLES, seed: int = 0) -> list[dict]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [sweep.space.suggest(study.ask()) for _ in range(num)]
+
+
+KIND = "optim.schedule.kind: {kind: categorical, choices: [constant, step, cosine]}\n"
+DROP = "optim.schedule.drop_at: {kind: float, low: 0.5, high: 0.9, when: {optim.schedule.kind: [step, cosine]}}\n"
+FACTOR = "optim.schedule.factor: {kind: float, low: 0.01, high: 0.5, log: true, when: {optim.schedule.kind: step}}\n"
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sample_of_the_projects_sweeps_is_a_configuration_with_its_values(path):
+    sweep = load_sweep(path, {})
+    sampled = samples(sweep)
+    for values in sampled:
+        flat = flatten(sweep.config(values))
+        assert {key: flat[key] for key in values} == values
+    assert set().union(*sampled) == set(sweep.space.entries)
+    assert len({repr(values) for values in sampled}) == SAMPLES
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_conditions_of_the_projects_sweeps_hold_in_every_sample(path):
+    sweep = load_sweep(path, {})
+    for values in samples(sweep, 30):
+        for entry in sweep.space.entries.values():
+            assert (entry.path in values) == all(values.get(parent) in allowed for parent, allowed in entry.when.items())
+        if {"optim.schedule.kind", "optim.schedule.drop_at"} <= sweep.space.entries.keys():  # what every such sweep of ours means
+            assert ("optim.schedule.drop_at" in values) == (values["optim.schedule.kind"] in ("step", "cosine"))
+
+
+def test_a_condition_is_asked_a_trial_and_the_order_of_the_file_does_not_matter(tmp_path):
+    for entries in (KIND + DROP + FACTOR, FACTOR + DROP + KIND):
+        sweep = sweep_of(tmp_path, entries)
+        assert next(iter(sweep.space.entries)) == "optim.schedule.kind"
+        seen = {(values["optim.schedule.kind"], *sorted(key[15:] for key in values)) for values in samples(sweep)}
+        assert seen == {("constant", "kind"), ("step", "drop_at", "factor", "kind"), ("cosine", "drop_at", "kind")}
+
+
+def test_a_chain_of_conditions_is_sampled_from_its_root(tmp_path):
+    chain = "optim.generator.rate: {kind: float, low: 0.01, high: 0.1, when: {optim.kind: sgd}}\n"
+    chain += "optim.kind: {kind: categorical, choices: [sgd, adam], when: {model.z_dim: [8]}}\n"
+    chain += "model.z_dim: {kind: int, low: 7, high: 8}\n"
+    sweep = sweep_of(tmp_path, chain)
+    assert list(sweep.space.entries) == ["model.z_dim", "optim.kind", "optim.generator.rate"]
+    seen = {tuple(values) for values in samples(sweep)}
+    assert seen == {("model.z_dim",), ("model.z_dim", "optim.kind"), ("model.z_dim", "optim.kind", "optim.generator.rate")}
+
+
+def test_a_condition_on_a_fixed_path_is_evaluated_once_and_said(tmp_path):
+    holds = sweep_of(tmp_path, DROP, "optim.schedule.kind=step")
+    assert holds.space.entries["optim.schedule.drop_at"].when == {}
+    assert "optim.schedule.drop_at is searched in every trial: optim.schedule.kind is step" in holds.notes
+    fails = sweep_of(tmp_path, DROP + "model.z_dim: {kind: int, low: 6, high: 12}")
+    assert list(fails.space.entries) == ["model.z_dim"]
+    assert "optim.schedule.drop_at is not searched: optim.schedule.kind is constant" in fails.notes
+
+
+def test_what_hangs_on_a_dropped_entry_is_dropped_and_said(tmp_path):
+    chain = "optim.kind: {kind: categorical, choices: [sgd, adam], when: {train.update: alternating}}\n"
+    chain += "optim.generator.rate: {kind: float, low: 0.01, high: 0.1, when: {optim.kind: sgd}}\n"
+    sweep = sweep_of(tmp_path, chain + "model.z_dim: {kind: int, low: 6, high: 12}")
+    assert list(sweep.space.entries) == ["model.z_dim"]
+    assert "optim.generator.rate is not searched: optim.kind is not" in sweep.notes
+
+
+def test_a_path_set_on_the_command_line_is_taken_out_of_the_search_and_said(tmp_path):
+    sweep = sweep_of(tmp_path, KIND + DROP, "optim.schedule.kind=cosine")
+    assert list(sweep.space.entries) == ["optim.schedule.drop_at"]
+    assert "optim.schedule.kind is set on the command line: not searched" in sweep.notes
+    assert all(sweep.config(values).optim.schedule.kind == "cosine" for values in samples(sweep, 5))
+
+
+def test_a_block_set_on_the_command_line_takes_out_every_path_below(tmp_path):
+    sweep = sweep_of(tmp_path, KIND + DROP + "model.z_dim: {kind: int, low: 6, high: 12}", "optim.schedule={kind: linear}")
+    assert list(sweep.space.entries) == ["model.z_dim"]
+    assert sweep.config(samples(sweep, 1)[0]).optim.schedule.kind == "linear"
+
+
+def test_command_line_beats_baseline_beats_trial_block(tmp_path):
+    entries = "model.z_dim: {kind: int, low: 6, high: 12}\n" + KIND
+    sweep = sweep_of(tmp_path, entries)
+    assert [sweep.config(sweep.baselines[name]).model.z_dim for name in ("plain", "other")] == [8, 3]
+    overridden = sweep_of(tmp_path, entries, "model.z_dim=5")
+    assert [overridden.config(overridden.baselines[name]).model.z_dim for name in ("plain", "other")] == [5, 5]
+    assert overridden.config(overridden.baselines["other"]).optim.schedule.kind == "step"
+
+
+def test_a_list_is_a_choice_and_comes_back_as_a_list(tmp_path):
+    sweep = sweep_of(tmp_path, "model.hidden_dims: {kind: categorical, choices: [[16], [16, 8], [4, 4, 4]]}")
+    found = {tuple(sweep.config(values).model.hidden_dims) for values in samples(sweep, 30)}
+    assert found == {(16,), (16, 8), (4, 4, 4)}
+    assert sweep.space.values_of("model.hidden_dims") == [[16], [16, 8], [4, 4, 4]]
+
+
+def test_null_is_a_choice(tmp_path):
+    sweep = sweep_of(tmp_path, "train.ema_decay: {kind: categorical, choices: [null, 0.9]}")
+    assert {sweep.config(values).train.ema_decay for values in samples(sweep, 20)} == {None, 0.9}
+
+
+def test_ranges_keep_to_their_ends_steps_and_scale(tmp_path):
+    entries = "model.z_dim: {kind: int, low: 2, high: 8, step: 3}\n"
+    entries += "optim.generator.rate: {kind: float, low: 1e-4, high: 1e-1, log: true}\n"
+    found = samples(sweep_of(tmp_path, entries), 300)
+    assert {values["model.z_dim"] for values in found} == {2, 5, 8}
+    rates = [values["optim.generator.rate"] for values in found]
+    assert min(rates) >= 1e-4 and max(rates) <= 1e-1
+    assert 0.2 < sum(rate < 1e-3 for rate in rates) / 300 < 0.47  # a third of them in each decade
+
+
+def test_a_space_written_out_and_read_again_is_the_same(tmp_path):
+    from omegaconf import OmegaConf
+
+    entries = (
+        KIND
+        + DROP
+        + FACTOR
+        + "model.hidden_dims: {kind: categorical, choices: [[16], [8, 8]]}\nmodel.z_dim: {kind: int, low: 6, high: 12}\n"
+    )
+    sweep = sweep_of(tmp_path, entries)
+    text = OmegaConf.to_yaml(OmegaConf.create({"search_space": sweep.space.to_yaml()}))
+    (tmp_path / "again.yaml").write_text(SWEEP.replace("search_space:\n", "") + text)
+    again = load_sweep(tmp_path / "again.yaml", {})
+    assert again.space == sweep.space and again.fingerprint() == sweep.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("model.z_dim: {kind: int, low: 9, high: 6}", "search_space.model.z_dim: got low 9 above high 6"),
+        ("model.zdim: {kind: int, low: 6, high: 9}", "search_space.model.zdim: no such path"),
+        ("model.z_dim: {kind: [int], low: 6, high: 9}", "search_space.model.z_dim.kind: got "),
+        ("optim.kind: {kind: categorical, choices: [sgd, lion]}", "the value lion is refused"),
+        ("train.epochs: {kind: int, low: 6, high: 9}", "search_space.train.epochs: not a hyperparameter"),
+        ("optim.generator.rate: {kind: float, low: 0.1, high: 1, when: {optim.kin: sgd}}", "when.optim.kin: got no such path"),
+    ],
+)
+def test_an_error_in_the_space_names_its_line_in_the_file(tmp_path, line, message):
+    text = SWEEP + "  # a comment\n\n  model.init_std: {kind: float, low: 0.01, high: 0.1}\n  " + line + "\n"
+    (tmp_path / "sweep.yaml").write_text(text)
+    number = 1 + text.splitlines().index("  " + line)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_sweep(tmp_path / "sweep.yaml", {})
+    assert str(caught.value).endswith(f"({tmp_path / 'sweep.yaml'}:{number})")
+
+
+def test_the_pruner_is_asked_no_later_than_the_earliest_drop(tmp_path):
+    epochs = "train.epochs=20"
+    assert sweep_of(tmp_path, KIND + DROP, epochs).last_rung == 10
+    assert sweep_of(tmp_path, DROP, epochs, "optim.schedule.kind=step").last_rung == 10
+    assert sweep_of(tmp_path, KIND, epochs, "optim.schedule.drop_at=0.25").last_rung == 5
+    assert sweep_of(tmp_path, "model.z_dim: {kind: int, low: 6, high: 12}", epochs).last_rung == 19
+
+
+@pytest.mark.parametrize(
+    "change", ["num_trials=9", "max_minutes=5", "max_disk_gb=1", "max_concurrent=2", "resources_per_trial={cpu: 2}", "folder=other"]
+)
+def test_what_no_trial_depends_on_is_no_part_of_the_fingerprint(tmp_path, change):
+    entries = "model.z_dim: {kind: int, low: 6, high: 12}"
+    assert sweep_of(tmp_path, entries).fingerprint() == sweep_of(tmp_path, entries, f"study.{change}").fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change", ["train.epochs=9", "study.sampler={kind: RandomSampler}", "model.z_dim=3", "study.name=other", "data.label_seed=1"]
+)
+def test_what_a_trial_depends_on_is_part_of_the_fingerprint(tmp_path, change):
+    entries = "model.z_dim: {kind: int, low: 6, high: 12}"
+    assert sweep_of(tmp_path, entries).fingerprint() != sweep_of(tmp_path, entries, change).fingerprint()

@@ -1,0 +1,437 @@
+"""Real sweeps through real Ray: killed, stopped, continued, extended, reproduced."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aae.layers import parse_overrides
+from aae.runs import read_rows, trial_folder, write_rows
+from aae.tuning.cluster.sessions import end_session, processes_of
+from aae.tuning.study.lock import read_tag
+from aae.tuning.study.parents import load_sweep
+from aae.tuning.workers.rehearsal import Cost, cases_of, try_out
+from analysis.report import write_files
+from analysis.trials import read_run
+from tests.svhn import write_svhn
+from tests.sweeping import (
+    MARK,
+    PROJECT,
+    assert_one_truth,
+    count_rows,
+    count_told,
+    launch,
+    launched,
+    made_once,
+    marked,
+    train_here,
+    trials_of,
+    wait_for,
+    wait_until_gone,
+    workers,
+)
+
+pytestmark = [pytest.mark.system, pytest.mark.data]
+
+SWEEPS = sorted((PROJECT / "sweeps").glob("*.yaml"))
+RATES = PROJECT / "sweeps" / "semi_rates.yaml"
+
+SWEEP = """
+study:
+  name: s
+  num_trials: 20
+  sampler: {kind: TPESampler, seed: 0, n_startup_trials: 5}
+  pruner: {kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}
+baselines:
+  plain: {train.ema_decay: null}
+trial:
+  data: {name: mnist, num_labels: 100}
+  model: {hidden_dims: [32]}
+  objective: {adversarial_y: {}, classification: {}}
+  train: {epochs: 4, batch_size: 500, sample_every: 0}
+search_space:
+  model.z_dim: {kind: int, low: 2, high: 12}
+  optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Holds s.yaml; its sweeps run in `folder / "s"`."""
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    return [str(folder / "s.yaml"), f"study.folder={folder}", *more]
+
+
+# ---- kills ----
+
+
+def test_a_driver_killed_five_times_loses_no_trial_and_runs_none_twice(folder, tmp_path):
+    run, moments, sessions = folder / "s", random.Random(0), []
+    for attempt, told in enumerate((0, 3, 7, 11, 15)):  # the kill falls within 2 s after so many trials have ended
+        with launched(f"{tmp_path}-{attempt}", *arguments(folder)) as driver:
+            wait_for(lambda n=told: (count_rows(run) > 0 and count_told(run) >= n) or driver.poll() is not None, 120, f"{told} trials told")
+            time.sleep(moments.uniform(0, 2))
+            assert driver.poll() is None, driver.communicate()[0]
+            wait_for(lambda: read_tag(run / ".lock").get("session"), 5, "the session's name")  # a heartbeat may be rewriting it
+            sessions.append(Path(read_tag(run / ".lock")["session"]))
+            driver.kill()
+    assert count_told(run) < 20
+    done = launch(*arguments(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"reconciled: \d+ told, \d+ ended, \d+ going on", done.stdout)
+    assert_one_truth(run, 20)
+    assert {trial.state.name for trial in trials_of(run)} == {"COMPLETE", "PRUNED"}
+    wait_for(lambda: not any(marked(f"{tmp_path}-{attempt}") for attempt in range(5)), 60, "nothing of the killed drivers runs")
+    assert len(set(sessions)) == 5 and not any(session.exists() for session in sessions)
+
+
+def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_others(tmp_path):
+    """Without the open files an agent that renamed itself, its raylet dead, is missed; by name alone a `tail` would be found."""
+    session, other = (tmp_path / f"session_2026-01-01_00-00-00_1_{k}" for k in (1, 2))
+    for each in (session, other):
+        (each / "logs").mkdir(parents=True)
+        (each / "logs" / "raylet.out").write_text("")
+    sleep = "exec -a ray::DashboardAgent sleep 60"
+    agent, stranger, reader = (
+        subprocess.Popen(["bash", "-c", f"{sleep} {redirected}"])
+        for redirected in (f"3>>{session}/logs/raylet.out", f"3>>{other}/logs/raylet.out", f"3<{session}/logs/raylet.out")
+    )
+    try:
+        wait_for(lambda: [process.pid for process in processes_of(session)] == [agent.pid], 10, "the agent is found, and it alone")
+        end_session(session)
+        assert agent.poll() is not None and stranger.poll() is None and reader.poll() is None
+    finally:
+        for process in (agent, stranger, reader):
+            process.kill()
+            process.wait()
+
+
+def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path):
+    run = folder / "s"
+    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=8")) as driver:
+        wait_for(lambda: count_rows(run) >= 3, 120, "three epochs")
+        (worker,) = workers(str(tmp_path))
+        os.kill(worker, signal.SIGKILL)
+        output = driver.communicate(timeout=180)[0]
+    assert driver.returncode == 0, output
+    assert "it goes on from its checkpoint" in output
+    assert_one_truth(run, 1)
+    first, second = (read_rows(run / "trials" / "0000" / f"attempt-{k}" / "metrics.jsonl") for k in (0, 1))
+    assert len(first) >= 3 and second[: len(first)] == first and len(second) == 8
+    assert "reproduced: 8 epochs equal to the bit" in launch("reproduce", run).stdout
+
+
+def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folder, tmp_path):
+    run = folder / "s"
+    limits = ["study.num_trials=1", "study.max_concurrent=1", "study.max_minutes=3"]
+    with launched(str(tmp_path), *arguments(folder, *limits, "train.batch_size=2")) as driver:
+        killed: set[int] = set()
+        for attempt in range(3):
+            wait_for(lambda k=attempt: (run / "trials" / "0000" / f"attempt-{k}").exists(), 120, f"attempt {attempt}")
+            wait_for(lambda: set(workers(str(tmp_path))) - killed, 60, "its worker")
+            for worker in set(workers(str(tmp_path))) - killed:
+                os.kill(worker, signal.SIGKILL)
+                killed.add(worker)
+        output = driver.communicate(timeout=120)[0]
+    assert driver.returncode == 1, output
+    assert_one_truth(run, 1)
+    assert "3 attempts in a row" in json.loads((run / "trials" / "0000" / "result.json").read_text())["reason"]
+    assert "All 1 trials failed, so there is no best configuration." in output
+
+
+# ---- signals ----
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, number, code):
+    run, command = folder / "s", arguments(folder, "study.num_trials=4", "train.epochs=16")
+    with launched(str(tmp_path), *command) as driver:
+        wait_for(lambda: count_rows(run) >= 2, 120, "two epochs")
+        status = launch("status", run)
+        assert status.returncode == 0 and f"running (pid {driver.pid}" in status.stdout and "told" not in status.stderr
+        second = launch(*command)
+        assert second.returncode == 2 and f"pid {driver.pid}" in second.stderr and second.stderr.count("\n") == 1
+        os.killpg(driver.pid, number)  # the whole group, as a terminal does it
+        output = driver.communicate(timeout=60)[0]
+    assert driver.returncode == code, output
+    assert "the same command goes on" in output and "Traceback" not in output
+    assert (run / "report" / "index.html").is_file(), output
+    wait_for(lambda: not marked(str(tmp_path)), 30, "no process is left")
+    unfinished = [trial.number for trial in trials_of(run) if not trial.state.is_finished()]
+    assert unfinished and "interrupted" in launch("status", run).stdout
+    done = launch(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(unfinished)} going on" in done.stdout
+    assert_one_truth(run, 4)
+
+
+def test_a_second_signal_stops_at_once(folder, tmp_path):
+    run = folder / "s"
+    with launched(str(tmp_path), *arguments(folder, "study.num_trials=2", "train.batch_size=4")) as driver:
+        wait_for(lambda: all((run / "trials" / f"000{k}" / "attempt-0").exists() for k in range(2)), 120, "two trials")
+        driver.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert driver.poll() is None  # it waits for the next report of each
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(timeout=10) == 130
+    wait_until_gone(str(tmp_path))
+    assert launch("status", run).returncode == 0
+
+
+# ---- trials that end badly ----
+
+
+def test_a_trial_that_raises_or_diverges_stops_neither_the_sweep_nor_its_neighbours(folder):
+    """Trial 0 is complete; trial 1 finds a record of labels that do not exist; a rate of 1e30 diverges."""
+    text = SWEEP.replace("{kind: float, low: 0.001, high: 0.03, log: true}", "{kind: categorical, choices: [0.01, 1.0e+30]}")
+    (folder / "s.yaml").write_text(text.replace("SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2", "NopPruner"))
+    run = folder / "s"
+    assert launch(*arguments(folder, "study.num_trials=1")).returncode == 0
+    (run / "trials" / "0001").mkdir()
+    (run / "trials" / "0001" / "labels.json").write_text("[99999999]")
+    done = launch(*arguments(folder, "study.num_trials=7"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_one_truth(run, 7, distinct=False)  # a small space: the sampler may draw a point twice
+    trials = trials_of(run)
+    assert trials[0].state.name == "COMPLETE"
+    assert trials[1].state.name == "FAIL" and trials[1].user_attrs["reason"].startswith("IndexError: ")
+    assert (run / "trials" / "0001" / "traceback.txt").is_file()
+    diverged = [trial for trial in trials[2:] if trial.params["optim.reconstruction.rate"] > 1]
+    assert diverged and all(trial.state.name == "PRUNED" and trial.user_attrs["reason"].startswith("diverged: ") for trial in diverged)
+    assert all(trial.state.name == "COMPLETE" for trial in trials[2:] if trial not in diverged)
+    assert "DIVERGED" in done.stdout and "IndexError" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_trials_all_diverged_has_no_best_and_exits_with_1(folder):
+    """At a rate that takes some thirty steps to diverge: at 1e30 the rehearsal would refuse the sweep."""
+    done = launch(*arguments(folder, "study.num_trials=2", "optim.reconstruction.rate=1.0e+6"))
+    assert done.returncode == 1
+    assert "No trial is complete, so there is no best configuration (2 DIVERGED)." in done.stdout
+
+
+# ---- one finished sweep, asked many things ----
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with a finished sweep of 8 trials in s/. Tests that change it take a copy."""
+
+    def make(folder: Path) -> None:
+        (folder / "s.yaml").write_text(SWEEP)
+        done = launch(*arguments(folder, "study.num_trials=8"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "output.txt").write_text(done.stdout)
+
+    return made_once(tmp_path_factory, "finished", make)
+
+
+def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_reproduces(finished):
+    lines = (finished / "output.txt").read_text().splitlines()
+    assert any("trials, the best first" in line for line in lines)
+    assert f"report: {finished}/s/report/index.html" in lines
+    assert lines[-1] == f"reproduce the best: python launch.py reproduce {finished}/s"
+    finished_lines = [line for line in lines if re.match(r"trial \d+( \(plain\))? (COMPLETE|PRUNED) [\d.]+ %, \d+ epochs, \d+ s; ", line)]
+    assert len(finished_lines) == 8  # without a terminal, a line a trial
+    assert not any(word in "\n".join(lines) for word in ("Tune Status", "wandb:", "raylet", "FutureWarning", "Traceback"))
+
+
+def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
+    before = (finished / "s" / "study.journal").read_bytes()
+    done = launch(*arguments(finished, "study.num_trials=8"))
+    assert done.returncode == 0 and "0 going on" in done.stdout
+    assert (finished / "s" / "study.journal").read_bytes() == before
+
+
+def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
+    shutil.copytree(finished / "s", tmp_path / "s")
+    shutil.copy(finished / "s.yaml", tmp_path)
+    done = launch(*arguments(tmp_path, "study.num_trials=10", "study.max_concurrent=1"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_one_truth(tmp_path / "s", 10)
+    assert [t.params for t in trials_of(tmp_path / "s")[:8]] == [t.params for t in trials_of(finished / "s")]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("train.epochs=5", "trial.train.epochs was 4, is 5"),
+        ("study.sampler={kind: RandomSampler}", "study.sampler was"),
+        ("model.z_dim=3", "search_space.model.z_dim was"),
+    ],
+)
+def test_another_sweep_on_the_same_folder_is_refused_with_the_difference_and_the_way_on(finished, change, says):
+    done = launch(*arguments(finished, "study.num_trials=8", change))
+    assert done.returncode == 2
+    assert says in done.stderr and "study.name=other starts a fresh study" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(finished):
+    pruned = next(trial.number for trial in trials_of(finished / "s") if trial.state.name == "PRUNED")
+    for which in ([], ["--trial", str(pruned)], ["--trial", "0"]):
+        done = launch("reproduce", finished / "s", *which)
+        assert done.returncode == 0 and re.search(r"reproduced: \d epochs equal to the bit", done.stdout), done.stdout + done.stderr
+
+
+def test_a_trial_that_comes_out_otherwise_is_not_reproduced(finished, tmp_path):
+    shutil.copytree(finished / "s", tmp_path / "s")
+    attempt = trial_folder(tmp_path / "s", 0).last_attempt()
+    rows = attempt.rows()
+    rows[1]["val/reconstruction"] += 1e-9
+    write_rows(attempt.metrics_path, rows)
+    done = launch("reproduce", tmp_path / "s", "--trial", "0")
+    assert done.returncode == 1 and "differs from epoch 2 on" in done.stdout
+
+
+def test_the_recorded_labels_are_those_that_are_trained_on_again(finished, tmp_path):
+    shutil.copytree(finished / "s", tmp_path / "s")
+    path = trial_folder(tmp_path / "s", 0).labels_path
+    labels = json.loads(path.read_text())
+    assert len(labels) == 100 == len(set(labels)) and max(labels) < 50_000
+    path.write_text(json.dumps(sorted(labels, reverse=True)[:1] * 100))
+    assert launch("reproduce", tmp_path / "s", "--trial", "0").returncode == 1
+
+
+def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(finished, tmp_path):
+    shutil.copytree(finished / "s", tmp_path / "s")
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    manifest["versions"]["torch"] = "1.0.0"
+    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
+    attempt = trial_folder(tmp_path / "s", 0).last_attempt()
+    write_rows(attempt.metrics_path, [row | {"val/error": row["val/error"] + 1e-4} for row in attempt.rows()])
+    done = launch("reproduce", tmp_path / "s", "--trial", "0")
+    assert done.returncode == 1
+    assert "torch was 1.0.0" in done.stdout and "not verified: no spread recorded" in done.stdout
+
+
+def test_a_forecast_comes_from_the_trials_that_this_study_has_told(finished):
+    done = launch(*arguments(finished, "study.num_trials=20", "--plan"))
+    assert done.returncode == 0 and "forecast: 12 trials left" in done.stdout and "mean of 8 told" in done.stdout
+
+
+# ---- limits ----
+
+
+def test_a_users_own_file_under_a_relative_path_is_found_by_the_workers(workplace, folder):
+    small = ["data.name=npz", "data.folder=tiny.npz", "data.num_validation=105", "data.num_labels=20", "train.labelled_batch_size=20"]
+    done = launch(*arguments(folder, *small, "train.batch_size=50", "study.num_trials=2"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_one_truth(folder / "s", 2)
+    assert trials_of(folder / "s")[0].state.name == "COMPLETE"
+
+
+def test_a_sweep_joins_the_cluster_that_ray_address_names(folder, tmp_path):
+    port = 6399
+    start = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1"]
+    start += ["--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir=/tmp/ray-{os.getpid()}"]
+    env = os.environ | {MARK: str(tmp_path), "RAY_AUTH_MODE": "token"}
+    subprocess.run([start[0], "get-auth-token", "--generate"], check=True, capture_output=True, timeout=60)
+    cluster = subprocess.Popen(start, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: answers(port), 60, "the cluster's head answers")
+        done = launch(*arguments(folder, "study.num_trials=2", "train.epochs=2"), RAY_ADDRESS=f"127.0.0.1:{port}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"1 at a time with 1 cpu each, on the Ray cluster at 127.0.0.1:{port}" in done.stdout
+        assert_one_truth(folder / "s", 2)
+    finally:
+        cluster.terminate()
+        wait_until_gone(str(tmp_path), 30)
+        shutil.rmtree(f"/tmp/ray-{os.getpid()}", ignore_errors=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:10001"])
+def test_a_cluster_that_does_not_answer_is_refused_at_once_and_nothing_is_written(folder, address):
+    done = launch(*arguments(folder), RAY_ADDRESS=address)
+    assert done.returncode == 2 and "RAY_ADDRESS: got " in done.stderr, done.stderr
+    assert done.stderr.count("\n") <= 3 and not (folder / "s").exists()
+
+
+def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
+    done = launch(*arguments(folder, "study.resources_per_trial={cpu: 1000}"))
+    assert done.returncode == 2 and "there is cpu: " in done.stderr and done.stderr.count("\n") == 1
+    assert not (folder / "s").exists()
+
+
+SMALL = ["model.hidden_dims=[64]", "train.batch_size=5000"]
+
+
+def shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None) -> list[str]:
+    """Three trials of an epoch each, in words of the command line. semi_decay goes on from `rates`, a run of semi_rates."""
+    short = [f"study.folder={folder / 'runs'}", "study.num_trials=3", *size, "train.epochs=1", "train.sample_every=1"]
+    short += ["study.max_concurrent=1"]
+    if sweep.stem == "svhn":  # not to be fetched everywhere
+        short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
+    if sweep == RATES:
+        short += ["train.keep_epochs=[1]"]
+    if sweep.stem == "semi_decay":
+        short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
+    return short
+
+
+def run_shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None = None, timeout: float = 300) -> Path:
+    """The run's folder."""
+    done = launch(sweep, *shortly(sweep, folder, size, rates), timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return the_run(folder)
+
+
+def the_run(folder: Path) -> Path:
+    (run,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
+    return run
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory) -> Path:
+    return the_run(made_once(tmp_path_factory, "semi_rates", lambda folder: run_shortly(RATES, folder, SMALL)))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_file_runs_small(sweep, rates, tmp_path):
+    """Its rehearsal, trials and report. Through Ray those whose trials take more than their configuration with them; the others in
+    this process, which does what a worker would do; at their own size, in the slow test, all go through Ray."""
+    if sweep == RATES:
+        run = rates
+    elif sweep.stem in ("quick", "semi_decay", "svhn"):
+        run = run_shortly(sweep, tmp_path, SMALL, rates)
+    else:
+        asked = load_sweep(sweep, parse_overrides(shortly(sweep, tmp_path, SMALL, rates)))
+        for case in cases_of(asked):
+            assert isinstance(try_out(asked.config(case.values), str(tmp_path)), Cost)
+        run = train_here(asked).run
+        write_files(read_run(run))
+    assert_one_truth(run, 3)
+    assert (run / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_file_runs_at_its_own_size(sweep, tmp_path):
+    """Networks and batches as they are written; some minutes each on two cores."""
+    first = run_shortly(RATES, tmp_path / "first", [], timeout=3600) if sweep.stem == "semi_decay" else None
+    assert_one_truth(run_shortly(sweep, tmp_path, [], first, timeout=3600), 3)
