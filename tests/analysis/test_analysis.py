@@ -180,6 +180,14 @@ def undrawn(monkeypatch):
 # ---- the verdict
 
 
+def test_a_torn_picture_fails_no_report(trained, tmp_path):
+    run = copy(trained, tmp_path / "run")
+    (picture,) = run.glob("trials/0000/attempt-0/samples/epoch-0001-samples.png")
+    picture.write_bytes(picture.read_bytes()[:100])
+    assert report.main([str(run)]) == 0
+    assert not (run / "report" / "strip-samples.png").exists() and (run / "report" / "strip-latent.png").exists()
+
+
 def test_the_verdict_names_the_best_complete_trial_first_and_not_a_lower_one_that_was_stopped(mixed):
     assert page.verdict(read_run(mixed))[0] == "Best configuration: trial 6, val/error 4.00 % after 3 epochs."
 
