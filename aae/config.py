@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from aae.errors import ConfigError as ConfigError  # what this module raises, so others read it here
@@ -161,7 +161,8 @@ class ObjectiveConfig:
 
     @property
     def class_probabilities(self) -> list[float] | None:
-        """p(y); None where it is uniform. Of kind labels it is known once the labels are drawn: aae/draws.py gives its values."""
+        """p(y); None where it is uniform. Of kind labels only where `with_class_probabilities` has given them."""
+        assert self.adversarial_y is None or self.adversarial_y.prior.kind != "labels", "the labels are not drawn yet"
         return None if self.adversarial_y is None else self.adversarial_y.prior.values
 
 
@@ -222,7 +223,7 @@ class TrainConfig:
     seed: int = 0  # initial weights, order of images, noise, prior samples
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device multiplies it natively
     num_threads: int = 1  # of the CPU; part of what makes a run repeatable to the bit
-    checkpoint_every: str = "1"  # epochs, or a time such as 30s (then at the next epoch's end)
+    checkpoint_every: str = "auto"  # epochs, or a time such as 30s (then at the next epoch's end); auto: 30s on a GPU, else 1
     keep_epochs: list[int] = field(default_factory=list)  # their whole checkpoints stay, for a study that forks this one
     sample_every: int = 10  # epochs between pictures, and one set at the end; 0: none
     parzen_samples: int = 0  # of the Parzen estimate of the likelihood after each epoch (paper: 10000); 0: none
@@ -238,10 +239,10 @@ class TrainConfig:
         require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
         require(self.ema_decay is None or 0 < self.ema_decay < 1, "train.ema_decay", self.ema_decay, "give a number in (0, 1), or null")
         require(
-            re.fullmatch(r"[1-9]\d{0,5}s?", self.checkpoint_every) is not None,
+            re.fullmatch(r"auto|[1-9]\d{0,5}s?", self.checkpoint_every) is not None,
             "train.checkpoint_every",
             self.checkpoint_every,
-            "give epochs (1) or seconds (30s)",
+            "give epochs (1), seconds (30s) or auto",
         )
 
 
@@ -267,6 +268,18 @@ class TrialConfig:
             require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
             fits = not data.num_labels or model.num_classes == num_classes
             require(fits, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes")
+
+    def with_class_probabilities(self, values: list[float]) -> TrialConfig:
+        """What objective.adversarial_y.prior of kind labels comes to, once they are drawn and counted."""
+        assert self.objective.adversarial_y is not None
+        adversarial_y = replace(self.objective.adversarial_y, prior=ClassPriorConfig("given", values))
+        return replace(self, objective=replace(self.objective, adversarial_y=adversarial_y))
+
+
+def every_path() -> dict[str, Any]:
+    """All that may be set, with its default; also of the blocks that are off by default."""
+    on = ObjectiveConfig(adversarial_y=AdversarialYConfig(), classification=TermConfig(), head_separation=HeadSeparationConfig())
+    return flatten(TrialConfig()) | flatten(on, "objective.")
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -232,6 +232,8 @@ def frequency_warnings(config: TrialConfig, count_K: Tensor, all_labels: bool) -
     most, least = int(count_K.max()), int(count_K[count_K > 0].min())
     chance = 0.0 if all_labels else 3 * (most + least) ** 0.5
     balanced = data.num_labels > 0 and data.label_draw == "balanced"
+    if balanced and adversarial_y is not None and adversarial_y.prior.kind == "labels":
+        return ["objective.adversarial_y.prior.kind: labels counts as many of each class, for data.label_draw is balanced: give random"]
     known = adversarial_y is not None and adversarial_y.prior.kind != "uniform" and not balanced
     if most <= 2 * least or most - least <= chance or known or (model.class_source == "none" and data.num_labels == 0):
         return []

@@ -34,14 +34,22 @@ def device_name(device: torch.device | None = None) -> str:
 
 
 def resolve(config: TrialConfig, device: torch.device) -> TrialConfig:
-    """The configuration with nothing left to the machine: `precision: auto` becomes what this device multiplies natively."""
-    if config.train.precision != "auto":
-        return config
+    """The configuration with nothing left to the machine. `precision: auto` becomes what this device multiplies natively, and
+    `checkpoint_every: auto` a time where an epoch may take a second, else an epoch."""
+    precision, checkpoint_every = config.train.precision, config.train.checkpoint_every
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
+    if checkpoint_every == "auto":
+        checkpoint_every = "30s" if device.type == "cuda" else "1"
+    return replace(config, train=replace(config.train, precision=precision, checkpoint_every=checkpoint_every))
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Natively, that is faster than float32."""
     if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return replace(config, train=replace(config.train, precision="bfloat16" if native else "float32"))
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    processor = torch.cpu.get_capabilities()
+    return bool(processor.get("avx512_bf16") or processor.get("amx_tile"))
 
 
 def steady_memory() -> None:
@@ -71,4 +79,6 @@ def repeatable(device: torch.device, num_threads: int) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+        # On by default then, it fills every empty tensor: a kernel each.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False

@@ -232,7 +232,8 @@ def healthy_classes(row: Row, num_classes: int) -> bool:
 
 
 def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
-    """Of the codes against their prior. Small matrices on the CPU in float64: the same answer everywhere."""
+    """Of the codes against their prior. Small matrices on the CPU in float64, the same answer everywhere; distances, which take a core
+    half a second, on the codes' device."""
     prior = config.objective.adversarial_z.prior
     z, label = z_NZ.double().cpu() / prior.std, label_N.cpu()
     covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
@@ -242,18 +243,19 @@ def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
         floor = eigenvalues.clamp(min=1e-12)
         kl = 0.5 * (eigenvalues.sum() + z.mean(dim=0).square().sum() - z.shape[1] - floor.log().sum())
         return {"val/prior_mismatch": float(kl)} | row
-    # Samples of a generator of their own, the same at every evaluation, as many as there are codes.
+    # Samples of a generator of their own, the same at every evaluation and on every device, as many as there are codes.
     generator, num_classes = torch.Generator().manual_seed(0), config.model.num_classes
-    shown = z_NZ[torch.linspace(0, len(z_NZ) - 1, min(len(z_NZ), ENERGY_CODES)).round().long()].cpu()
-    first, second = (
-        SAMPLE_PRIOR[prior.kind](unlabelled(len(shown)), config.model.z_dim, num_classes, prior.std, generator) for _ in range(2)
-    )
+
+    def samples(label_N: Tensor) -> Tensor:
+        return SAMPLE_PRIOR[prior.kind](label_N, config.model.z_dim, num_classes, prior.std, generator).to(z_NZ.device)
+
+    shown = z_NZ[torch.linspace(0, len(z_NZ) - 1, min(len(z_NZ), ENERGY_CODES)).round().long()]
+    first, second = (samples(unlabelled(len(shown))) for _ in range(2))
     row |= {"val/prior_mismatch": energy_distance(shown, first), "val/prior_mismatch_of_prior": energy_distance(second, first)}
     if config.objective.adversarial_z.sees_label:
         nearest = NEAREST_PART[prior.kind]
-        own = SAMPLE_PRIOR[prior.kind](label, config.model.z_dim, num_classes, prior.std, generator)
-        row["val/component_error"] = float((nearest(z_NZ.cpu(), num_classes) != label).double().mean())
-        row["val/component_error_of_prior"] = float((nearest(own, num_classes) != label).double().mean())
+        row["val/component_error"] = float((nearest(z_NZ, num_classes) != label_N).double().mean())
+        row["val/component_error_of_prior"] = float((nearest(samples(label), num_classes) != label_N).double().mean())
     return row
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from aae import losses
 from aae.config import TrialConfig
 from aae.model import AAE
-from aae.priors import SAMPLE_PRIOR, sample_categorical
+from aae.noise import Noise
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """One step's data. The noise is drawn once a step, so every phase sees the same noisy images; clean ones are the target."""
 
     x_BX: Tensor
@@ -35,19 +34,15 @@ class Batch:
 class Codes:
     """What the encoder makes of a batch, computed at the first reading: a phase pays only for what it reads.
 
-    `generator` draws the style's noise where the encoder is sampled."""
+    `noise_BZ` is the style's, where the encoder is sampled."""
 
-    def __init__(self, model: AAE, batch: Batch, generator: torch.Generator, with_graph: bool = True):
-        self._model, self._batch, self._generator, self._with_graph = model, batch, generator, with_graph
+    def __init__(self, model: AAE, batch: Batch, noise_BZ: Tensor | None, with_graph: bool = True):
+        self._model, self._batch, self._noise_BZ, self._with_graph = model, batch, noise_BZ, with_graph
 
     @cached_property
     def _unlabelled(self) -> tuple[Tensor, Tensor]:
-        encoder, noise_BZ = self._model.encoder, None
-        if encoder.sampled:
-            shape = (len(self._batch.noisy_BX), encoder.z_dim)
-            noise_BZ = torch.randn(shape, generator=self._generator, device=self._generator.device)
         with torch.set_grad_enabled(self._with_graph):
-            logits_BK, z_BZ = encoder(self._batch.noisy_BX, noise_BZ)
+            logits_BK, z_BZ = self._model.encoder(self._batch.noisy_BX, self._noise_BZ)
             return self._model.class_code(logits_BK, self._batch.label_B), z_BZ
 
     @property
@@ -65,12 +60,12 @@ class Codes:
 
     def detached(self) -> Codes:
         """The same unlabelled codes without their graph, for the discriminators."""
-        codes = Codes(self._model, self._batch, self._generator, with_graph=False)
+        codes = Codes(self._model, self._batch, self._noise_BZ, with_graph=False)
         codes.__dict__["_unlabelled"] = tuple(code.detach() for code in self._unlabelled)
         return codes
 
 
-Loss = Callable[[AAE, Batch, Codes, torch.Generator], Tensor]  # -> scalar, mean over the batch
+Loss = Callable[[AAE, Batch, Codes, Noise], Tensor]  # pure: -> scalar, mean over the batch
 
 
 @dataclass(frozen=True)
@@ -86,8 +81,8 @@ class Phase:
     parameters: tuple[nn.Parameter, ...]  # the only weights this phase may move
     terms: tuple[Term, ...]
 
-    def losses(self, model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> PhaseLosses:
-        values = tuple(term.loss(model, batch, codes, generator) for term in self.terms)
+    def losses(self, model: AAE, batch: Batch, codes: Codes, noise: Noise) -> PhaseLosses:
+        values = tuple(term.loss(model, batch, codes, noise) for term in self.terms)
         total = sum(term.weight * value for term, value in zip(self.terms, values, strict=True))
         assert isinstance(total, Tensor)
         return PhaseLosses(self, values, total)
@@ -108,49 +103,44 @@ class PhaseLosses:
 
 def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
     """The phases that have terms, in the order of a step."""
-    objective, z_dim, num_classes = config.objective, config.model.z_dim, config.model.num_classes
-    prior, sees_label = objective.adversarial_z.prior, objective.adversarial_z.sees_label
+    objective, num_classes = config.objective, config.model.num_classes
 
     def with_label(z_BZ: Tensor, batch: Batch) -> Tensor:
         """[z, one-hot label], its last column "unlabelled", where the discriminator sees labels; else z."""
-        if not sees_label:
+        if not objective.adversarial_z.sees_label:
             return z_BZ
-        label_B = batch.label_B.where(batch.label_B >= 0, num_classes)
+        label_B = batch.label_B.masked_fill(batch.label_B < 0, num_classes)  # `where` would copy the number to a GPU
         return torch.cat([z_BZ, torch.nn.functional.one_hot(label_B, num_classes + 1)], dim=-1)
 
-    def reconstruction(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+    def reconstruction(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ), batch.x_BX)
 
-    def discriminator_z(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
-        label_B = batch.label_B if sees_label else torch.full_like(batch.label_B, -1)
-        real_BZ = SAMPLE_PRIOR[prior.kind](label_B, z_dim, num_classes, prior.std, generator)
-        return discriminate(model.disc_z, with_label(real_BZ, batch), with_label(codes.z_BZ, batch))
+    def discriminator_z(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
+        return discriminate(model.disc_z, with_label(noise.prior_BZ, batch), with_label(codes.z_BZ, batch))
 
-    def blurred(y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        """Instance noise: without it the discriminator tells a soft y from a one-hot one at a glance."""
-        std = objective.adversarial_y.noise_std if objective.adversarial_y is not None else 0.0
-        return y_BK + std * torch.randn(y_BK.shape, generator=generator, device=generator.device) if std else y_BK
+    def blurred(y_BK: Tensor, noise: Noise, name: str) -> Tensor:
+        """With instance noise: without it the discriminator tells a soft y from a one-hot one at a glance."""
+        return y_BK + noise.instance_BK[name] if noise.instance_BK else y_BK
 
-    def discriminator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
-        assert model.disc_y is not None
-        real_BK = sample_categorical(len(batch.x_BX), num_classes, generator)
-        return discriminate(model.disc_y, blurred(real_BK, generator), blurred(codes.y_BK, generator))
+    def discriminator_y(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
+        assert model.disc_y is not None and noise.prior_BK is not None
+        return discriminate(model.disc_y, blurred(noise.prior_BK, noise, "samples"), blurred(codes.y_BK, noise, "codes"))
 
     def discriminate(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         both = discriminator(torch.cat([real, fake]))  # one pass over both halves: no layer mixes rows
         return losses.discriminator(both[: len(real)], both[len(real) :])
 
-    def generator_z(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+    def generator_z(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         return losses.generator(model.disc_z(with_label(codes.z_BZ, batch)))
 
-    def generator_y(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+    def generator_y(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert model.disc_y is not None
-        return losses.generator(model.disc_y(blurred(codes.y_BK, generator)))
+        return losses.generator(model.disc_y(blurred(codes.y_BK, noise, "generator")))
 
-    def classification(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+    def classification(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         return losses.classification(codes.logits_LK, batch.label_L)
 
-    def head_separation(model: AAE, batch: Batch, codes: Codes, generator: torch.Generator) -> Tensor:
+    def head_separation(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert objective.head_separation is not None
         return losses.head_separation(model.decoder.heads_KZ, objective.head_separation.threshold)
 

@@ -32,8 +32,9 @@ def sample_gaussian(label_B: Tensor, z_dim: int, num_classes: int, std: float, g
 
 def sample_mixture(label_B: Tensor, z_dim: int, num_classes: int, std: float, generator: torch.Generator) -> Tensor:
     """z_BZ of the component that the label names, or of one at random; the same component in each pair of dimensions."""
-    noise_BP2 = torch.randn(len(label_B), z_dim // 2, 2, generator=generator, device=generator.device)
-    frame_BP2 = noise_BP2 * torch.tensor(COMPONENT_STD, device=generator.device)
+    frame_BP2 = torch.randn(len(label_B), z_dim // 2, 2, generator=generator, device=generator.device)
+    for axis, axis_std in enumerate(COMPONENT_STD):  # number by number: a tensor of them would be a copy to a GPU at every step
+        frame_BP2[..., axis].mul_(axis_std)
     return from_component(drawn_class(label_B, num_classes, generator), frame_BP2, num_classes)
 
 

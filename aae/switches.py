@@ -30,14 +30,15 @@ def check_switches(config: TrialConfig) -> None:
         want = "the decoder is told every image's label: give -1, all of them, or infer the class with model.class_source=encoder"
         require(data.num_labels == -1, "data.num_labels", data.num_labels, want)
     class_prior = objective.adversarial_y.prior if objective.adversarial_y is not None else None
-    counts = class_prior is not None and class_prior.kind == "labels"
     if class_prior is not None and class_prior.values is not None:
         got, want = len(class_prior.values), f"give one for each of the {model.num_classes} classes (model.num_classes)"
         require(got == model.num_classes, "objective.adversarial_y.prior.values", f"{got} values", want)
-    if counts:
-        want = "labels counts those that are drawn: give some, or kind uniform or given"
-        require(data.num_labels != 0, "objective.adversarial_y.prior.kind", "labels with data.num_labels=0", want)
-    reads = counts or objective.classification is not None or adversarial_z.sees_label or model.class_source == "label"
+    if class_prior is not None and class_prior.kind == "labels":
+        path, want = "objective.adversarial_y.prior.kind", "it counts the labels that are drawn: give some, or kind uniform or given"
+        require(data.num_labels != 0, path, "labels with data.num_labels=0", want)
+        want = "which head is which class is not known then: turn it on, or give kind uniform or given"
+        require(objective.classification is not None, path, "labels without objective.classification", want)
+    reads = objective.classification is not None or adversarial_z.sees_label or model.class_source == "label"
     want = "nothing reads labels here: turn objective.classification or objective.adversarial_z.sees_label on, or give 0"
     require(data.num_labels == 0 or reads, "data.num_labels", data.num_labels, want)
     if model.combine == "heads" and model.class_source == "none":

@@ -28,12 +28,13 @@ from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, data_warnings, draw_labels, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
-from aae.draws import load_state_dict, mean_row, prepare, state_dict
+from aae.draws import load_state_dict, mean_row, prepare, state_dict, with_class_prior
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
+from aae.noise import add_noise, draw_noise
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
-from aae.updates import UPDATE, Autocast, State
+from aae.updates import UPDATE, Autocast, State, averaging_decay
 
 SHOWN = {  # of an epoch, on the screen
     "error": "val/error",
@@ -52,46 +53,32 @@ class Diverged(Exception):
 
 def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
     """One pass over the unlabelled images. Returns the mean of every term over its steps. Raises Diverged."""
-    config, generators = state.config.train, state.generators
-    device = train.images_NX.device
-    order_SB = epoch_indices(len(train.images_NX), config.batch_size, generators["unlabelled"])[:steps].to(device)
+    config, optim, device = state.config.train, state.config.optim, train.images_NX.device
+    order_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])[:steps].to(device)
     order_SL = None
     if len(labelled.images_NX) and state.config.objective.classification is not None:
-        order_SL = labelled_indices(len(labelled.label_N), config.labelled_batch_size, steps, generators["labelled"]).to(device)
+        order_SL = labelled_indices(len(labelled.label_N), config.labelled_batch_size, steps, state.generators["labelled"]).to(device)
     everything = order_SL is not None and config.labelled_batch_size == len(labelled.label_N)
     labelled_NX = metrics.to_pixels(labelled.images_NX)
-
-    def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
-        if config.input_dropout:
-            kept = torch.rand(x.shape, generator=generator, device=device) >= config.input_dropout
-            x = x * kept / (1 - config.input_dropout)
-        if not config.input_noise_std:
-            return x
-        return torch.randn(x.shape, generator=generator, device=device).mul_(config.input_noise_std).add_(x)
-
     names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
-    sums: list[Tensor] = []
+    sums = torch.zeros(len(names), device=device)
     for index in range(steps):
-        x_BX = metrics.to_pixels(train.images_NX[order_SB[index]])
+        x_BX, label_B = metrics.to_pixels(train.images_NX[order_SB[index]]), train.label_N[order_SB[index]]
         x_LX, label_L = labelled_NX[:0], labelled.label_N[:0]
         if order_SL is not None:
             x_LX, label_L = labelled_NX, labelled.label_N
             if not everything:
                 x_LX, label_L = labelled_NX[order_SL[index]], labelled.label_N[order_SL[index]]
-        noisy_BX = noisy(x_BX, generators["noise"])
-        noisy_LX = noisy(x_LX, generators["labelled_noise"]) if order_SL is not None else x_LX
+        noise = draw_noise(state.config, state.generators, label_B, state.x_dim, len(x_LX))
+        noisy_BX, noisy_LX = add_noise(x_BX, noise.pixels, config), add_noise(x_LX, noise.labelled_pixels, config)
         multiplier = rate(state.steps)
-        for name, optimizer in state.optimizers.items():
-            optimizer.param_groups[0]["lr"] = getattr(state.config.optim, name).rate * multiplier
-        batch = Batch(x_BX, noisy_BX, train.label_N[order_SB[index]], noisy_LX, label_L)
-        values = [value.detach() for value in UPDATE[config.update](state, batch, autocast)]
-        if sums:
-            torch._foreach_add_(sums, values)
-        else:
-            sums = [value.clone() for value in values]
-        state.average()
+        rates = {phase.name: getattr(optim, phase.name).rate * multiplier for phase in state.phases}
+        values = UPDATE[config.update](state, Batch(x_BX, noisy_BX, label_B, noisy_LX, label_L), noise, rates, autocast)
+        sums += torch.stack(values).detach()
+        if config.ema_decay is not None:
+            state.average(averaging_decay(config.ema_decay, state.steps))
         state.steps += 1
-    means = (torch.stack(sums) / steps).tolist()  # the only wait for the device in an epoch
+    means = (sums / steps).tolist()  # the only wait for the device in an epoch
     if not all(math.isfinite(mean) for mean in means):
         raise Diverged("; ".join(f"{name} is {mean}" for name, mean in zip(names, means, strict=True) if not math.isfinite(mean)))
     return dict(zip(names, means, strict=True))
@@ -191,6 +178,9 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
         raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
     if num_labels and config.model.num_classes != dataset.num_classes:
         raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+    for seed in range(data.label_seed, data.label_seed + data.num_draws):
+        drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw)
+        with_class_prior(config, dataset.train.label_N[drawn])
 
 
 # ---- the command line -------------------------------------------------------------------------------------------
@@ -230,6 +220,7 @@ def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
     """Makes the folder, or finds in it the same configuration to go on with. Raises ConfigError."""
     if folder.config_path.exists():
         recorded, now = flatten(checkpoint.read_config(folder.path)), flatten(config)
+        now |= {"train.checkpoint_every": recorded["train.checkpoint_every"]}  # changes no number; its default is the device's
         differs = [f"{path}={value}" for path, value in recorded.items() if path not in now or now[path] != value]
         if differs:
             raise ConfigError(f"{folder.path}: holds a training with {', '.join(differs)}; name another folder with --output")

@@ -1,26 +1,25 @@
 """What a training carries from step to step, and the two ways to make a step of it: `UPDATE[config.train.update]`.
 
 Phases, optimisers, rates and momenta are the same in both, so a recipe carries over; they differ in when codes are computed.
+A step is a pure function of weights, batch, noise and rates: it draws nothing, and moves weights and momenta in place. It returns
+the value of every term, unweighted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from aae.config import TrialConfig
 from aae.model import AAE, Autoencoder
+from aae.noise import Noise, make_generators
 from aae.objective import Batch, Codes, Phase, build_phases
-
-STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior", "code")  # each its own random stream
-ON_CPU = ("init", "unlabelled", "labelled")
 
 
 class State:
@@ -28,12 +27,7 @@ class State:
 
     def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
         self.config, self.x_dim, self.epoch = config, x_dim, 0
-        seeds = np.random.SeedSequence(config.train.seed).generate_state(len(STREAMS), np.uint64)
-        # Orders and weights are drawn on the CPU, the same for every device; noise and prior samples where they are used.
-        self.generators = {
-            name: torch.Generator("cpu" if name in ON_CPU else device).manual_seed(int(seed >> np.uint64(1)))
-            for name, seed in zip(STREAMS, seeds, strict=True)
-        }
+        self.generators = make_generators(config.train.seed, device)
         model = config.model
         self.model = AAE(
             x_dim,
@@ -54,11 +48,10 @@ class State:
         self.steps = 0
 
     @torch.no_grad()  # the plain weights ask for gradients: the average would remember every step that it ever took
-    def average(self) -> None:
-        """averaged += (plain - averaged) * (1 - decay), the decay growing to `ema_decay` as 1 - 1/(t+1)."""
-        if self.config.train.ema_decay is not None:
-            decay = min(self.config.train.ema_decay, 1 - 1 / (self.steps + 1))
-            torch._foreach_lerp_(self.averaged_parameters, self.plain_parameters, 1 - decay)
+    def average(self, decay: float | Tensor) -> None:
+        """averaged += (plain - averaged) * (1 - decay)"""
+        for averaged, plain in zip(self.averaged_parameters, self.plain_parameters, strict=True):
+            averaged.lerp_(plain, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -94,7 +87,14 @@ def make_optimizer(config: TrialConfig, phase: Phase) -> torch.optim.Optimizer:
     return torch.optim.Adam(phase.parameters, lr=rates.rate, betas=(rates.momentum, 0.999), fused=True)
 
 
-def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...]) -> None:
+def averaging_decay(ema_decay: float, step: int) -> float:
+    """Grows to `ema_decay` as 1 - 1/(t+1): the first average is the weights as they are."""
+    return min(ema_decay, 1 - 1 / (step + 1))
+
+
+def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...], rate: float | Tensor) -> None:
+    """Moves the phase's parameters in place."""
+    optimizer.param_groups[0]["lr"] = rate
     for parameter, gradient in zip(phase.parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
@@ -102,37 +102,37 @@ def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tenso
         parameter.grad = None
 
 
+Rates = Mapping[str, float | Tensor]  # phase -> learning rate
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
-def alternating_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
-    """The paper's: codes are computed anew before each phase. Returns every term, unweighted."""
+def alternating_step(state: State, batch: Batch, noise: Noise, rates: Rates, autocast: Autocast) -> list[Tensor]:
+    """The paper's: codes are computed anew before each phase."""
     values: list[Tensor] = []
     for phase in state.phases:
         with autocast():  # left before any weight changes: it caches the cast weights
-            codes = Codes(state.model, batch, state.generators["code"], with_graph=phase.name != "discriminator")
-            losses = phase.losses(state.model, batch, codes, state.generators["prior"])
-        apply(state.optimizers[phase.name], phase, losses.backward())
+            codes = Codes(state.model, batch, noise.code_BZ.get(phase.name), with_graph=phase.name != "discriminator")
+            losses = phase.losses(state.model, batch, codes, noise)
+        apply(state.optimizers[phase.name], phase, losses.backward(), rates[phase.name])
         values += losses.values
     return values
 
 
-def joint_step(state: State, batch: Batch, autocast: Autocast) -> list[Tensor]:
+def joint_step(state: State, batch: Batch, noise: Noise, rates: Rates, autocast: Autocast) -> list[Tensor]:
     """Codes once a step. The discriminators step first; then every other phase takes its gradient at the same weights of
-    encoder and decoder, and all of them step. Returns every term, unweighted."""
-    prior = state.generators["prior"]
-    codes = Codes(state.model, batch, state.generators["code"])
+    encoder and decoder, and all of them step."""
+    codes = Codes(state.model, batch, noise.code_BZ.get("step"))
     discriminators = [phase for phase in state.phases if phase.name == "discriminator"]
     others = [phase for phase in state.phases if phase.name != "discriminator"]
     with autocast():
-        losses = [phase.losses(state.model, batch, codes.detached(), prior) for phase in discriminators]
+        losses = [phase.losses(state.model, batch, codes.detached(), noise) for phase in discriminators]
     for loss in losses:
-        apply(state.optimizers[loss.phase.name], loss.phase, loss.backward())
+        apply(state.optimizers[loss.phase.name], loss.phase, loss.backward(), rates[loss.phase.name])
     with autocast():
-        losses += [phase.losses(state.model, batch, codes, prior) for phase in others]
+        losses += [phase.losses(state.model, batch, codes, noise) for phase in others]
     gradients = [loss.backward(retain_graph=loss.phase is not others[-1]) for loss in losses[len(discriminators) :]]
     for phase, gradient in zip(others, gradients, strict=True):
-        apply(state.optimizers[phase.name], phase, gradient)
+        apply(state.optimizers[phase.name], phase, gradient, rates[phase.name])
     order = {phase.name: index for index, phase in enumerate(state.phases)}
     return [value for loss in sorted(losses, key=lambda loss: order[loss.phase.name]) for value in loss.values]
 

@@ -9,6 +9,8 @@ import pytest
 from aae.data import Dataset
 from tests.golden import tiny_arrays, tiny_dataset
 
+pytest.register_assert_rewrite("tests.refusals", "tests.sweeping")  # so that they say what they compared
+
 # Ray starts its workers at nice 15, where any other test that computes beside them leaves them a thirtieth of a core.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -19,6 +19,7 @@ from aae.config import TrialConfig
 from aae.data import Dataset, Split, epoch_indices
 from aae.draws import split_labels
 from aae.layers import set_paths, to_trial
+from aae.noise import Noise, draw_noise
 from aae.objective import Batch
 from aae.updates import UPDATE, State
 
@@ -102,20 +103,28 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
 GOLDEN = [("semi", "alternating"), *((mode, "joint") for mode in MODES)]
 
 
+def noise_of(state: State, batch: Batch) -> Noise:
+    """The next step's."""
+    return draw_noise(state.config, state.generators, batch.label_B, state.x_dim, len(batch.label_L))
+
+
+def take_step(state: State, batch: Batch, noise: Noise | None = None) -> dict[str, float]:
+    """One step of the configured update at the configured rates, with the state's next noise or one given: every term, unweighted."""
+    rates = {phase.name: getattr(state.config.optim, phase.name).rate for phase in state.phases}
+    update = UPDATE[state.config.train.update]
+    values = update(state, batch, noise_of(state, batch) if noise is None else noise, rates, contextlib.nullcontext)
+    names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
+    return {name: float(value.detach()) for name, value in zip(names, values, strict=True)}
+
+
 def losses(mode: str, update: str) -> dict[str, list[float]]:
     """Every term, unweighted, at each step; float32, one thread."""
     config = tiny_config(MODES[mode] | {"train.update": update, "optim.generator.rate": 0.02})
     torch.set_num_threads(1)
     dataset = tiny_dataset()
     state = State(config, dataset.train.images_NX.shape[1], torch.device("cpu"))
-    names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
-    history: dict[str, list[float]] = {name: [] for name in names}
-    for batch in tiny_batches(config, dataset, STEPS):
-        for name, value in zip(names, UPDATE[update](state, batch, contextlib.nullcontext), strict=True):
-            history[name].append(float(value.detach()))
-        state.average()
-        state.steps += 1
-    return history
+    steps = [take_step(state, batch) for batch in tiny_batches(config, dataset, STEPS)]
+    return {name: [step[name] for step in steps] for name in steps[0]}
 
 
 def path_of(mode: str, update: str) -> Path:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import IO
 
 import pytest
+import yaml
 from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -32,6 +33,39 @@ from aae.tuning.study.study import SweepStudy
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARK = "AAE_TEST_SWEEP"  # in the environment of every process that a sweep starts, Ray's included
+
+TINY_SWEEP = """
+study: {name: s, num_trials: 3, draws_per_trial: 3, sampler: {kind: RandomSampler, seed: 0}}
+baselines: {slow: {optim.reconstruction.rate: 0.001}}
+trial:
+  data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
+  model: {hidden_dims: [16], init_std: null}
+  objective: {adversarial_y: {}, classification: {}}
+  train: {epochs: 3, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32}
+search_space: {model.z_dim: {kind: int, low: 2, high: 12}}
+"""
+SPACE = {
+    "model.z_dim": {"kind": "int", "low": 2, "high": 6},
+    "optim.reconstruction.rate": {"kind": "float", "low": 0.005, "high": 0.03, "log": True},
+    "optim.schedule.kind": {"kind": "categorical", "choices": ["constant", "step"]},
+    "optim.schedule.drop_at": {"kind": "float", "low": 0.5, "high": 0.9, "when": {"optim.schedule.kind": "step"}},
+}
+
+
+def make_sweep(folder: Path, data: Path, **blocks) -> Path:
+    """A sweep file. `data` is a user's own .npz."""
+    trial = {
+        "data": {"name": "npz", "folder": str(data), "num_labels": 20, "num_validation": 105},
+        "model": {"hidden_dims": [16], "init_std": None},
+        "objective": {"adversarial_y": {}, "classification": {}},
+        "train": {"epochs": 3, "batch_size": 50, "labelled_batch_size": 20, "sample_every": 1, "precision": "float32"},
+    }
+    study = {"name": "s", "num_trials": 1, "sampler": {"kind": "RandomSampler", "seed": 0}, "pruner": {"kind": "NopPruner"}}
+    sweep = {"study": study | blocks.get("study", {}), "trial": trial | blocks.get("trial", {})}
+    sweep |= {"baselines": blocks.get("baselines", {}), "search_space": blocks.get("space", SPACE)}
+    path = folder / "s.yaml"
+    path.write_text(yaml.safe_dump(sweep, sort_keys=False))
+    return path
 
 
 def command(*arguments: str) -> list[str]:
@@ -174,3 +208,20 @@ def assert_one_truth(run: Path, num_trials: int, distinct: bool = True) -> None:
         result = json.loads(folder.result_path.read_text())
         assert (result["number"], result["state"], result["epochs"]) == (trial.number, trial.state.name, len(rows))
         assert not any(row.get("retold") for row in rows), "an epoch trained again came out otherwise"
+
+
+def row(epoch: int, value: float) -> dict:
+    return {"epoch": epoch, "val/error": value}
+
+
+class Quiet:
+    """An observer that writes down what was said of lost workers."""
+
+    def __init__(self) -> None:
+        self.lost_causes: list[str] = []
+
+    def started(self, handout) -> None: ...
+    def epoch(self, number, row) -> None: ...
+    def ended(self, number) -> None: ...
+    def lost(self, number, cause) -> None:
+        self.lost_causes.append(cause)

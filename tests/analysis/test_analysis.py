@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from rich.console import Console
 
 from aae import checkpoint, metrics, samples, train
 from aae.config import flatten
+from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json
 from aae.tuning.driver.console import SweepConsole
@@ -31,16 +31,12 @@ from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from analysis import figures, generate, latents, page, report, strips
 from analysis.trials import read_run
+from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
+from tests.sweeping import SPACE, make_sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTILE = "<script>alert(1)</script> [/red] & 'x\""  # as markup of a page, and of a terminal
-SPACE = {
-    "model.z_dim": {"kind": "int", "low": 2, "high": 6},
-    "optim.reconstruction.rate": {"kind": "float", "low": 0.005, "high": 0.03, "log": True},
-    "optim.schedule.kind": {"kind": "categorical", "choices": ["constant", "step"]},
-    "optim.schedule.drop_at": {"kind": "float", "low": 0.5, "high": 0.9, "when": {"optim.schedule.kind": "step"}},
-}
 INSIDE = {"model.z_dim": 3, "optim.reconstruction.rate": 0.01, "optim.schedule.kind": "constant"}
 OUTSIDE = {"train.update": "alternating"}
 FIGURES = ["history", "importance", "parallel", "slices", "learning-curves"]
@@ -58,22 +54,6 @@ class Fate:
 
 def failed(reason: str = "RuntimeError: out of luck") -> Fate:
     return Fate([], "FAIL", reason)
-
-
-def make_sweep(folder: Path, data: Path, **blocks) -> Path:
-    """A sweep file. `data` is a user's own .npz."""
-    trial = {
-        "data": {"name": "npz", "folder": str(data), "num_labels": 20, "num_validation": 105},
-        "model": {"hidden_dims": [16], "init_std": None},
-        "objective": {"adversarial_y": {}, "classification": {}},
-        "train": {"epochs": 3, "batch_size": 50, "labelled_batch_size": 20, "sample_every": 1, "precision": "float32"},
-    }
-    study = {"name": "s", "num_trials": 1, "sampler": {"kind": "RandomSampler", "seed": 0}, "pruner": {"kind": "NopPruner"}}
-    sweep = {"study": study | blocks.get("study", {}), "trial": trial | blocks.get("trial", {})}
-    sweep |= {"baselines": blocks.get("baselines", {}), "search_space": blocks.get("space", SPACE)}
-    path = folder / "s.yaml"
-    path.write_text(yaml.safe_dump(sweep, sort_keys=False))
-    return path
 
 
 def open_run(folder: Path, num_trials: int, data: Path = Path("none.npz"), study: dict | None = None, **blocks) -> SweepStudy:
@@ -161,16 +141,6 @@ def colour(tmp_path_factory) -> Path:
     return folder / "one"
 
 
-def listing(folder: Path, but: str = "") -> dict[str, bytes | None]:
-    """Everything below a folder, but for a folder named `but`."""
-    paths = [path for path in sorted(folder.rglob("*")) if but not in path.relative_to(folder).parts]
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
-
-
-def copy(folder: Path, target: Path) -> Path:
-    return Path(shutil.copytree(folder, target))
-
-
 @pytest.fixture
 def undrawn(monkeypatch):
     """Reports without figures, where they do not matter: they are most of the time."""
@@ -178,6 +148,43 @@ def undrawn(monkeypatch):
 
 
 # ---- the verdict
+
+
+ODD_SETTINGS = {
+    "text.usetex": True,  # LaTeX need not be there
+    "image.origin": "lower",
+    "savefig.dpi": 20,
+    "savefig.bbox": "tight",
+    "axes.facecolor": "black",
+    "font.size": 30,
+    "figure.dpi": 30,
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=["black"]),
+    "image.cmap": "gray",
+}
+
+
+def every_picture(folder: Path, run) -> dict[str, bytes]:
+    """The grids and the scatter of a training, the figures of a run's report, a strip."""
+    random = np.random.default_rng(0)
+    image_grid(folder / "epoch-0001-samples.png", random.random((6, 12)), (3, 2, 2), 3)
+    image_grid(folder / "epoch-0002-samples.png", random.random((6, 12)), (3, 2, 2), 3)
+    latent_scatter(folder / "latent.png", random.normal(size=(30, 2)), np.arange(30) % 3, "codes", ("z 1", "z 2"))
+    drawn = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    drawn["strip"] = strips.strip({epoch: folder / f"epoch-000{epoch}-samples.png" for epoch in (1, 2)})
+    return drawn | {name: png or reason.encode() for name, (png, reason) in figures.draw_all(run).items()}
+
+
+def test_every_picture_is_drawn_under_matplotlibs_own_settings(mixed, tmp_path):
+    """Fails for the pictures of a function without `matplotlib_defaults`: they come out otherwise, or not at all."""
+    run = read_run(mixed)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        plain = every_picture(tmp_path / "plain", run)
+    with matplotlib.rc_context(ODD_SETTINGS):
+        odd = every_picture(tmp_path / "odd", run)
+        assert matplotlib.rcParams["text.usetex"] and matplotlib.rcParams["image.origin"] == "lower"
+    assert [name for name, content in odd.items() if content != plain[name]] == []
+    assert all(content.startswith(b"\x89PNG") for content in plain.values())
 
 
 def test_a_torn_picture_fails_no_report(trained, tmp_path):

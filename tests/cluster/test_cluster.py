@@ -332,7 +332,7 @@ import os, sys
 if any(word.endswith(("default_worker.py", "launch.py")) for word in sys.orig_argv):
     import torch
     given = lambda: bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported = given, lambda: False
+    torch.cpu.get_capabilities = lambda: {"avx512_bf16": given()}
     if "launch.py" not in " ".join(sys.orig_argv):
         torch.cuda.is_available = lambda: not given()
 """

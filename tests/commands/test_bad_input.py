@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-import launch
 from aae import train
 from aae.config import TrialConfig
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from tests.folders import listing
+from tests.refusals import refused, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,34 +50,6 @@ def sweep_text(study=None, trial=None, baselines=None, space=None, end="") -> st
         lines.append(f"{name}:")
         lines += [f"  {key}: {value}" for key, value in (base | (changes or {})).items() if value is not None]
     return "\n".join(lines) + "\n" + end
-
-
-def listing(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder, but for the name tag in a lock."""
-    paths = sorted(path for path in folder.rglob("*") if path.name != ".lock")
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
-
-
-def run(program: str, arguments: list[str], capsys) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of a program, in this process."""
-    from analysis import report
-
-    main = {"launch": launch.main, "train": train.main, "report": report.main}[program]
-    try:
-        code = main(arguments)
-    except SystemExit as stopped:  # argparse
-        code = stopped.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(program: str, arguments: list[str], says: tuple[str, ...], workplace: Path, capsys) -> None:
-    before = listing(workplace)
-    code, _, stderr = run(program, arguments, capsys)
-    assert code == 2, stderr
-    assert 1 <= stderr.count("\n") <= 3 and "Traceback" not in stderr
-    assert all(text in stderr for text in says), stderr
-    assert listing(workplace) == before
 
 
 @pytest.fixture(autouse=True)

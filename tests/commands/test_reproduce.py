@@ -13,8 +13,7 @@ from aae.tuning.driver import reproduction
 from aae.tuning.study.parents import load_sweep
 from analysis.page import about
 from analysis.trials import read_run
-from tests.core.test_draws import SWEEP
-from tests.sweeping import train_here
+from tests.sweeping import TINY_SWEEP, train_here
 
 HERE = device_name(torch.device("cpu"))
 ALONE = {"study.draws_per_trial": 1, "study.num_trials": 2}
@@ -25,7 +24,7 @@ def run(workplace, monkeypatch) -> Path:
     """A sweep of two trials on this processor, whose driver had a GPU that the trials were not given."""
     for module in (training, reproduction):  # also where this machine has a GPU
         monkeypatch.setattr(module, "choose_device", lambda: torch.device("cpu"))
-    Path("s.yaml").write_text(SWEEP)
+    Path("s.yaml").write_text(TINY_SWEEP)
     train_here(load_sweep("s.yaml", ALONE))
     path = Path("runs/s")
     made = reproduction.read_manifest(path)

@@ -24,20 +24,9 @@ from aae.tuning.study.parents import load_sweep
 from aae.tuning.workers.rehearsal import try_out
 from analysis.report import write_files
 from analysis.trials import read_run
-from tests.core.test_train import averaged, in_pieces, nothing, whole, without_clock
 from tests.golden import tiny_config
-from tests.sweeping import assert_one_truth, train_here, train_out, without_ray
-
-SWEEP = """
-study: {name: s, num_trials: 3, draws_per_trial: 3, sampler: {kind: RandomSampler, seed: 0}}
-baselines: {slow: {optim.reconstruction.rate: 0.001}}
-trial:
-  data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
-  model: {hidden_dims: [16], init_std: null}
-  objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 3, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32}
-search_space: {model.z_dim: {kind: int, low: 2, high: 12}}
-"""
+from tests.sweeping import TINY_SWEEP, assert_one_truth, train_here, train_out, without_ray
+from tests.training import averaged, in_pieces, nothing, whole, without_clock
 
 
 def test_each_draw_is_the_training_that_it_is_alone_and_the_row_their_mean(tmp_path, dataset):
@@ -89,7 +78,7 @@ def test_a_rehearsal_counts_every_draw(workplace):
 
 
 def test_a_study_of_several_draws_is_searched_reproduced_reported_and_confirmed(workplace, monkeypatch, capsys):
-    Path("s.yaml").write_text(SWEEP)
+    Path("s.yaml").write_text(TINY_SWEEP)
     run = train_here(load_sweep("s.yaml", {})).run
     assert_one_truth(run, 3)
     assert all(len(trial_folder(run, number).rows()[-1]["val/error_draws"]) == 3 for number in range(3))

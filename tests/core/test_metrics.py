@@ -9,7 +9,7 @@ from aae import metrics
 from aae.config import TrialConfig
 from aae.data import Split
 from aae.model import Autoencoder
-from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
+from aae.priors import NEAREST_PART, SAMPLE_PRIOR, nearest_component, unlabelled
 from tests.golden import tiny_config, tiny_dataset
 
 
@@ -287,6 +287,25 @@ def test_codes_that_are_the_priors_own_reach_its_ceiling_and_others_do_not(kind)
     assert swapped["val/component_error"] > 0.95 and swapped["val/prior_mismatch"] == own["val/prior_mismatch"]
     moved = metrics.style_monitors(z_NZ + 1, label_N, of_prior(kind))
     assert moved["val/prior_mismatch"] > 20 * own["val/prior_mismatch_of_prior"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", NEAREST_PART)
+def test_on_cuda_distances_to_a_prior_are_computed_there_and_are_those_of_the_processor(kind, monkeypatch):
+    """They take a core half a second, as long as an epoch there."""
+    devices, energy_distance = [], metrics.energy_distance
+
+    def watched(a_NZ, b_MZ):
+        devices.append((a_NZ.device.type, b_MZ.device.type))
+        return energy_distance(a_NZ, b_MZ)
+
+    monkeypatch.setattr(metrics, "energy_distance", watched)
+    label_N = torch.arange(2000) % 10
+    z_NZ = SAMPLE_PRIOR[kind](label_N, 2, 10, 1.0, seeded(5))
+    expected, found = (metrics.style_monitors(z_NZ.to(device), label_N.to(device), of_prior(kind)) for device in ("cpu", "cuda"))
+    assert devices == [("cpu", "cpu")] * 2 + [("cuda", "cuda")] * 2
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_energy_distance_sees_the_last_images_as_well_as_the_first():

@@ -1,7 +1,6 @@
 """The objective: which phase moves what, what each term is worth, how the two updates differ; and the known bugs of other
 implementations, each named with the line whose change makes its test fail."""
 
-import contextlib
 import functools
 import math
 from pathlib import Path
@@ -16,8 +15,8 @@ from aae.layers import read_sweep, trial_from_sweep
 from aae.objective import Batch, Codes, build_phases
 from aae.priors import NEAREST_PART
 from aae.train import train
-from aae.updates import UPDATE, State, apply
-from tests.golden import TINY, tiny_batches, tiny_config
+from aae.updates import UPDATE, State, apply, averaging_decay
+from tests.golden import TINY, noise_of, take_step, tiny_batches, tiny_config
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
 SWEEPS = [path for path in SWEEPS if path.stem != "semi_decay"]  # it begins with another study: test_fork
@@ -63,11 +62,15 @@ def moved(before, module) -> set[str]:
     return {name.split(".")[0] for name, value in module.named_parameters() if not torch.equal(value, before[name])}
 
 
-def step(state, batch) -> dict[str, float]:
-    """One step of the configured update: the terms."""
-    names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
-    values = UPDATE[state.config.train.update](state, batch, contextlib.nullcontext)
-    return {name: float(value.detach()) for name, value in zip(names, values, strict=True)}
+def move(state, phase, loss) -> None:
+    """The phase's parameters, by the loss's gradient at the configured rate."""
+    apply(state.optimizers[phase.name], phase, loss.backward(), getattr(state.config.optim, phase.name).rate)
+
+
+def losses_of(state, phase, batch, with_graph=True):
+    """Of one phase, with the state's next noise."""
+    noise = noise_of(state, batch)
+    return phase.losses(state.model, batch, Codes(state.model, batch, noise.code_BZ.get(phase.name), with_graph), noise)
 
 
 # ---- who moves what
@@ -91,9 +94,8 @@ def test_each_phase_moves_only_its_own_parameters(path, baseline, update, datase
     assert [phase.name for phase in state.phases] == list(moves)
     for phase in state.phases:
         before = values_of(state.model)
-        codes = Codes(state.model, batch, state.generators["code"], with_graph=phase.name != "discriminator")
-        loss = phase.losses(state.model, batch, codes, state.generators["prior"])
-        apply(state.optimizers[phase.name], phase, loss.backward())
+        loss = losses_of(state, phase, batch, with_graph=phase.name != "discriminator")
+        move(state, phase, loss)
         assert moved(before, state.model) == moves[phase.name]
 
 
@@ -148,7 +150,7 @@ def test_a_block_that_is_off_takes_its_term_and_nothing_else_away(update, off, g
     assert not left & {phase.name for phase in state.phases}
     assert gone not in {term.name for phase in state.phases for term in phase.terms}
     before = values_of(state.model)
-    step(state, tiny_batches(config, dataset, 1)[0])
+    take_step(state, tiny_batches(config, dataset, 1)[0])
     silent = {"disc_y"} if "objective.adversarial_y" in off else set()
     assert moved(before, state.model) == {"encoder", "decoder", "disc_z", "disc_y"} - silent
 
@@ -191,11 +193,8 @@ def test_the_discriminators_learn_to_give_prior_samples_the_higher_logit(dataset
     batch = tiny_batches(config, dataset, 1)[0]
     phase = next(phase for phase in state.phases if phase.name == "discriminator")
     for _ in range(60):
-        loss = phase.losses(
-            state.model, batch, Codes(state.model, batch, state.generators["code"], with_graph=False), state.generators["prior"]
-        )
-        apply(state.optimizers[phase.name], phase, loss.backward())
-    codes = Codes(state.model, batch, state.generators["code"], with_graph=False)
+        move(state, phase, losses_of(state, phase, batch, with_graph=False))
+    codes = Codes(state.model, batch, None, with_graph=False)
     real_BZ, real_BK = torch.randn(2000, config.model.z_dim), torch.eye(10)
     with torch.no_grad():
         assert state.model.disc_z(real_BZ).mean() > state.model.disc_z(codes.z_BZ).mean()
@@ -221,23 +220,23 @@ def test_the_classification_term_is_worth_the_cross_entropy_of_the_encoders_logi
         state.model.encoder.heads.weight.mul_(40)
         expected = F.cross_entropy(state.model.encoder(batch.noisy_LX)[0], batch.label_L)
     phase = next(phase for phase in state.phases if phase.name == "classification")
-    (value,) = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"]).values
+    (value,) = losses_of(state, phase, batch).values
     assert float(value.detach()) == pytest.approx(float(expected)) and float(expected) > 3
 
 
 def test_decoder_and_class_discriminator_receive_probabilities_and_never_logits(dataset):
     """Fails where Codes returns logits_BK instead of logits_BK.softmax(dim=-1)."""
-    config = tiny_config()
-    state = state_of(config, dataset)
     seen = []
-    for network in (state.model.decoder, state.model.disc_y):
-        network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    for update in UPDATE.values():
-        update(state, tiny_batches(config, dataset, 1)[0], contextlib.nullcontext)
+    for update in UPDATE:
+        config = tiny_config({"train.update": update})
+        state = state_of(config, dataset)
+        for network in (state.model.decoder, state.model.disc_y):
+            network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+        take_step(state, tiny_batches(config, dataset, 1)[0])
     assert len(seen) == 6  # decoder, discriminator (prior and codes in one pass), generator, in both updates
     for y in seen:
         assert bool((y >= 0).all()) and torch.allclose(y.sum(-1), torch.ones(len(y)))
-    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0], state.generators["code"])
+    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0], None)
     logits_BK, _ = state.model.encoder(tiny_batches(config, dataset, 1)[0].noisy_BX)
     assert torch.equal(codes.y_BK, logits_BK.softmax(-1))
 
@@ -247,7 +246,7 @@ def test_clean_images_are_the_target_and_noisy_ones_the_input(dataset):
     state = state_of(config, dataset)
     batch = tiny_batches(config, dataset, 1)[0]
     phase = next(phase for phase in state.phases if phase.name == "reconstruction")
-    (value,) = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"]).values
+    (value,) = losses_of(state, phase, batch).values
     logits_BK, z_BZ = state.model.encoder(batch.noisy_BX)
     pixels_BX = state.model.decoder(logits_BK.softmax(-1), z_BZ)
     assert not torch.equal(batch.x_BX, batch.noisy_BX)
@@ -265,8 +264,8 @@ def test_there_is_a_generator_step_and_it_moves_the_encoder(update, dataset):
     without.phases = [phase for phase in without.phases if phase.name != "generator"]
     batch = tiny_batches(config, dataset, 1)[0]
     before = values_of(with_it.model)
-    assert {"generator/adversarial_z", "generator/adversarial_y"} <= set(step(with_it, batch))
-    step(without, batch)
+    assert {"generator/adversarial_z", "generator/adversarial_y"} <= set(take_step(with_it, batch))
+    take_step(without, batch)
     assert moved(before, with_it.model) == {"encoder", "decoder", "disc_z", "disc_y"}
     assert not torch.equal(with_it.model.encoder.heads.weight, without.model.encoder.heads.weight)
 
@@ -278,10 +277,10 @@ def test_a_generator_step_makes_codes_look_more_like_the_prior(dataset):
     phase = next(phase for phase in state.phases if phase.name == "generator")
 
     def loss():
-        return phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"])
+        return losses_of(state, phase, batch)
 
     before = loss()
-    apply(state.optimizers["generator"], phase, before.backward())
+    move(state, phase, before)
     after = loss()
     assert float(after.total.detach()) < float(before.total.detach())
 
@@ -305,8 +304,8 @@ def test_a_weight_scales_the_gradient_of_its_term(term, dataset):
         phase = next(phase for phase in state.phases if phase.name == WEIGHTED[term])
         before = values_of(state.model)
         batch = tiny_batches(config, dataset, 1)[0]
-        loss = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"])
-        apply(state.optimizers[phase.name], phase, loss.backward())
+        loss = losses_of(state, phase, batch)
+        move(state, phase, loss)
         changes.append({name: value.detach() - before[name] for name, value in state.model.named_parameters()})
     assert max(float(change.abs().max()) for change in changes[0].values()) > 1e-4
     for name, change in changes[0].items():
@@ -323,8 +322,8 @@ def test_adam_sees_the_ratio_of_two_terms_of_one_phase(dataset):
         before = values_of(state.model)
         for batch in tiny_batches(config, dataset, 3):
             phase = next(phase for phase in state.phases if phase.name == "generator")
-            loss = phase.losses(state.model, batch, Codes(state.model, batch, state.generators["code"]), state.generators["prior"])
-            apply(state.optimizers[phase.name], phase, loss.backward())
+            loss = losses_of(state, phase, batch)
+            move(state, phase, loss)
         name = "encoder.trunk.0.weight"
         directions.append((dict(state.model.named_parameters())[name].detach() - before[name]).sign())
     assert float((directions[0] != directions[1]).float().mean()) > 0.05
@@ -342,7 +341,7 @@ def test_losses_are_recorded_unweighted(dataset):
     for weight in (1.0, 5.0):
         values = {f"objective.{term}.weight": weight for term in WEIGHTED}
         config = tiny_config(values | {"train.update": "joint"})
-        recorded.append(step(state_of(config, dataset), tiny_batches(config, dataset, 1)[0]))
+        recorded.append(take_step(state_of(config, dataset), tiny_batches(config, dataset, 1)[0]))
     assert recorded[0] == recorded[1]
 
 
@@ -367,7 +366,7 @@ def shown_to(network, state, batches) -> list[torch.Tensor]:
     seen = []
     handle = getattr(state.model, network).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
     for batch in batches:
-        step(state, batch)
+        take_step(state, batch)
     handle.remove()
     return seen
 
@@ -436,7 +435,7 @@ def test_a_sampled_encoder_draws_its_noise_anew_for_each_computation_of_codes(da
         state, seen = state_of(config, dataset), []
         state.model.encoder.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[1:]))
         for batch in tiny_batches(config, dataset, 2):
-            step(state, batch)
+            take_step(state, batch)
         noises[update] = [noise for (noise,) in filter(None, seen)]
         assert len({float(noise[0, 0]) for noise in noises[update]}) == len(noises[update])
         assert torch.cat(noises[update]).std() == pytest.approx(1.0, abs=0.1)
@@ -460,7 +459,7 @@ def test_instance_noise_is_on_what_the_discriminator_of_y_sees_real_and_inferred
         state.model.encoder.heads.bias[:10] = 0
     state.phases = [phase for phase in state.phases if phase.name in ("discriminator", "generator")]
     seen = shown_to("disc_y", state, batches)
-    clean = [Codes(state.model, batch, state.generators["code"]).y_BK.detach() for batch in batches]
+    clean = [Codes(state.model, batch, None).y_BK.detach() for batch in batches]
     real = torch.cat(seen[::2])[:50]
     real_noise = torch.cat([both[:50] - F.one_hot(both[:50].argmax(-1), 10) for both in seen[::2]])
     fake_noise = torch.cat([both[50:] - y_BK for both, y_BK in zip(seen[::2], clean, strict=True)])
@@ -494,7 +493,7 @@ def test_head_separation_parts_the_heads_of_a_training(dataset):
         values = {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "objective.head_separation.weight": weight}
         state = state_of(config := tiny_config(values), dataset)
         for batch in tiny_batches(config, dataset, 5):
-            step(state, batch)
+            take_step(state, batch)
         heads[weight] = float(torch.pdist(state.model.decoder.heads_KZ.detach()).mean())
     assert heads[10.0] > 1.2 * heads[0.0]
 
@@ -603,7 +602,7 @@ def test_an_update_equals_its_plain_re_implementation(update, dataset):
     plain = Plain(state)
     before = values_of(state.model)
     for batch in tiny_batches(config, dataset, 3):
-        step(state, batch)
+        take_step(state, batch)
         getattr(plain, update)(batch)
     for name, value in state.model.named_parameters():
         assert torch.allclose(value, plain.w[name], rtol=1e-4, atol=1e-6), name
@@ -615,7 +614,7 @@ def test_the_two_updates_are_not_the_same(dataset):
     for update in UPDATE:
         config = tiny_config({"train.update": update})
         state = state_of(config, dataset)
-        step(state, tiny_batches(config, dataset, 1)[0])
+        take_step(state, tiny_batches(config, dataset, 1)[0])
         results.append(state.model.encoder.heads.weight.detach())
     assert not torch.allclose(*results, rtol=1e-4, atol=1e-6)
 
@@ -627,7 +626,7 @@ def test_joint_encodes_each_batch_once_and_alternating_before_each_phase(dataset
         state = state_of(config, dataset)
         seen = []
         state.model.encoder.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
-        step(state, tiny_batches(config, dataset, 1)[0])
+        take_step(state, tiny_batches(config, dataset, 1)[0])
         counts[update] = sorted(seen)
     assert counts == {"alternating": [20, 50, 50, 50], "joint": [20, 50]}
 
@@ -635,8 +634,8 @@ def test_joint_encodes_each_batch_once_and_alternating_before_each_phase(dataset
 def test_discriminators_step_without_a_graph_through_the_encoder(dataset):
     config = tiny_config()
     state = state_of(config, dataset)
-    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0], state.generators["code"])
-    for one in (codes.detached(), Codes(state.model, tiny_batches(config, dataset, 1)[0], state.generators["code"], with_graph=False)):
+    codes = Codes(state.model, tiny_batches(config, dataset, 1)[0], None)
+    for one in (codes.detached(), Codes(state.model, tiny_batches(config, dataset, 1)[0], None, with_graph=False)):
         assert not one.z_BZ.requires_grad and not one.y_BK.requires_grad
     assert torch.equal(codes.detached().z_BZ, codes.z_BZ)
     assert codes.z_BZ.requires_grad and codes.y_BK.requires_grad
@@ -649,9 +648,8 @@ def test_averaged_weights_follow_their_formula(decay, dataset):
     state = state_of(config, dataset)
     expected = None
     for t, batch in enumerate(tiny_batches(config, dataset, 6)):
-        step(state, batch)
-        state.average()
-        state.steps += 1
+        take_step(state, batch)
+        state.average(averaging_decay(decay, t))
         d = min(decay, 1 - 1 / (t + 1))
         plain = torch.cat([value.detach().double().flatten() for value in state.plain_parameters])
         expected = plain if expected is None else expected * d + plain * (1 - d)
@@ -673,7 +671,7 @@ def spy(monkeypatch, update="alternating"):
     """The batches of an epoch, instead of training on them."""
     seen = []
 
-    def look(state, batch, autocast):
+    def look(state, batch, noise, rates, autocast):
         seen.append(batch)
         return [torch.zeros(()) for phase in state.phases for _ in phase.terms]
 

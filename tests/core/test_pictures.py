@@ -16,14 +16,14 @@ import torch
 from aae import checkpoint, metrics, samples, train
 from aae.config import flatten
 from aae.data import Split, load_dataset, load_test
-from aae.pictures import image_grid, latent_scatter
+from aae.pictures import image_grid
 from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
 from aae.runs import TrialFolder
-from analysis import figures, generate, latents, report, strips
+from analysis import generate, latents, report, strips
 from analysis import test as testing
-from analysis.trials import read_run
-from tests.analysis.test_analysis import MIXED, MIXED_BASELINES, copy, listing, make_sweep, play
+from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
+from tests.sweeping import make_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_LABELS = ["data.num_labels=0", "objective.classification=null"]
@@ -364,42 +364,6 @@ def test_a_wrong_number_of_samples_is_refused(modes, capsys):
 
 
 # ---- a user's settings of matplotlib, and what cannot be drawn
-
-ODD_SETTINGS = {
-    "text.usetex": True,  # LaTeX need not be there
-    "image.origin": "lower",
-    "savefig.dpi": 20,
-    "savefig.bbox": "tight",
-    "axes.facecolor": "black",
-    "font.size": 30,
-    "figure.dpi": 30,
-    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=["black"]),
-    "image.cmap": "gray",
-}
-
-
-def every_picture(folder: Path, run) -> dict[str, bytes]:
-    """The grids and the scatter of a training, the figures of a run's report, a strip."""
-    random = np.random.default_rng(0)
-    image_grid(folder / "epoch-0001-samples.png", random.random((6, 12)), (3, 2, 2), 3)
-    image_grid(folder / "epoch-0002-samples.png", random.random((6, 12)), (3, 2, 2), 3)
-    latent_scatter(folder / "latent.png", random.normal(size=(30, 2)), np.arange(30) % 3, "codes", ("z 1", "z 2"))
-    drawn = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
-    drawn["strip"] = strips.strip({epoch: folder / f"epoch-000{epoch}-samples.png" for epoch in (1, 2)})
-    return drawn | {name: png or reason.encode() for name, (png, reason) in figures.draw_all(run).items()}
-
-
-def test_every_picture_is_drawn_under_matplotlibs_own_settings(tmp_path):
-    """Fails for the pictures of a function without `matplotlib_defaults`: they come out otherwise, or not at all."""
-    run = read_run(play(tmp_path / "played", MIXED, baselines=MIXED_BASELINES))
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        plain = every_picture(tmp_path / "plain", run)
-    with matplotlib.rc_context(ODD_SETTINGS):
-        odd = every_picture(tmp_path / "odd", run)
-        assert matplotlib.rcParams["text.usetex"] and matplotlib.rcParams["image.origin"] == "lower"
-    assert [name for name, content in odd.items() if content != plain[name]] == []
-    assert all(content.startswith(b"\x89PNG") for content in plain.values())
 
 
 @pytest.mark.parametrize(

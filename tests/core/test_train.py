@@ -16,54 +16,13 @@ from aae import checkpoint, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.draws import split_labels
-from aae.runs import Attempt, TrialFolder, read_rows, same_row, write_rows
+from aae.noise import STREAMS
+from aae.runs import TrialFolder, read_rows, same_row, write_rows
 from aae.schedules import drop_epoch, rate_multiplier
 from aae.train import Diverged, train
-from aae.updates import STREAMS, State
+from aae.updates import State
 from tests.golden import tiny_config
-
-
-class Killed(Exception):
-    """The process ends here, as far as the folder can tell."""
-
-
-def killed_after(epoch: int):
-    def report(row):
-        if row["epoch"] == epoch:
-            raise Killed
-
-    return report
-
-
-def nothing(row) -> None:
-    pass
-
-
-def without_clock(rows: list[dict]) -> list[dict]:
-    return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
-
-
-def averaged(attempt: Attempt) -> dict[str, torch.Tensor]:
-    return checkpoint.read(attempt.checkpoint_path)["averaged"]
-
-
-def whole(config, folder: Path, dataset) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    """(rows, averaged weights) of a training that nothing interrupts."""
-    attempt = TrialFolder(folder).next_attempt()
-    train(config, nothing, TrialFolder(folder), attempt, dataset)
-    return without_clock(attempt.rows()), averaged(attempt)
-
-
-def in_pieces(config, folder: Path, dataset, kills: list[int]) -> Attempt:
-    """The last attempt of a training that is killed after these epochs and handed out again each time."""
-    trial = TrialFolder(folder)
-    for epoch in kills:
-        with pytest.raises(Killed):
-            train(config, killed_after(epoch), trial, trial.next_attempt(), dataset)
-    attempt = trial.next_attempt()
-    train(config, nothing, trial, attempt, dataset)
-    return attempt
-
+from tests.training import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
 
 # ---- interrupted and continued
 
@@ -355,9 +314,10 @@ def test_bfloat16_is_another_computation_of_nearly_the_same(dataset):
 @pytest.mark.parametrize("update", ["alternating", "joint"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_on_cuda_an_epoch_is_finite_and_repeatable(dataset, update, precision, tmp_path):
-    config = tiny_config({"train.update": update, "train.precision": precision, "train.epochs": 2})
+    config = tiny_config({"train.update": update, "train.precision": precision, "train.epochs": 2, "train.checkpoint_every": "1"})
     rows, _ = whole(config, tmp_path / "whole", dataset)
-    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert {row["device"] for row in rows} == {torch.cuda.get_device_name()}
+    assert all(math.isfinite(value) for row in rows for key, value in row.items() if key != "device")
     attempt = in_pieces(config, tmp_path / "pieces", dataset, kills=[1])
     assert without_clock(attempt.rows()) == rows
 
@@ -414,8 +374,8 @@ def test_every_phases_optimiser_gets_its_own_rate_times_the_schedules(dataset, m
     """Fails where train_epoch sets one rate for all, or forgets a phase."""
     seen = []
 
-    def look(state, batch, autocast):
-        seen.append({name: optimizer.param_groups[0]["lr"] for name, optimizer in state.optimizers.items()})
+    def look(state, batch, noise, rates, autocast):
+        seen.append(rates)
         return [torch.zeros(()) for phase in state.phases for _ in phase.terms]
 
     monkeypatch.setitem(training.UPDATE, "joint", look)
@@ -459,8 +419,8 @@ def test_a_training_that_comes_from_another_kind_of_device_begins_anew(tmp_path,
 def test_the_average_remembers_none_of_its_steps(dataset):
     """Seen to fail without no_grad: 6 KB a step, held to the end of the training."""
     state = State(tiny_config({}), dataset.train.images_NX.shape[1], torch.device("cpu"))
-    for state.steps in range(3):
-        state.average()
+    for decay in (0.0, 0.5, 0.9):
+        state.average(decay)
     assert not any(weight.requires_grad or weight.grad_fn for weight in state.averaged_parameters)
 
 
@@ -619,6 +579,14 @@ def test_another_configuration_in_the_same_folder_is_refused(sweep, workplace, c
     assert training.main([sweep, "train.epochs=1", "objective.adversarial_y=null", "--output", "here"]) == 2
     assert "objective.adversarial_y.weight=1.0" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in workplace.rglob("*") if path.is_file()} == before
+
+
+def test_how_often_it_is_saved_is_no_other_configuration(sweep, workplace, capsys):
+    """A folder goes on where the default is another, as on a GPU, or was another in the version that began it."""
+    assert training.main([sweep, "--output", "here", "train.checkpoint_every=30s"]) == 0
+    capsys.readouterr()
+    assert training.main([sweep, "--output", "here"]) == 0
+    assert "going on after 2" in capsys.readouterr().out
 
 
 def test_a_start_that_was_killed_before_its_configuration_was_written_starts_again(sweep, workplace):

@@ -21,8 +21,7 @@ from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.engine import StudySearch
 from aae.tuning.workers.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, try_out
-from tests.study.test_study import Quiet, row
-from tests.sweeping import assert_one_truth, count_rows, launch, launched, marked, trials_of, wait_for
+from tests.sweeping import Quiet, assert_one_truth, count_rows, launch, launched, marked, row, trials_of, wait_for
 
 SWEEP = """
 study: {{name: s, folder: ., num_trials: {num_trials}, pruner: {pruner}}}

@@ -28,10 +28,11 @@ from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.rehearsal import Cost, cases_of
 from analysis.report import trials_csv, write_files
 from analysis.trials import read_run
-from tests.commands.test_bad_input import listing, refused, run
-from tests.core.test_train import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
+from tests.folders import listing
 from tests.golden import tiny_arrays, tiny_config
+from tests.refusals import refused, run
 from tests.sweeping import PROJECT, assert_one_truth, begun, count_told, train_here, train_out, trials_of, without_ray
+from tests.training import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
 
 RATES = """
 study: {{name: rates, num_trials: {num}, draws_per_trial: {draws}, sampler: {{kind: RandomSampler, seed: 0}}}}

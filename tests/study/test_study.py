@@ -25,7 +25,7 @@ from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers import trial as tuning_trial
 from aae.tuning.workers.engine import StudySearch
-from tests.sweeping import begun
+from tests.sweeping import Quiet, begun, row
 
 SWEEP = """
 study:
@@ -56,10 +56,6 @@ def make_study(tmp_path: Path):
         return SweepStudy(tmp_path / "run", load_sweep(file, {f"study.{key}": value for key, value in study.items()}))
 
     return make
-
-
-def row(epoch: int, value: float) -> dict:
-    return {"epoch": epoch, "val/error": value}
 
 
 def play(study: SweepStudy, errors: dict[int, float], until: int | None = None) -> None:
@@ -384,19 +380,6 @@ def test_a_trial_that_ends_without_an_epoch_says_so(make_study):
 
 
 # ---- Ray's side ----
-
-
-class Quiet:
-    """An observer that writes down what was said of lost workers."""
-
-    def __init__(self) -> None:
-        self.lost_causes: list[str] = []
-
-    def started(self, handout) -> None: ...
-    def epoch(self, number, row) -> None: ...
-    def ended(self, number) -> None: ...
-    def lost(self, number, cause) -> None:
-        self.lost_causes.append(cause)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from aae import manifest
-from aae.config import AdversarialYConfig, ConfigError, HeadSeparationConfig, ObjectiveConfig, TermConfig, TrialConfig, flatten
+from aae.config import ConfigError, every_path
 from aae.data import data_warnings, load_configured
 from aae.runs import read_manifest, write_atomically, write_json
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
@@ -92,10 +92,9 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
 
 
 def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
-    """A path that came after a study was begun had its default there; one of a block that is off by default, where the block was on."""
-    blocks = ObjectiveConfig(adversarial_y=AdversarialYConfig(), classification=TermConfig(), head_separation=HeadSeparationConfig())
-    inside = {path: value for path, value in flatten(blocks, "objective.").items() if f"objective.{path.split('.')[1]}.weight" in recorded}
-    return flatten(TrialConfig()) | inside | recorded
+    """A path that came after a study was begun had its default there, unless it is of a block that was off."""
+    off = {path for path, value in recorded.items() if value is None}
+    return {path: value for path, value in every_path().items() if ".".join(path.split(".")[:2]) not in off} | recorded
 
 
 def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:

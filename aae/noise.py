@@ -1,0 +1,91 @@
+"""The random streams of a training, and all that a step draws from them, before it begins: so the step itself is a pure function.
+
+init             the initial weights
+unlabelled       the order of the images, labelled the order of the labelled ones
+noise            on the pixels of the images, labelled_noise on those of the labelled ones
+prior            samples of p(z) and p(y), and the instance noise on y
+code             of a sampled encoder
+"""
+
+# B batch, L labelled batch, X pixels, Z style dim, K classes
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aae.config import TrainConfig, TrialConfig
+from aae.priors import SAMPLE_PRIOR, sample_categorical, unlabelled
+
+# In the order of their seeds: a new one goes last.
+STREAMS = ("init", "unlabelled", "labelled", "noise", "labelled_noise", "prior", "code")
+ON_CPU = ("init", "unlabelled", "labelled")  # orders and weights are the same for every device; the rest is drawn where it is used
+CODES = {"alternating": ("reconstruction", "discriminator", "generator"), "joint": ("step",)}  # what an update computes codes for
+
+Generators = dict[str, torch.Generator]
+
+
+class PixelNoise(NamedTuple):
+    """Of one batch of images; None where its switch is 0."""
+
+    kept_BX: Tensor | None  # False where dropout sets a pixel to 0
+    added_BX: Tensor | None
+
+
+class Noise(NamedTuple):
+    """All that is random in a step. What the configuration does not read is not drawn. A tuple, which `torch.func.vmap` looks into."""
+
+    pixels: PixelNoise  # of `Batch.noisy_BX`
+    labelled_pixels: PixelNoise  # of `Batch.noisy_LX`
+    code_BZ: dict[str, Tensor]  # of a sampled encoder, each time that codes are computed: `CODES`
+    prior_BZ: Tensor  # samples of p(z), each of its label's part where the discriminator sees labels
+    prior_BK: Tensor | None  # samples of p(y)
+    instance_BK: dict[str, Tensor]  # on what the discriminator of y sees: the samples, the codes, the codes in the generator phase
+
+
+def make_generators(seed: int, device: torch.device) -> Generators:
+    """A generator a stream, all from one seed."""
+    seeds = np.random.SeedSequence(seed).generate_state(len(STREAMS), np.uint64)
+    return {
+        name: torch.Generator("cpu" if name in ON_CPU else device).manual_seed(int(stream_seed >> np.uint64(1)))
+        for name, stream_seed in zip(STREAMS, seeds, strict=True)
+    }
+
+
+def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_dim: int, num_labelled: int) -> Noise:
+    """The noise of one step for images with these labels (-1: none) and `num_labelled` others, on the generators' device.
+
+    The order within a stream is part of what makes a training repeatable: a change of it is a change of every number."""
+    objective, z_dim, num_classes = config.objective, config.model.z_dim, config.model.num_classes
+    batch, device, prior = len(label_B), label_B.device, objective.adversarial_z.prior
+
+    def normal(stream: str, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=generators[stream], device=device)
+
+    def pixels(stream: str, num: int) -> PixelNoise:
+        dropout, std, kept = config.train.input_dropout, config.train.input_noise_std, None
+        if dropout:
+            kept = torch.rand(num, x_dim, generator=generators[stream], device=device) >= dropout
+        return PixelNoise(kept, normal(stream, num, x_dim).mul_(std) if std else None)
+
+    code_BZ, prior_BK, instance_BK = {}, None, {}
+    if config.model.encoder == "gaussian":
+        code_BZ = {name: normal("code", batch, z_dim) for name in CODES[config.train.update]}
+    part_B = label_B if objective.adversarial_z.sees_label else unlabelled(batch, device)
+    prior_BZ = SAMPLE_PRIOR[prior.kind](part_B, z_dim, num_classes, prior.std, generators["prior"])
+    if objective.adversarial_y is not None:
+        std, p = objective.adversarial_y.noise_std, objective.class_probabilities
+        prior_BK = sample_categorical(batch, num_classes, generators["prior"], p)
+        if std:
+            instance_BK = {name: normal("prior", batch, num_classes).mul_(std) for name in ("samples", "codes", "generator")}
+    return Noise(pixels("noise", batch), pixels("labelled_noise", num_labelled), code_BZ, prior_BZ, prior_BK, instance_BK)
+
+
+def add_noise(x_BX: Tensor, noise: PixelNoise, config: TrainConfig) -> Tensor:
+    """The images as the encoder sees them in training: what dropout leaves is scaled up to make up for the rest."""
+    if noise.kept_BX is not None:
+        x_BX = x_BX * noise.kept_BX / (1 - config.input_dropout)
+    return x_BX if noise.added_BX is None else x_BX + noise.added_BX
