@@ -16,7 +16,7 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.errors import one_line
 from aae.layers import to_trial
 from aae.model import Autoencoder
-from aae.runs import TrialFolder
+from aae.runs import TrialFolder, read_json
 
 KEPT = ("epoch", "x_dim", "averaged")  # of a training that has ended
 UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)  # as torch says that a file is no checkpoint
@@ -87,8 +87,11 @@ def read_config(folder: str | Path) -> TrialConfig:
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoencoder, TrialConfig]:
-    """The averaged encoder and decoder of a trial's folder, ready for use, and its configuration. Raises ConfigError."""
+    """The averaged encoder and decoder of a trial's folder, ready for use, and its configuration, with p(y) of its first draw.
+    Raises ConfigError."""
     config = read_config(folder)
+    if (class_prior := read_json(TrialFolder(folder).class_prior_path)) is not None:
+        config = config.with_class_probabilities(class_prior[0])
     attempt = TrialFolder(folder).last_attempt()
     if attempt is None or not attempt.checkpoint_path.exists():
         raise ConfigError(f"{folder}: holds no checkpoint; train it, or give another trial")

@@ -15,7 +15,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, every_path, flatten, require
 from aae.errors import one_line
 
 SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")
@@ -125,7 +125,7 @@ def defaults() -> Any:
 
 @functools.cache
 def blocks() -> list[str]:
-    return sorted({path.rpartition(".")[0] for path in flatten(TrialConfig())})
+    return sorted({path.rpartition(".")[0] for path in every_path()})
 
 
 def merge_schema(trial: DictConfig, source: str) -> Any:

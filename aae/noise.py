@@ -77,7 +77,8 @@ def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_d
     part_B = label_B if objective.adversarial_z.sees_label else unlabelled(batch, device)
     prior_BZ = SAMPLE_PRIOR[prior.kind](part_B, z_dim, num_classes, prior.std, generators["prior"])
     if objective.adversarial_y is not None:
-        prior_BK, std = sample_categorical(batch, num_classes, generators["prior"]), objective.adversarial_y.noise_std
+        std, p = objective.adversarial_y.noise_std, objective.class_probabilities
+        prior_BK = sample_categorical(batch, num_classes, generators["prior"], p)
         if std:
             instance_BK = {name: normal("prior", batch, num_classes).mul_(std) for name in ("samples", "codes", "generator")}
     return Noise(pixels("noise", batch), pixels("labelled_noise", num_labelled), code_BZ, prior_BZ, prior_BK, instance_BK)

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
-from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
+from aae.data import DataError, Dataset, Split, data_warnings, draw_labels, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
-from aae.draws import load_state_dict, mean_row, prepare, state_dict
+from aae.draws import load_state_dict, mean_row, prepare, state_dict, with_class_prior
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
 from aae.noise import add_noise, draw_noise
 from aae.objective import Batch
@@ -114,7 +114,7 @@ def epochs(
     config = resolve(config, device)
     steady_memory()
     repeatable(device, config.train.num_threads)
-    dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    dataset = dataset or load_configured(config.data)
     draws, validation, epochs_done = prepare(config, dataset, folder, device), dataset.validation.to(device), 0
     saved = None if attempt is None else checkpoint.resumable(attempt.checkpoint_path, device)
     # Rows that were lost, or another kind of device than before: from epoch 0.
@@ -127,7 +127,7 @@ def epochs(
     def autocast() -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-    saved_at, name = time.monotonic(), device_name(device)
+    saved_at, name, told = time.monotonic(), device_name(device), False
     for epoch in range(epochs_done + 1, config.train.epochs + 1):
         started = time.monotonic()
         means = [train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate) for draw in draws]
@@ -147,9 +147,14 @@ def epochs(
         if attempt is not None:
             every = config.train.sample_every
             if every and (epoch % every == 0 or last):
-                samples.draw(attempt.samples_path, epoch, draws[0].state.averaged, validation, config, dataset.image_shape)
+                shown = draws[0].state.averaged, validation, config, dataset.image_shape
+                why = samples.why_not_drawn(attempt.samples_path, epoch, *shown)
+                if why is not None and not told:
+                    told = True
+                    print(f"warning: epoch {epoch}: its pictures cannot be drawn ({why}); the training goes on", file=sys.stderr)
             if last:  # (N,), or (draws, N) of several
-                predictions = np.stack([prediction_N.cpu().numpy().astype(np.uint8) for _, prediction_N in measured])
+                kind = np.min_scalar_type(max(config.model.num_classes, dataset.num_classes) - 1)  # uint8 up to 256 classes
+                predictions = np.stack([prediction_N.cpu().numpy().astype(kind) for _, prediction_N in measured])
                 np.save(attempt.path / "predictions.npy", predictions if len(draws) > 1 else predictions[0])
             row = attempt.write_row(row)
             if epoch in config.train.keep_epochs:  # before the other: a restart from that would not come by here again
@@ -178,13 +183,16 @@ def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
 def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
     """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError."""
     data, train, num_images = config.data, config.train, len(dataset.train.label_N)
-    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes))
+    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
     if train.batch_size > num_images:
         raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
     if config.objective.classification is not None and train.labelled_batch_size > num_labels:
         raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
     if num_labels and config.model.num_classes != dataset.num_classes:
         raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+    for seed in range(data.label_seed, data.label_seed + data.num_draws):
+        drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw)
+        with_class_prior(config, dataset.train.label_N[drawn])
 
 
 # ---- the command line -------------------------------------------------------------------------------------------
@@ -209,9 +217,11 @@ def main(arguments: list[str] | None = None) -> int:
             alone = path.split(".")[0] not in SWEEP_BLOCKS
             require(alone, path, "a path of the study", "aae.train trains alone, on paths such as train.epochs; launch.py runs the study")
         config = resolve(trial_from_sweep(read_sweep(options.sweep), options.baseline, overrides), choose_device())
-        dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+        dataset = load_configured(config.data)
         refuse_unfit(config, dataset)
         claim(folder, config, dataset)
+        for warning in data_warnings(config, dataset):
+            print(f"warning: {warning}", file=sys.stderr)
         return train_alone(config, folder, dataset)
     except (ConfigError, DataError) as error:
         print(f"aae.train: {error}", file=sys.stderr)

@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from aae.data import load_dataset
+from aae.data import load_configured
 from aae.runs import trial_folder
 from aae.train import train
 from aae.tuning.confirm import run as confirm
@@ -154,7 +154,8 @@ def train_here(sweep: Sweep, until: int | None = None) -> SweepStudy:
 @contextlib.contextmanager
 def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
     """The study of a sweep, locked and written down, as `run_sweep` has it before it reconciles."""
-    hashes, quiet = check_start(sweep), Console(quiet=True)
+    quiet = Console(quiet=True)
+    hashes = check_start(sweep, quiet)
     with locked(sweep.study.path, quiet):
         sweep, made, _ = recognise(sweep, hashes, accept)
         write_down(sweep.study.path, sweep, made)
@@ -166,7 +167,7 @@ def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
 def train_out(study: SweepStudy, until: int | None = None) -> None:
     while (until is None or count_told(study.run) < until) and (handout := study.next()) is not None:
         data = handout.config.data
-        dataset = load_dataset(data.name, data.folder, data.num_validation)
+        dataset = load_configured(data)
         train(handout.config, lambda row, n=handout.number: study.report(n, row), handout.folder, handout.attempt, dataset)
         study.tell(handout.number, TrialState.COMPLETE)
 

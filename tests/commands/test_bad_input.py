@@ -35,6 +35,7 @@ NO_LABELS = {"data": "{name: npz, folder: tiny.npz, num_labels: 0, num_validatio
 KIND = "{kind: categorical, choices: [constant, step]}"
 UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null", "model.class_source=none"]
 PRIOR = "objective.adversarial_z.prior"
+P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
 
 
@@ -140,6 +141,18 @@ VALUES = {
     "checkpoint every minute": ("train.checkpoint_every=1m", ("train.checkpoint_every: got 1m", "30s")),
     "checkpoint never": ("train.checkpoint_every=0", ("train.checkpoint_every: got 0", "epochs (1)")),
     "unknown dataset": ("data.name=imagenet", ("data.name", "imagenet", "mnist")),
+    "negative shuffle seed": ("data.shuffle_seed=-1", ("data.shuffle_seed: got -1", "or null")),
+    "unknown draw": ("data.label_draw=stratified", ("data.label_draw", "stratified", "balanced")),
+    "p(y) is a number": ("objective.adversarial_y.prior=3", ("objective.adversarial_y.prior", "3")),
+    "unknown p(y)": ("objective.adversarial_y.prior.kind=data", ("objective.adversarial_y.prior.kind", "data", "uniform")),
+    "p(y) given without values": ("objective.adversarial_y.prior.kind=given", (f"{P_OF_Y}.values: got None", "it needs them")),
+    "values of a uniform p(y)": (f"{P_OF_Y}.values=[0.5, 0.5]", (f"{P_OF_Y}.values: got [0.5, 0.5]", "only kind given has values")),
+    "a p(y) of two classes": (
+        f"{P_OF_Y}={{kind: given, values: [0.5, 0.5]}}",
+        (f"{P_OF_Y}.values: got 2 values", "each of the 10 classes"),
+    ),
+    "a p(y) above 1": (f"{P_OF_Y}={{kind: given, values: [0.9, 0.2]}}", (f"{P_OF_Y}.values: got [0.9, 0.2]", "sum to 1")),
+    "a p(y) with a 0": (f"{P_OF_Y}={{kind: given, values: [1.0, 0.0]}}", (f"{P_OF_Y}.values: got [1.0, 0.0]", "positive")),
     "no draw": ("data.num_draws=0", ("data.num_draws: got 0", "1 to 100")),
     "negative label seed": ("data.label_seed=-1", ("data.label_seed: got -1", "at least 0")),
     "no validation images": ("data.num_validation=0", ("data.num_validation: got 0", "at least one")),
@@ -323,6 +336,21 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         ["data.name=mnist", "data.num_validation=10000", "model.num_classes=16"],
         ("model.num_classes: got 16", "mnist has 10 labelled classes"),
         ["model.num_classes=10"],
+    ),
+    "p(y) of labels, without labels": (
+        ["objective.classification=null", "data.num_labels=0", f"{P_OF_Y}.kind=labels"],
+        (f"{P_OF_Y}.kind: got labels with data.num_labels=0", "give some, or kind uniform or given"),
+        [f"{P_OF_Y}.kind=uniform"],
+    ),
+    "a published dataset, shuffled": (
+        ["data.name=mnist", "data.num_validation=10000", "data.shuffle_seed=0"],
+        ("data.shuffle_seed: got 0; mnist keeps its published order", "only npz is shuffled"),
+        ["data.shuffle_seed=null"],
+    ),
+    "25 labels of MNIST": (
+        ["data.name=mnist", "data.num_validation=10000", "data.num_labels=25"],
+        ("data.num_labels: got 25", "multiple of 10"),
+        ["data.label_draw=random"],
     ),
     "negative noise on y": (
         ["objective.adversarial_y.noise_std=-1"],
@@ -761,6 +789,10 @@ RIGHT = {
         [],
         "baseline b: run first, never pruned",
     ),
+    "a file sorted by class": ({}, ["data.num_validation=5"], "warning: the 5 validation images hold no image of class 5, 6, 7, 8, 9: "),
+    "a file that only the cluster has": ({}, ["data.folder=none.npz"], "warning: none.npz: cannot be read as .npz (no such file)"),
+    "a p(y)": ({}, [f"{P_OF_Y}={{kind: given, values: [{', '.join(['0.1'] * 10)}]}}"], "kind: given"),
+    "a draw of any number": ({}, ["data.num_labels=25", "data.label_draw=random"], "label_draw: random"),
     "two values": ({}, ["train.epochs=3", "study.num_trials=2"], "num_trials: 2"),
     "$ without braces": ({}, ["study.folder=a$b"], "folder: a$b"),
 }

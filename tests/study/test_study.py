@@ -482,7 +482,7 @@ def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_searc
 
     with monkeypatch.context() as patched:
         patched.setattr(tuning_trial, "epochs", full)
-        patched.setattr(tuning_trial, "load_dataset", lambda *arguments: None)
+        patched.setattr(tuning_trial, "load_configured", lambda *arguments: None)
         patched.setattr(Path, "write_text", full)  # not even room for the traceback
         given = {"wandb_mode": "disabled", "command_folder": ".", "gpu": False}
         (word,) = tuning_trial.train_attempt(search.suggest("ray-0"), given)

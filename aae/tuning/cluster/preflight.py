@@ -29,7 +29,7 @@ from rich.text import Text
 
 from aae import manifest
 from aae.config import ConfigError, DataConfig
-from aae.data import DataError, load_dataset
+from aae.data import DataError, load_configured
 from aae.errors import one_line
 from aae.tuning.cluster.nodes import Place, describe_nodes, trial_resources
 from aae.tuning.cluster.sessions import cluster_address, ray_running
@@ -67,7 +67,7 @@ class Probe:
     def look(self, name: str, data: DataConfig, folder: str, token: str) -> Facts:
         facts = facts_here(name)
         try:
-            facts.data = load_dataset(data.name, data.folder, data.num_validation).hashes
+            facts.data = load_configured(data).hashes
         except DataError as error:
             facts.problems.append(f"data: {error}")
         problem = shared_problem(Path(folder), token, name)
@@ -190,7 +190,7 @@ def check_nodes(sweep: Sweep, folder: Path) -> tuple[Table, list[str]]:
     config = sweep.fixed.data
     data = DataConfig(**vars(config) | {"folder": config.folder and str(Path(config.folder).expanduser().resolve())})
     here = facts_here(socket.gethostname())
-    here.data = load_dataset(data.name, data.folder, data.num_validation).hashes
+    here.data = load_configured(data).hashes
     alive = [node for node in ray.nodes() if node["Alive"]]
     names = named([node["NodeManagerAddress"] for node in alive])
     found = probe_nodes({node["NodeID"]: name for node, name in zip(alive, names, strict=True)}, data, folder.resolve())

@@ -37,7 +37,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     """Runs a sweep, or goes on with it. `accept`: also with other code than it has. `write_page` makes the run's report and returns
     its figures. Raises ConfigError or DataError, and of a fresh sweep nothing is left then; RuntimeError where it broke midway."""
     budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
-    data_hashes = check_start(sweep)
+    data_hashes = check_start(sweep, console)
     with locked(sweep.study.path, console) as lock:
         with contextlib.ExitStack() as stack:  # Ray, while there is something to train
             sweep, made, fresh = recognise(sweep, data_hashes, accept)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from aae import checkpoint
+from aae import checkpoint, samples
 from aae.config import ConfigError, TrialConfig, flatten
-from aae.data import DataError, load_dataset
+from aae.data import DataError, load_configured
 from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
@@ -56,6 +57,7 @@ class Cost:
     kept_bytes: int  # what is left of it in the end
     gpu_bytes: int  # at most, 0 without a GPU
     gpu_total_bytes: int = 0  # of the GPU that it ran on
+    not_drawn: str | None = None  # why it has no pictures
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def precision_there(sweep: Sweep, workers: Workers) -> str:
 
 
 def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost | Failure:
-    """What a worker does: two steps, a few timed ones, an evaluation and a checkpoint to nowhere."""
+    """What a worker does: two steps, a few timed ones, an evaluation, pictures and a checkpoint to nowhere."""
     started = time.monotonic()
     try:
         device = choose_device(gpu)
@@ -105,8 +107,7 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         config = resolve(config, device)
         steady_memory()
         repeatable(device, config.train.num_threads)
-        folder = config.data.folder and str(Path(command_folder, Path(config.data.folder).expanduser()))
-        dataset = load_dataset(config.data.name, folder, config.data.num_validation)
+        dataset = load_configured(config.data, command_folder)
         draws, validation = prepare(config, dataset, None, device), dataset.validation.to(device)
         in_epoch = len(dataset.train.label_N) // config.train.batch_size
         rate = rate_multiplier(config.optim.schedule, config.train.epochs, in_epoch)
@@ -135,7 +136,12 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         used = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
         total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
         epoch_s = len(draws) * (in_epoch * step_s + measure_s) + time.monotonic() - since
-        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), used, total)
+        why = None
+        if config.train.sample_every:
+            with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as nowhere:  # its disk is not the trials'
+                shown = draws[0].state.averaged, validation, config, dataset.image_shape
+                why = samples.why_not_drawn(Path(nowhere), 1, *shown)
+        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), used, total, why)
     except Diverged as error:
         return Failure(f"diverges at once ({error})", diverged=True)
     except DataError as error:
@@ -164,6 +170,10 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
             raise ConfigError(refusal(sweep, case, failure, workers))
     costs = {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
     refuse_crowd(costs.values(), workers.place.resources.get("gpu", 0))
+    undrawn = next((why for why in (cost.not_drawn for cost in costs.values()) if why is not None), None)
+    if undrawn is not None:
+        text = f"warning: pictures cannot be drawn ({undrawn}); trials train without (train.sample_every=0 asks for none)"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     for case in diverged:
         console.print(f"note: {case.name} diverges at once: {values_text(case.values)}", highlight=False, markup=False, soft_wrap=True)
     return costs

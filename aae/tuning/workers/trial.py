@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import time
 import traceback
 from collections.abc import Generator
@@ -16,15 +15,15 @@ from ray import cloudpickle, tune
 
 from aae import checkpoint
 from aae.config import ConfigError, flatten
-from aae.data import DataError, load_dataset
+from aae.data import DataError, load_configured
 from aae.device import choose_device
+from aae.errors import is_full_disk
 from aae.runs import DIVERGED, PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, epochs
 from aae.tuning.workers.wandb_runs import Tracker, wait_for_runs
 
 LAST_WAIT_S = 12.0  # Ray waits 15 s for it
 WAIT_S = 0.2  # of a worker without work, between two signs of life
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no trial's own failure: each one would fail in turn, and be spent
 
 
 class TrialWorker(tune.Trainable):
@@ -76,8 +75,7 @@ def train_attempt(handout: dict[str, Any], study: dict[str, Any]) -> Generator[R
     done = 0
     try:
         # A relative data.folder is meant from where the command was given, and Ray's workers run elsewhere.
-        data_folder = config.data.folder and str(Path(study["command_folder"], Path(config.data.folder).expanduser()))
-        dataset = load_dataset(config.data.name, data_folder, config.data.num_validation)
+        dataset = load_configured(config.data, study["command_folder"])
         # Ray lets a trial that was given no GPU see all those of its node.
         with contextlib.closing(epochs(config, folder, attempt, dataset, choose_device(study["gpu"]))) as rows:
             for row in rows:
@@ -94,7 +92,8 @@ def train_attempt(handout: dict[str, Any], study: dict[str, Any]) -> Generator[R
     except DataError as error:
         outcome = ("FAIL", str(error))
     except OSError as error:
-        outcome = ("DISK FULL" if error.errno in DISK_FULL else "FAIL", explained(error, folder))
+        # A full disk is no trial's own failure: each one would fail in turn, and be spent.
+        outcome = ("DISK FULL" if is_full_disk(error) else "FAIL", explained(error, folder))
     except Exception as error:  # whatever it is, the sweep goes on without this trial and says why
         outcome = ("FAIL", explained(error, folder))
     except GeneratorExit:  # stopped, after the driver has told a trial that is over
