@@ -1,10 +1,12 @@
 """The random streams of a training, and all that a step draws from them, before it begins: so the step itself is a pure function.
 
 init             the initial weights
-unlabelled       the order of the images, labelled the order of the labelled ones
-noise            on the pixels of the images, labelled_noise on those of the labelled ones
+unlabelled       the order of the training images
+labelled         the order of the labelled ones
+noise            on the pixels of the training images
+labelled_noise   on those of the labelled ones
 prior            samples of p(z) and p(y), and the instance noise on y
-code             of a sampled encoder
+code             the style's noise of a sampled encoder
 """
 
 # B batch, L labelled batch, X pixels, Z style dim, K classes

@@ -84,7 +84,7 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
         f"{part}.{key} was {was[part].get(key)}, is {now[part].get(key)}"
         for part in now
         for key in sorted(was[part].keys() | now[part].keys())
-        if was[part].get(key) != now[part].get(key)
+        if was[part].get(key) != now[part].get(key) and key != "train.checkpoint_every"  # changes no number
     ]
     if differs:
         more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
