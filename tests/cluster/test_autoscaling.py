@@ -89,6 +89,7 @@ def head(workplace):
         shutil.rmtree(temp, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_from_no_node_at_all_a_sweep_brings_one_up_and_its_trials_run_there(head, workplace):
     (workplace / "s.yaml").write_text(SWEEP)

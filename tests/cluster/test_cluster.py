@@ -270,6 +270,7 @@ def test_each_node_is_checked_and_a_trial_that_fits_on_none_is_refused_with_what
         nodes.end()
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_a_sweep_uses_a_node_that_joins_and_goes_on_without_one_that_is_lost(workplace):
     run, nodes = workplace / "runs" / "s", Nodes(str(workplace))
@@ -314,6 +315,7 @@ if any(word.endswith(("default_worker.py", "launch.py")) for word in sys.orig_ar
 """
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_the_precision_is_that_of_the_machine_that_trials_run_on_and_a_trial_that_is_given_no_gpu_uses_none(workplace):
     (workplace / "hook").mkdir()

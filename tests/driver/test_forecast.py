@@ -92,7 +92,11 @@ def test_a_rehearsal_says_what_fails(make_sweep, workplace, change, says):
     ("arguments", "says"),
     [
         (["model.hidden_dims=[10000000000, 10000000000]"], ("model.hidden_dims: got [10000000000, 10000000000]", "runs out of memory")),
-        (["optim.reconstruction.rate=1.0e+30"], ("optim.reconstruction.rate: got 1e+30", "diverges at once")),
+        pytest.param(
+            ["optim.reconstruction.rate=1.0e+30"],
+            ("optim.reconstruction.rate: got 1e+30", "diverges at once"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused_by_the_path_and_leaves_nothing(make_sweep, workplace, arguments, says):
@@ -241,6 +245,7 @@ def test_an_attempt_that_a_budget_ends_is_no_failure_and_goes_on_where_it_was(ma
     assert study.reconcile()["going on"] == 1 and study.next().first_epoch == 1
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.data
 def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tmp_path):
