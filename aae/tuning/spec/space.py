@@ -19,6 +19,7 @@ from optuna.trial import Trial
 
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.layers import set_paths, to_trial
+from aae.yaml_reader import compose
 
 FIELDS = {
     "int": {"kind", "low", "high", "log", "step", "when"},
@@ -248,7 +249,7 @@ def check_ends(entry: Entry, entries: dict[str, Entry], trial: DictConfig, where
 
 def line_numbers(path: Path) -> dict[str, int]:
     """Where each entry of the search space stands in the file, from 1."""
-    root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    root = compose(path.read_text(encoding="utf-8-sig"))
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     block = next((value for key, value in pairs if key.value == "search_space"), None)
     return {key.value: key.start_mark.line + 1 for key, _ in block.value} if isinstance(block, yaml.MappingNode) else {}
