@@ -804,6 +804,21 @@ RIGHT = {
         [],
         "baseline b: run first, never pruned",
     ),
+    "a step that does not divide its range": (
+        {"space": {"model.z_dim": "{kind: int, low: 6, high: 12, step: 4}"}},
+        [],
+        "note: search_space.model.z_dim: its last value is 10: the steps of 4 from 6 do not meet 12",
+    ),
+    "a step that does not divide its range of fractions": (
+        {"space": {"optim.schedule.factor": "{kind: float, low: 0.1, high: 1, step: 0.2}"}},
+        [],
+        "note: search_space.optim.schedule.factor: its last value is 0.9: the steps of 0.2 from 0.1 do not meet 1",
+    ),
+    "a step that divides its range": (
+        {"space": {"optim.schedule.factor": "{kind: float, low: 0.1, high: 0.7, step: 0.2}"}},
+        [],
+        "high: 0.7",
+    ),
     "two values": ({}, ["train.epochs=3", "study.num_trials=2"], "num_trials: 2"),
     "$ in a word that is no folder": ({"baselines": {"a$b": "{}"}}, [], "baseline a$b: run first"),
     "~ for the home folder": ({}, ["study.folder=~/runs"], "folder: ~/runs"),

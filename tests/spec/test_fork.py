@@ -482,3 +482,11 @@ def test_a_plan_of_a_fork_starts_nothing_and_names_parents_and_what_is_uncertain
 def test_epochs_that_cannot_be_kept_are_refused(workplace, capsys, change, says):
     Path("rates.yaml").write_text(RATES.format(draws=1, keep="[2]", num=2))
     refused("launch", ["rates.yaml", change], (says,), workplace, capsys)
+
+
+def test_the_study_to_fork_may_lie_in_the_home_folder(searched, monkeypatch):
+    monkeypatch.setenv("HOME", str(searched))
+    sweep = decay("study.fork.run=~/runs/rates")
+    assert sweep.fork.run == str(searched / "runs" / "rates")
+    assert train_here(sweep, until=2).run == Path("runs/decay")
+    assert decay("study.fork.run=~/runs/rates").fork == sweep.fork  # as the study began with it

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,10 @@ def read_space(block: DictConfig, trial: DictConfig, overridden: set[str], sourc
         try:
             check_path(path, where, fixed, known)
             distribution = read_distribution(where, spec)
+            if spec.get("high", 0) > (last := getattr(distribution, "high", math.inf)):
+                notes.append(
+                    f"{where}: its last value is {last}: the steps of {spec['step']} from {spec['low']} do not meet {spec['high']}"
+                )
             entry = conditional(path, distribution, conditions(path, spec), entries, set(searched), fixed, notes, known, trial)
             if entry is not None:
                 check_ends(entry, entries, trial, where)
@@ -184,9 +189,11 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
     if step is not None:
         ok = isinstance(step, int if kind == "int" else int | float) and not isinstance(step, bool) and step > 0
         require(ok, f"{where}.step", step, "give a positive number")
-    if kind == "int":
-        return IntDistribution(low, high, log=log, step=1 if step is None else step)
-    return FloatDistribution(float(low), float(high), log=log, step=step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a step that does not divide the range: read_space says it, with the path
+        if kind == "int":
+            return IntDistribution(low, high, log=log, step=1 if step is None else step)
+        return FloatDistribution(float(low), float(high), log=log, step=step)
 
 
 def conditional(
