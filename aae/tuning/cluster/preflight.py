@@ -235,7 +235,7 @@ def check_cluster(sweep: Sweep, console: Console) -> int:
     address = cluster_address()
     if address is None:
         raise ConfigError("RAY_ADDRESS: not set, and this machine is no node of a Ray cluster; run it on the head, as docs/cluster.md says")
-    folder = Path(sweep.study.folder)
+    folder = sweep.study.path.parent
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
