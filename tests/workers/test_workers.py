@@ -119,7 +119,7 @@ from aae.tuning.cluster.sessions import ray_running
 from aae.tuning.workers.pool import Workers
 
 if __name__ == "__main__":
-    with ray_running(None, None), Workers(Place("here", {"cpu": 1}, cap=2), {}, "val/error", Path.cwd() / "run") as workers:
+    with ray_running(None, None), Workers(Place("here", {"cpu": 1}, cap=2), {"run": "run"}, "val/error", Path.cwd() / "run") as workers:
         first = workers.ask(os.getpid, [()] * 2, "ab")
         again = workers.ask(os.getpid, [()] * 4, "abcd")
         (death,) = workers.ask(os._exit, [(1,)], "a")
@@ -144,7 +144,7 @@ if __name__ == "__main__":
     with ray_running(None, None):
         asked = time.monotonic()
         try:
-            with pool.Workers(Place("here", {"cpu": 1000}), {}, "val/error", Path.cwd() / "run") as workers:
+            with pool.Workers(Place("here", {"cpu": 1000}), {"run": "run"}, "val/error", Path.cwd() / "run") as workers:
                 workers.search.place = SimpleNamespace(slots=2)
                 workers.ask(max, [(1, 2)] * 2, ["baseline paper", "sampled example 1"])
         except RuntimeError as error:

@@ -20,6 +20,7 @@ from aae.data import DataError, load_dataset
 from aae.device import choose_device
 from aae.runs import DIVERGED, PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, epochs
+from aae.tuning.cluster.home import place_caches
 from aae.tuning.workers.wandb_runs import Tracker, wait_for_runs
 
 LAST_WAIT_S = 12.0  # Ray waits 15 s for it
@@ -33,6 +34,7 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any], study: dict[str, Any] | None = None) -> None:
         assert study is not None
+        place_caches(Path(study["run"]))
         self.study = study
         self.results = results_of(config, study)
 
