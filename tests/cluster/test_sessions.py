@@ -79,7 +79,7 @@ def test_a_tmpdir_too_long_for_sockets_is_left_for_a_short_one_and_a_ray_tmpdir_
 def test_the_longest_socket_of_ray_fits_under_the_longest_folder_that_is_taken():
     name = "session_2026-11-28_15-46-42_856867_4194304"
     path = Path("/" + "x" * (sessions.MAX_TEMP_BYTES - 1), "ray", name, "sockets", "plasma_store.1")
-    assert len(str(path)) < 104
+    assert len(str(path)) <= 103  # what macOS takes
 
 
 def test_a_dead_session_goes_wherever_ray_had_put_it_and_nothing_else_does(tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_addre
 from aae.tuning.study.lock import DriverLock
 
 END_S = 10.0  # what ending a dead session may take
-MAX_TEMP_BYTES = 34  # a socket's path has 107 bytes, 103 on macOS, and Ray adds up to 69
+MAX_TEMP_BYTES = 33  # a socket's path has 107 bytes, 103 on macOS, and Ray adds up to 70
 MAX_CHARACTERS = 300
 
 
@@ -68,7 +69,7 @@ def start_ray(address: str | None) -> None:
 def temp_folder() -> tuple[str, str]:
     """(the variable that says so, the folder) in which a Ray of this machine makes its own, `ray`."""
     for name in ("RAY_TMPDIR", "TMPDIR"):
-        if os.environ.get(name):
+        if os.environ.get(name) and (name == "RAY_TMPDIR" or sys.platform.startswith("linux")):
             return name, os.environ[name]
     return "TMPDIR", "/tmp"
 
