@@ -474,6 +474,19 @@ def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):
     assert search.trials.study.trial(0).state == TrialState.FAIL and search.trials.study.trial(0).intermediate_values == {1: 0.5}
 
 
+def test_a_trial_whose_process_is_ended_after_its_last_word_is_over(make_search, monkeypatch):
+    """An error of CUDA stays in its process, so the driver kills that. Seen to fail where `_end` asks for the cause first: lost, it
+    says, and hands out a trial that was told."""
+    search = make_search(num_trials=2)
+    monkeypatch.setattr("ray.kill", lambda actor: None)
+    search.suggest("ray-0")
+    search.take_result("ray-0", {"actor": [None], "node": "a", "worker": "1"})
+    search.take_result("ray-0", {"state": "FAIL", "reason": "device-side assert", "spent": True})
+    search.on_trial_complete("ray-0", error=True)
+    assert search.trials.study.trial(0).state == TrialState.FAIL and search.trials.observer.lost_causes == []
+    assert search.suggest("ray-1")["number"] == 1
+
+
 def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_search, monkeypatch):
     """Each trial in turn would fail, and be told so for good."""
     search = make_search()

@@ -6,6 +6,7 @@ A trial lies on one node whole, so what fits is counted node by node, and counte
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import yaml
 from aae.tuning.spec.sweep import Sweep
 
 LOOK_S = 2.0  # between two looks at the nodes: a new one has work within this and Ray Tune's own turn
-BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 GPU_SHARE = 0.25  # of a GPU for a trial under `auto`: a 1000-wide AAE uses a small part of one
 
 
@@ -67,7 +68,7 @@ def node_kinds() -> list[tuple[dict[str, float], int]]:
     """(resources, how many at most) of what the autoscaler of this head may add: `ray up` leaves its file there. Empty without one,
     and for machines of one's own, which all join by themselves."""
     try:
-        config = yaml.safe_load(BOOTSTRAP.expanduser().read_text())
+        config = yaml.safe_load(Path(os.path.expanduser(BOOTSTRAP)).read_text())
         kinds, head, most = config["available_node_types"], config["head_node_type"], config["max_workers"]
         return [(kind["resources"], min(kind["max_workers"], most)) for name, kind in kinds.items() if name != head and kind["resources"]]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):

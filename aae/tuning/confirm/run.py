@@ -22,6 +22,7 @@ from aae import checkpoint, manifest
 from aae.config import ConfigError
 from aae.data import Dataset, load_configured
 from aae.runs import CONFIRM, read_json, read_manifest, trial_folder, write_json
+from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
@@ -135,6 +136,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
             console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(caches_placed(run))
             code = work(study, run, sweep, plan, made["id"], lock, budget, console, stack)
         if code is None:
             write_json(folder / "report.json", confirmation_report(study, plan, study.study.user_attrs.get(WINNER), run, data))

@@ -17,6 +17,7 @@ from aae import manifest
 from aae.config import ConfigError, every_path
 from aae.data import data_warnings, load_configured
 from aae.runs import read_manifest, write_atomically, write_json
+from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.lock import DriverLock
@@ -53,7 +54,8 @@ def locked(run: Path, console: Console) -> Iterator[DriverLock]:
         refuse_other_content(run)  # again: it may have waited for another driver
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")
-        yield lock
+        with caches_placed(run):
+            yield lock
     finally:
         lock.release(remove=not (run / "manifest.json").exists())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
 from collections.abc import Callable
@@ -44,12 +45,12 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
             about = describe_study(sweep.study.name, made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines))
             workers, foreseen = None, None
             if fresh:  # what would fail is to be found before anything is written
-                workers = start_workers(sweep, about, lock, stack, console)
+                workers = start_workers(sweep, about, lock, budget, stack, console)
                 sweep, foreseen = rehearse_fresh(sweep, workers, budget.started, console)
                 made |= {"precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
             study = open_and_reconcile(sweep, made, console)
             if not study.all_told and workers is None:
-                workers = start_workers(sweep, about, lock, stack, console)
+                workers = start_workers(sweep, about, lock, budget, stack, console)
             # After Ray's start: its workers would inherit the driver's W&B service.
             finish_wandb = follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
             received = None if workers is None or study.all_told else train(study, workers, budget, foreseen, console)
@@ -57,13 +58,16 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     return Outcome(study, exit_code(study, received), received is not None)
 
 
-def start_workers(sweep: Sweep, about: dict[str, Any], lock: DriverLock, stack: contextlib.ExitStack, console: Console) -> Workers:
+def start_workers(
+    sweep: Sweep, about: dict[str, Any], lock: DriverLock, budget: Budget, stack: contextlib.ExitStack, console: Console
+) -> Workers:
     if not (sweep.study.path / "manifest.json").exists():
         num = len(cases_of(sweep))
         text = f"{sweep.study.path}: starting Ray; before the first trial {num} configurations take a few steps"
         console.print(text, highlight=False)
     place = enter_cluster(sweep, lock, stack, console)
-    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path))
+    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path, budget.until, say))
 
 
 def rehearse_fresh(sweep: Sweep, workers: Workers, started: float, console: Console) -> tuple[Sweep, Forecast]:

@@ -90,7 +90,7 @@ def precision_there(sweep: Sweep, workers: Workers) -> str:
     if config.train.precision != "auto":
         return config.train.precision
     num = min(workers.place.slots, len(cases_of(sweep)))
-    answers = workers.ask(precision_here, [(config, workers.gpu)] * num)
+    answers = workers.ask(precision_here, [(config, workers.gpu)] * num, [f"the precision of worker {k + 1}" for k in range(num)])
     known = {answer for answer in answers if isinstance(answer, str)}
     if not known:
         raise RuntimeError(f"train.precision: got auto; the workers that were asked for it failed: {answers[0]}")
@@ -153,8 +153,8 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
 
 
-def try_out_there(configs: list[TrialConfig], workers: Workers) -> list[Cost | Failure]:
-    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs])
+def try_out_there(configs: dict[str, TrialConfig], workers: Workers) -> list[Cost | Failure]:
+    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs.values()], list(configs))
     return [Failure(str(answer)) if isinstance(answer, RuntimeError) else answer for answer in answers]
 
 
@@ -162,7 +162,7 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
     """Case -> what it costs. Raises ConfigError where one fails, or where all diverge: a trial that diverges teaches the sampler, a
     study of nothing else is a mistake."""
     cases = cases_of(sweep)
-    found = try_out_there([sweep.config(case.values) for case in cases], workers)
+    found = try_out_there({case.name: sweep.config(case.values) for case in cases}, workers)
     failures = [(case, failure) for case, failure in zip(cases, found, strict=True) if isinstance(failure, Failure)]
     diverged = [case for case, failure in failures if failure.diverged]
     for case, failure in failures:
@@ -197,7 +197,7 @@ def refusal(sweep: Sweep, case: Case, failure: Failure, workers: Workers) -> str
         return failure.what
     config = flatten(sweep.config(case.values))
     for path, cured in cures(sweep, case)[:MAX_BLAMED]:
-        (again,) = try_out_there([cured], workers)
+        (again,) = try_out_there({f"{case.name} with another {path}": cured}, workers)
         if not isinstance(again, Failure):
             return f"{path}: got {config.get(path)}; {case.name} {failure.what}, with {flatten(cured).get(path)} it does not"
     return f"{sweep.source}: {case.name} {failure.what}; its values: {values_text(case.values) or 'the fixed ones'}"
