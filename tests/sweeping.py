@@ -156,7 +156,7 @@ def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
     """The study of a sweep, locked and written down, as `run_sweep` has it before it reconciles."""
     hashes, quiet = check_start(sweep), Console(quiet=True)
     with locked(sweep.study.path, quiet):
-        sweep, made, _ = recognise(sweep, hashes, accept)
+        sweep, made, _ = recognise(sweep, hashes, accept, quiet)
         write_down(sweep.study.path, sweep, made)
         study = SweepStudy(sweep.study.path, sweep)
         study.code_number = len(made.get("accepted", []))
