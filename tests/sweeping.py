@@ -191,7 +191,7 @@ def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
     quiet = Console(quiet=True)
     hashes = check_start(sweep, quiet)
     with locked(sweep.study.path, quiet):
-        sweep, made, _ = recognise(sweep, hashes, accept)
+        sweep, made, _ = recognise(sweep, hashes, accept, quiet)
         write_down(sweep.study.path, sweep, made)
         study = SweepStudy(sweep.study.path, sweep)
         study.code_number = len(made.get("accepted", []))

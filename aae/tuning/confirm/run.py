@@ -153,6 +153,8 @@ def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bo
     own = now if before is None else manifest.go_on(before, now, folder, accept)
     if own != before:
         write_json(folder / "manifest.json", own)
+    for line in manifest.note_of_other_changes(own, now):
+        console.print(line, highlight=False, soft_wrap=True)
     changed = manifest.training_changes(manifest.current(made), now)
     if changed:
         console.print(f"not what the search ran with: {'; '.join(changed)}", highlight=False)

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -60,17 +60,27 @@ def locked(run: Path, console: Console) -> Iterator[DriverLock]:
         lock.release(remove=not (run / "manifest.json").exists())
 
 
-def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool) -> tuple[Sweep, dict[str, Any], bool]:
-    """(the sweep with the precision that its study was begun with, its manifest, whether it is a fresh one). Of a locked folder.
-    Writes nothing. Raises ConfigError where the sweep, the code, the versions or the data have changed."""
+class Opened(NamedTuple):
+    """What a start finds in its folder."""
+
+    sweep: Sweep  # with the precision that its study was begun with
+    made: dict[str, Any]  # its manifest
+    fresh: bool
+
+
+def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool, console: Console) -> Opened:
+    """Of a locked folder; writes nothing. Raises ConfigError where the sweep, the code, the versions or the data have changed."""
     run, now = sweep.study.path, manifest.describe(manifest.own_command(), data_hashes)
     recorded = read_manifest(run)
     if recorded is None:
         made = {"id": new_id(run), "precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
-        return sweep, made | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()}) | now, True
+        return Opened(sweep, made | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()}) | now, True)
     sweep = sweep.with_precision(recorded["precision"])
     refuse_changes(recorded["sweep"], sweep, run)
-    return sweep, manifest.go_on(recorded, now, run, accept), False
+    made = manifest.go_on(recorded, now, run, accept)
+    for line in manifest.note_of_other_changes(made, now):
+        console.print(line, highlight=False, soft_wrap=True)
+    return Opened(sweep, made, False)
 
 
 def new_id(run: Path) -> str:
