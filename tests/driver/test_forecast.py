@@ -1,6 +1,7 @@
 """Before the first trial: what would fail is refused by name, what the study takes is foreseen. And budgets, which are kept."""
 
 import dataclasses
+import io
 import json
 import os
 import threading
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from optuna.trial import TrialState
+from rich.console import Console
 
 from aae.config import ConfigError
 from aae.runs import Attempt, trial_folder
@@ -20,7 +22,7 @@ from aae.tuning.driver.forecast import Record, foresee, simulate
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.engine import WorkerSearch
-from aae.tuning.workers.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, try_out
+from aae.tuning.workers.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, rehearse, try_out
 from tests.sweeping import Quiet, assert_one_truth, count_rows, launch, launched, marked, row, trials_of, wait_for
 
 SWEEP = """
@@ -85,6 +87,26 @@ def test_what_a_rehearsal_takes_of_a_gpu_is_its_own_whatever_the_process_tried_b
 def test_a_rehearsal_says_what_fails(make_sweep, workplace, change, says):
     failure = try_out(make_sweep(**change).config({}), str(workplace))
     assert isinstance(failure, Failure) and says in failure.what and "\n" not in failure.what
+
+
+def test_a_rehearsal_draws_a_set_of_pictures_and_says_once_what_breaks_there(make_sweep, workplace, monkeypatch):
+    drawn = []
+
+    def fails(path, *arguments):
+        drawn.append(path.name)
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr("aae.pictures.latent_scatter", fails)
+    sweep, before = make_sweep(**{"train.sample_every": 1}), sorted(os.listdir())
+    answers = [try_out(sweep.config(case.values), str(workplace)) for case in cases_of(sweep)]
+    assert drawn == ["epoch-0001-latent.png"] * 3 and sorted(os.listdir()) == before
+    assert {answer.not_drawn for answer in answers} == {"RuntimeError: latex could not be found"}
+    workers = SimpleNamespace(place=SimpleNamespace(resources={"cpu": 1}), gpu=False, ask=lambda *_: answers)
+    console = Console(file=io.StringIO(), width=500)
+    rehearse(sweep, workers, console)
+    said = console.file.getvalue()
+    assert said.count("warning:") == 1 and "pictures cannot be drawn (RuntimeError: latex could not be found)" in said
+    assert isinstance(try_out(make_sweep(**{"train.sample_every": 0}).config({}), str(workplace)), Cost) and len(drawn) == 3
 
 
 @pytest.mark.system
