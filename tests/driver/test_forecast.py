@@ -139,7 +139,7 @@ def test_a_sweep_that_cannot_work_is_refused_by_the_path_and_leaves_nothing(make
     ],
 )
 def test_the_precision_is_one_that_every_worker_that_was_asked_has(make_sweep, answers, precision):
-    workers = SimpleNamespace(place=SimpleNamespace(slots=2), gpu=False, ask=lambda function, arguments: answers[: len(arguments)])
+    workers = SimpleNamespace(place=SimpleNamespace(slots=2), gpu=False, ask=lambda function, arguments, names: answers[: len(names)])
     assert precision_there(make_sweep(**{"train.precision": "auto"}), workers) == precision
     assert precision_there(make_sweep(**{"train.precision": "float32"}), None) == "float32"  # nobody is asked
 

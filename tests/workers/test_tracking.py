@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from aae.pictures import image_grid
 from aae.runs import Attempt, TrialFolder
 from aae.tuning.workers import wandb_runs as tracking
-from aae.tuning.workers.wandb_runs import Guard, Tracker, choose_mode, describe_study, follow_study, table, told_rows
+from aae.tuning.workers.wandb_runs import Guard, Tracker, choose_mode, describe_study, follow_study, told_rows, trials_table
 from tests.sweeping import PROJECT, SYSTEM_SWEEP, finished_sweep, launch
 
 KEY = "0123456789" * 4
@@ -287,7 +287,7 @@ def test_the_study_has_a_run_with_the_table_of_trials_their_states_and_the_figur
 
 
 def test_a_diverged_and_an_interrupted_trial_are_called_so_in_the_table():
-    columns, data = table([trial(0, "PRUNED", [], 1, reason="diverged: a loss"), trial(1, "RUNNING", [0.4], None)], "val/error")
+    columns, data = trials_table([trial(0, "PRUNED", [], 1, reason="diverged: a loss"), trial(1, "RUNNING", [0.4], None)], "val/error")
     assert [line[columns.index("state")] for line in data] == ["DIVERGED", "interrupted"]
 
 

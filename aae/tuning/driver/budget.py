@@ -14,10 +14,10 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from aae.runs import trial_folder
+from aae.tuning.cluster.nodes import GB
 from aae.tuning.spec.sweep import StudyConfig
 from aae.tuning.study.optuna_views import best_first
 
-GB = 10**9
 TOLERANCE = 0.05  # of a disk's budget: at most so much below it the attempts are ended, for what comes before the next look
 LOOK_S = 1.0  # between two looks at the folder
 LOOK_SHARE = 0.05  # of the driver's time, at most, goes into looking: a folder of 10,000 trials takes seconds to walk

@@ -20,7 +20,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.runs import read_json, trial_folder, write_json
-from aae.tuning.driver.budget import GB, bytes_used
+from aae.tuning.cluster.nodes import GB
+from aae.tuning.driver.budget import bytes_used
 from aae.tuning.driver.console import seconds_text
 from aae.tuning.spec.samplers import PRUNERS, make
 from aae.tuning.spec.sweep import StudyConfig, Sweep
