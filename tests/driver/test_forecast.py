@@ -13,10 +13,10 @@ import torch
 from optuna.trial import TrialState
 
 from aae.config import ConfigError
-from aae.runs import Attempt, trial_folder
+from aae.runs import GB, Attempt, trial_folder
 from aae.tuning.driver import budget as tuning_budget
-from aae.tuning.driver.budget import GB, Budget, bytes_used
-from aae.tuning.driver.forecast import Record, foresee, simulate
+from aae.tuning.driver.budget import Budget, bytes_used
+from aae.tuning.driver.forecast import ForecastFile, foresee, simulate
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.engine import StudySearch
@@ -159,8 +159,8 @@ def test_the_forecast_s_error_is_kept_over_invocations(make_sweep, tmp_path):
     started = time.monotonic() - 30
     first = foresee(study.sweep, {"sampled example 1": cost()}, {"cpu": 1}, 1, 0.0)
     assert first.wall_s == 12
-    Record(tmp_path, started, first)
-    record = Record(tmp_path, started, None)
+    ForecastFile(tmp_path, started, first)
+    record = ForecastFile(tmp_path, started, None)
     assert record.close(study.trials()) == []
     handout = study.next()
     for epoch in range(1, 7):
@@ -174,7 +174,7 @@ def test_the_forecast_s_error_is_kept_over_invocations(make_sweep, tmp_path):
     assert (
         "2 invocations" in said and "-80 % of the wall time" in said and "-17 % of the slot time" in said and "+0 % of the epochs" in said
     )
-    assert Record(tmp_path, started, None).content["error"] == content["error"]
+    assert ForecastFile(tmp_path, started, None).content["error"] == content["error"]
 
 
 # ---- budgets ----

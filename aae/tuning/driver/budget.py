@@ -13,13 +13,12 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from aae.runs import trial_folder
+from aae.runs import GB, trial_folder
 from aae.tuning.spec.sweep import StudyConfig
 from aae.tuning.study.optuna_views import best_first
 
-GB = 10**9
 TOLERANCE = 0.05  # of a disk's budget: at most so much below it the attempts are ended, for what comes before the next look
-LOOK_S = 1.0  # between two looks at the folder
+DISK_LOOK_S = 1.0  # between two looks at the folder
 LOOK_SHARE = 0.05  # of the driver's time, at most, goes into looking: a folder of 10,000 trials takes seconds to walk
 KEPT_WITHOUT_CONFIRM = 5  # of the best trials' checkpoints, where study.confirm names no select_k
 
@@ -64,7 +63,7 @@ class Budget:
             return None
         reason = self._look(self.gigabytes * GB)
         took = time.monotonic() - now
-        self._next_look = now + max(LOOK_S, took / LOOK_SHARE)
+        self._next_look = now + max(DISK_LOOK_S, took / LOOK_SHARE)
         return reason
 
     def _look(self, limit: float) -> str | None:
