@@ -1,5 +1,6 @@
 """Before the first trial: what would fail is refused by name, what the study takes is foreseen. And budgets, which are kept."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -213,11 +214,43 @@ def test_losers_give_their_checkpoints_the_worst_first_and_never_the_best_or_wha
     assert left(told) == [0, 1, 3, 4, 6, 8]  # the best five, and the one that has not ended
 
 
+def test_a_checkpoint_that_goes_while_the_budget_looks_at_it_ends_no_sweep(told, monkeypatch):
+    """Tune's thread removes the others of a trial that it tells. Seen to fail without the `except`: FileNotFoundError."""
+    made = Budget(dataclasses.replace(told.sweep.study, max_disk_gb=bytes_used(told.run) / GB - 0.0005), told.run, told.trials)
+
+    def listed_and_gone(run: Path, number: int) -> SimpleNamespace:
+        found = list(trial_folder(run, number).path.glob("attempt-*/checkpoint*.pt"))
+        if number == 2:  # the first that the budget would take
+            found[0].unlink()
+        return SimpleNamespace(path=SimpleNamespace(glob=lambda pattern: found))
+
+    monkeypatch.setattr(tuning_budget, "trial_folder", listed_and_gone)
+    assert made.spent() is None
+    assert made.removed == 1 and left(told) == [0, 1, 3, 4, 6, 7, 8]
+
+
 def test_a_file_with_two_names_takes_its_place_once(tmp_path):
     (tmp_path / "a").write_bytes(os.urandom(10**6))
     once = bytes_used(tmp_path)
     os.link(tmp_path / "a", tmp_path / "b")
     assert bytes_used(tmp_path) == once >= 10**6
+
+
+def test_a_file_that_goes_while_a_folder_is_measured_hides_no_other(tmp_path, monkeypatch):
+    """Seen to fail where the whole folder is given up: then less is counted, and the next look takes the rest for growth."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(os.urandom(10**5))
+    listed = os.scandir
+
+    @contextlib.contextmanager
+    def listed_and_gone(folder):
+        with listed(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+            (tmp_path / "a").unlink()
+            yield found
+
+    monkeypatch.setattr(tuning_budget.os, "scandir", listed_and_gone)
+    assert bytes_used(tmp_path) >= 2 * 10**5
 
 
 def test_a_budget_of_minutes_counts_from_its_start(make_sweep, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ the same command goes on. Before that the disk's budget takes the checkpoints th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -27,18 +28,16 @@ def bytes_used(folder: Path) -> int:
     """What a folder takes on its disk; a file with two names counts once. Files may go while it looks."""
     total, seen, waiting = 0, set[int](), [str(folder)]
     while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                        continue
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                with contextlib.suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if status.st_nlink == 1 or status.st_ino not in seen:
                         seen.add(status.st_ino)
                         total += status.st_blocks * 512
-        except OSError:
-            continue
     return total
 
 
@@ -86,7 +85,11 @@ class Budget:
             for path in [] if trial.number in kept else trial_folder(self.run, trial.number).path.glob("attempt-*/checkpoint*.pt"):
                 if freed >= wanted:
                     return freed
-                freed += path.stat().st_blocks * 512
-                path.unlink()
+                try:
+                    size = path.stat().st_blocks * 512
+                    path.unlink()
+                except FileNotFoundError:  # Tune's thread, which tells its trial, was quicker
+                    continue
+                freed += size
                 self.removed += 1
         return freed
