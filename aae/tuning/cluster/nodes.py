@@ -21,7 +21,6 @@ from aae.tuning.spec.sweep import Sweep
 LOOK_S = 2.0  # between two looks at the nodes: a new one has work within this and Ray Tune's own turn
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 GPU_SHARE = 0.25  # of a GPU for a trial under `auto`: a 1000-wide AAE uses a small part of one
-GB = 10**9
 
 
 @dataclass

@@ -31,7 +31,8 @@ from aae import manifest
 from aae.config import ConfigError, DataConfig
 from aae.data import DataError, load_configured
 from aae.errors import one_line
-from aae.tuning.cluster.nodes import GB, Place, describe_nodes, trial_resources
+from aae.runs import GB
+from aae.tuning.cluster.nodes import Place, describe_nodes, trial_resources
 from aae.tuning.cluster.sessions import cluster_address, ray_running
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import DriverLock

@@ -29,10 +29,9 @@ from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
 from aae.layers import set_paths, to_trial
-from aae.runs import PARENT
+from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
-from aae.tuning.cluster.nodes import GB
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.workers.pool import Workers
 
