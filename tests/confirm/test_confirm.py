@@ -653,7 +653,7 @@ trial:
   data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
   model: {hidden_dims: [16], init_std: null}
   objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 20, batch_size: 50, labelled_batch_size: 20, sample_every: 0, ema_decay: 0.9, precision: float32}
+  train: {epochs: 8, batch_size: 50, labelled_batch_size: 20, sample_every: 0, ema_decay: 0.9, precision: float32}
 search_space:
   model.z_dim: {kind: int, low: 2, high: 12}
   optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
@@ -662,7 +662,7 @@ search_space:
 
 @pytest.mark.system
 @pytest.mark.parametrize("kills", [(5,), pytest.param((1, 5), marks=pytest.mark.slow)], ids=["in the report", "in both stages"])
-def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, kills):
+def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, capsys, kills):
     """A sweep with study.confirm, killed -9 within the report, or within the selection too, and the same command to its end."""
     (tmp_path / "s.yaml").write_text(REAL)
     command, own = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}"], tmp_path / "s" / "confirm"
@@ -696,7 +696,7 @@ def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_
             with torch.no_grad():
                 logits_NK, _ = model.encoder(torch.tensor(images).flatten(1).float() / 255)
             assert math.isclose(error, float((logits_NK.argmax(dim=1).numpy() != labels).mean()), abs_tol=2e-4)
-            assert training["state"] == "COMPLETE" and training["epochs"] == 20
+            assert training["state"] == "COMPLETE" and training["epochs"] == 8
 
     # The same labels for both on a draw, others on another draw and in the selection.
     labelled = {number: read_json(trial_folder(own, number).labels_path) for number in range(8)}
@@ -713,12 +713,11 @@ def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_
     page = (tmp_path / "s" / "report" / "index.html").read_text()
     assert "Confirmed: " in done.stdout and "Confirmed: " in page and "The search did not read the test set." in page
     before = listing(own)
-    again = launch_process("confirm", tmp_path / "s")
-    assert again.returncode == 0 and listing(own) == before
-    assert [line for line in again.stdout.splitlines() if line.startswith("Confirmed")] == [
+    assert launch.main(["confirm", str(tmp_path / "s")]) == 0 and listing(own) == before
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("Confirmed")] == [
         line for line in done.stdout.splitlines() if line.startswith("Confirmed")
     ]
-    status = launch_process("status", tmp_path / "s").stdout
-    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in status
+    assert launch.main(["status", str(tmp_path / "s")]) == 0
+    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in capsys.readouterr().out
     for mark in marks:
         wait_until_gone(mark, 60)

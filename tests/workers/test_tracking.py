@@ -544,8 +544,11 @@ def test_a_hanging_process_of_wandb_does_not_hold_the_end_of_a_sweep(tmp_path):
 def test_a_sweep_leaves_a_run_a_trial_with_its_true_state_and_one_of_the_study(tmp_path_factory):
     run = finished_sweep(tmp_path_factory) / "s"
     run_id = json.loads((run / "manifest.json").read_text())["id"]
-    for number in range(8):
-        result = json.loads((run / "trials" / f"{number:04d}" / "result.json").read_text())
+    results = [json.loads((run / "trials" / f"{number:04d}" / "result.json").read_text()) for number in range(8)]
+    one_of_each = {result["state"]: result for result in results}
+    assert set(one_of_each) == {"COMPLETE", "PRUNED"}
+    for result in one_of_each.values():
+        number = result["number"]
         records = inspect(run, f"{run_id}-{number:04d}")
         assert (summary(records)["state"], summary(records).get("reason")) == (result["state"], result["reason"])
         assert [item["epoch"] for item in items(records)] == list(range(1, result["epochs"] + 1))
