@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, require
-from aae.errors import one_line
-from aae.layers import to_trial
+from aae.config import ConfigError, TrialConfig
+from aae.layers import read_trial, to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder, read_json
 
@@ -78,12 +74,7 @@ def read_config(folder: str | Path) -> TrialConfig:
     path = TrialFolder(folder).config_path
     if not path.is_file():
         raise ConfigError(f"{folder}: holds no config.yaml; give a trial's folder, as runs/STUDY/trials/0007")
-    try:
-        config = OmegaConf.load(path)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-        raise ConfigError(f"{path}: broken, not a configuration ({one_line(error)}); restore it, or name another folder") from None
-    require(isinstance(config, DictConfig), str(path), type(config).__name__, "restore it, or name another folder")
-    return to_trial(config, f"{path}: ")  # type: ignore[arg-type]
+    return to_trial(read_trial(path), f"{path}: ")
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoencoder, TrialConfig]:

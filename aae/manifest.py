@@ -15,11 +15,14 @@ from typing import Any
 
 from aae.config import ConfigError
 from aae.device import device_name
+from aae.imports import imported_files
 
 PACKAGES = ("torch", "numpy", "ray", "optuna", "wandb", "omegaconf")
 TRAINING_NEEDS = ("python", "torch", "numpy")  # versions that the numbers of one training depend on
-STUDY_NEEDS = (*TRAINING_NEEDS, "ray", "optuna")  # and those of a study
-NAMED = 5  # changes in a refusal
+STUDY_NEEDS = (*TRAINING_NEEDS, "optuna")  # and those of a study
+TRAINING = ("aae.train",)  # what the numbers of one training depend on: this module and all that it imports
+STUDY = (*TRAINING, "aae.tuning.spec", "aae.tuning.study")  # and what a study's decisions depend on
+MAX_CHANGES = 5  # changes in a refusal
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -52,9 +55,22 @@ def version_changes(recorded: dict[str, Any], now: dict[str, Any], names: tuple[
 
 
 def changed_modules(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Files of aae/ that came, went or changed. Nothing else makes a trial."""
+    """Files of aae/ that came, went or changed."""
     was, is_now = recorded["code"]["modules"], now["code"]["modules"]
     return [path for path in sorted(was.keys() | is_now.keys()) if was.get(path) != is_now.get(path)]
+
+
+def changes_of_study(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Versions and files that a study's decisions or its trials' numbers depend on, and that are not the same."""
+    needed = imported_files(PROJECT, STUDY)
+    return version_changes(recorded, now, STUDY_NEEDS) + [path for path in changed_modules(recorded, now) if path in needed]
+
+
+def other_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """And those that they do not depend on."""
+    others = tuple(name for name in PACKAGES if name not in STUDY_NEEDS)
+    needed = imported_files(PROJECT, STUDY)
+    return version_changes(recorded, now, others) + [path for path in changed_modules(recorded, now) if path not in needed]
 
 
 def data_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -65,7 +81,8 @@ def training_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]
     """What one training's numbers depend on and is not the same: device, versions, code, data."""
     lines = [] if recorded["device"] == now["device"] else [f"device was {recorded['device']}, is {now['device']}"]
     lines += version_changes(recorded, now, TRAINING_NEEDS) + data_changes(recorded, now)
-    modules = [path for path in changed_modules(recorded, now) if "tuning" not in path]
+    needed = imported_files(PROJECT, TRAINING)
+    modules = [path for path in changed_modules(recorded, now) if path in needed]
     return lines + ([f"changed code: {', '.join(modules)}"] if modules else [])
 
 
@@ -76,18 +93,27 @@ def go_on(recorded: dict[str, Any], now: dict[str, Any], run: Path, accept: bool
     if data:
         raise ConfigError(f"{run}: {', '.join(data)}; restore the data, or start a fresh study with study.name=other")
     before = current(recorded)
-    changes = version_changes(before, now, STUDY_NEEDS) + changed_modules(before, now)
+    changes = changes_of_study(before, now)
     if not changes:
         return recorded
     if not accept:
-        more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
         raise ConfigError(
-            f"{run}: was made with other code or versions: {', '.join(changes[:NAMED])}{more}. Restore them, start afresh with "
+            f"{run}: was made with other code or versions: {first_of(changes)}. Restore them, start afresh with "
             "study.name=other, or add --accept-changes: the trials then say which code made them"
         )
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     accepted = {"when": when, "changes": changes, "code": now["code"], "versions": now["versions"]}
     return recorded | {"accepted": [*recorded.get("accepted", []), accepted]}
+
+
+def note_of_other_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A line for a start that goes on, or none."""
+    changes = other_changes(current(recorded), now)
+    return [f"changed since, not what trials depend on: {first_of(changes)}"] if changes else []
+
+
+def first_of(changes: list[str]) -> str:
+    return ", ".join(changes[:MAX_CHANGES]) + (f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else "")
 
 
 def version(package: str) -> str | None:

@@ -29,7 +29,7 @@ from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, data_warnings, draw_labels, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import load_state_dict, mean_row, prepare, state_dict, with_class_prior
-from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
+from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
@@ -210,8 +210,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to (default: runs/train-SWEEP[-BASELINE])")
     options = parser.parse_intermixed_args(arguments)
     name = "-".join(["train", Path(options.sweep).stem, *filter(None, [options.baseline])])
-    folder = TrialFolder(options.output or Path("runs") / name)
     try:
+        refuse_unmeant_folder(str(options.output or ""), "--output")
+        folder = TrialFolder(options.output.expanduser() if options.output else Path("runs") / name)
         overrides = parse_overrides(options.overrides)
         for path in overrides:
             alone = path.split(".")[0] not in SWEEP_BLOCKS

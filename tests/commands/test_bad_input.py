@@ -208,6 +208,20 @@ ARGUMENTS = {
     "an index": (["model.hidden_dims[0]=3"], ("not an override", "path=value")),
     "two dots": (["model..z_dim=3"], ("not an override", "path=value")),
     "a value that is no YAML": (["model.hidden_dims=[16"], ("model.hidden_dims=[16", "not valid YAML")),
+    "a variable in the run folder": (["study.folder=$SCRATCH/runs"], ("study.folder: got '$SCRATCH/runs'", "write the folder itself")),
+    "a variable in the data": (["data.folder=a$b.npz"], ("data.folder: got 'a$b.npz'", "variables are not read here")),
+    "a variable in a block": (["study.fork={run: $OTHER, top_k: 1, epoch: 1}"], ("study.fork.run: got '$OTHER'", "variables are not")),
+    "a home folder of nobody": (["study.folder=~nobody-here/runs"], ("study.folder: got '~nobody-here/runs'", "no such home folder")),
+    "a comment in a value": (["data.folder=my data #2.npz"], ("data.folder: got my data #2.npz", "begins a comment", "in quotes")),
+    "octal in old YAML": (["train.epochs=010"], ("train.epochs: got 010", "write 10")),
+    "digits in groups": (["train.batch_size=1_000"], ("train.batch_size: got 1_000", "write 1000")),
+    "minutes and seconds": (["study.max_minutes=1:30"], ("study.max_minutes: got 1:30", "without colons")),
+    "a time for checkpoints": (["train.checkpoint_every=1:30"], ("train.checkpoint_every: got 1:30", "seconds (30s)")),
+    "a leading zero for checkpoints": (["train.checkpoint_every=010"], ("train.checkpoint_every: got 010", "epochs (1)")),
+    "a word of old YAML": ([f"{SEES_LABEL}=yes"], (f"{SEES_LABEL}: got yes", "write true or false")),
+    "a tag": (["train.epochs=!!int 5"], ("not valid YAML", "the tag")),
+    "an alias in itself": (["model.hidden_dims=&a [*a]"], ("not valid YAML",)),
+    "two lines": (["train.epochs=2\nother: 3"], ("not valid YAML",)),
     "a second file": (["other.yaml"], ("other.yaml: not an override", "path=value")),
     "unknown option": (["--epochs", "3"], ("--epochs",)),
     "a block that is off": (
@@ -627,6 +641,8 @@ def test_a_wrong_study_is_refused_before_ray_starts(name, workplace, capsys):
         (["--output", "full"], ("full: not empty and no training", "--output")),
         (["--output", "broken"], ("broken", "config.yaml")),
         (["--output", "other"], ("other", "model.z_dim=3", "--output")),
+        (["--output", "$SCRATCH/alone"], ("--output: got '$SCRATCH/alone'", "write the folder itself")),
+        (["--output", "~nobody-here/alone"], ("--output: got '~nobody-here/alone'", "no such home folder")),
     ],
 )
 def test_a_wrong_training_alone_is_refused(arguments, says, workplace, capsys):
@@ -793,8 +809,24 @@ RIGHT = {
     "a file that only the cluster has": ({}, ["data.folder=none.npz"], "warning: none.npz: cannot be read as .npz (no such file)"),
     "a p(y)": ({}, [f"{P_OF_Y}={{kind: given, values: [{', '.join(['0.1'] * 10)}]}}"], "kind: given"),
     "a draw of any number": ({}, ["data.num_labels=25", "data.label_draw=random"], "label_draw: random"),
+    "a step that does not divide its range": (
+        {"space": {"model.z_dim": "{kind: int, low: 6, high: 12, step: 4}"}},
+        [],
+        "note: search_space.model.z_dim: its last value is 10: the steps of 4 from 6 do not meet 12",
+    ),
+    "a step that does not divide its range of fractions": (
+        {"space": {"optim.schedule.factor": "{kind: float, low: 0.1, high: 1, step: 0.2}"}},
+        [],
+        "note: search_space.optim.schedule.factor: its last value is 0.9: the steps of 0.2 from 0.1 do not meet 1",
+    ),
+    "a step that divides its range": (
+        {"space": {"optim.schedule.factor": "{kind: float, low: 0.1, high: 0.7, step: 0.2}"}},
+        [],
+        "high: 0.7",
+    ),
     "two values": ({}, ["train.epochs=3", "study.num_trials=2"], "num_trials: 2"),
-    "$ without braces": ({}, ["study.folder=a$b"], "folder: a$b"),
+    "$ in a word that is no folder": ({"baselines": {"a$b": "{}"}}, [], "baseline a$b: run first"),
+    "~ for the home folder": ({}, ["study.folder=~/runs"], "folder: ~/runs"),
 }
 
 

@@ -18,7 +18,7 @@ from aae.errors import DataError
 from aae.runs import TrialFolder, read_json, trial_folder
 from aae.train import refuse_unfit, train
 from aae.tuning.confirm import run as confirm
-from aae.tuning.confirm.test_set import fewer_labels
+from aae.tuning.confirm.test_set import simulate_fewer_labels
 from aae.tuning.driver import reproduction
 from aae.tuning.driver.opening import refuse_changes
 from aae.tuning.study.parents import load_sweep
@@ -147,6 +147,6 @@ def test_what_fewer_labels_choose_is_asked_of_the_mean_over_draws(workplace):
         wrong_DN = np.stack([random.permutation(2000) < 2000 * error for error in errors])
         attempt = trial_folder(workplace, number).next_attempt()
         np.save(attempt.path / "predictions.npy", ((label_N.numpy() + wrong_DN) % 10).astype(np.uint8))
-    few, many = fewer_labels(workplace, Plan, "val/error", label_N)
+    few, many = simulate_fewer_labels(workplace, Plan, "val/error", label_N)
     assert next(iter(many["chosen"])) == "5" and many["chosen"]["5"] > 0.99
     assert few["worse"] == pytest.approx(few["chosen"].get("3", 0) * 0.1)

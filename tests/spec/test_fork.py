@@ -320,7 +320,8 @@ WRONG = {
     "no run": (["study.fork.run=runs/none"], ("study.fork.run: got runs/none", "holds no sweep", "run the study to fork first")),
     "a file for a run": (["study.fork.run=tiny.npz"], ("study.fork.run: got tiny.npz", "holds no sweep")),
     "a trial for a run": (["study.fork.run=runs/rates/trials/0000"], ("study.fork.run", "holds no sweep")),
-    "a number for a run": (["study.fork.run=3"], ("study.fork.run: got 3", "name the other study's folder")),
+    "a number for a run": (["study.fork.run=3"], ("study.fork.run: got 3", "it holds no sweep")),
+    "null for a run": (["study.fork.run=null"], ("study.fork.run: got None", "name the other study's folder")),
     "more than there are": (["study.fork.top_k=5"], ("study.fork.top_k: got 5", "4 trials of runs/rates are complete: give at most that")),
     "none of them": (["study.fork.top_k=0"], ("study.fork.top_k: got 0", "at least 1")),
     "half of one": (["study.fork.top_k=1.5"], ("study.fork.top_k: got 1.5", "whole number")),
@@ -484,3 +485,11 @@ def test_a_plan_of_a_fork_starts_nothing_and_names_parents_and_what_is_uncertain
 def test_epochs_that_cannot_be_kept_are_refused(workplace, capsys, change, says):
     Path("rates.yaml").write_text(RATES.format(draws=1, keep="[2]", num=2))
     refused("launch", ["rates.yaml", change], (says,), workplace, capsys)
+
+
+def test_the_study_to_fork_may_lie_in_the_home_folder(searched, monkeypatch):
+    monkeypatch.setenv("HOME", str(searched))
+    sweep = decay("study.fork.run=~/runs/rates")
+    assert sweep.fork.run == str(searched / "runs" / "rates")
+    assert train_here(sweep, until=2).run == Path("runs/decay")
+    assert decay("study.fork.run=~/runs/rates").fork == sweep.fork  # as the study began with it

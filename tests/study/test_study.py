@@ -95,7 +95,7 @@ def test_a_study_opened_again_in_the_middle_ends_as_one_that_was_never_closed(ma
     assert all(state != "RUNNING" for _, state, _, _ in undisturbed)
 
 
-@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_between_the_writes_of_a_verdict_does_not_change_it(make_study, tmp_path, every):
     """Writes to the journal of a short study, places of all kinds, are in turn the last one before a kill."""
     play(make_study(), ERRORS)
@@ -108,8 +108,9 @@ def test_a_kill_between_the_writes_of_a_verdict_does_not_change_it(make_study, t
         journal.write_bytes(b"".join(lines[:kept]))
         for path in (tmp_path / "run").glob("trials/*/result.json"):
             path.unlink()
+        trials = make_study().trials()
         for number, all_rows in rows.items():  # a worker may be at most one epoch ahead of what the journal knows
-            told = [t for t in make_study().trials() if t.number == number]
+            told = [t for t in trials if t.number == number]
             handed_out = bool(told) and len(told[0].params) == 2
             known = len(told[0].intermediate_values) if told else 0
             attempt = trial_folder(tmp_path / "run", number).last_attempt()
@@ -473,6 +474,19 @@ def test_a_row_that_a_failed_trial_could_not_report_is_told(make_search):
     search.trials.live["ray-0"].attempt.write_row(row(1, 0.5))
     assert search.take_result("ray-0", {"state": "FAIL", "reason": "OSError: no space"})
     assert search.trials.study.trial(0).state == TrialState.FAIL and search.trials.study.trial(0).intermediate_values == {1: 0.5}
+
+
+def test_a_trial_whose_process_is_ended_after_its_last_word_is_over(make_search, monkeypatch):
+    """An error of CUDA stays in its process, so the driver kills that. Seen to fail where `_end` asks for the cause first: lost, it
+    says, and hands out a trial that was told."""
+    search = make_search(num_trials=2)
+    monkeypatch.setattr("ray.kill", lambda actor: None)
+    search.suggest("ray-0")
+    search.take_result("ray-0", {"actor": [None], "node": "a", "worker": "1"})
+    search.take_result("ray-0", {"state": "FAIL", "reason": "device-side assert", "spent": True})
+    search.on_trial_complete("ray-0", error=True)
+    assert search.trials.study.trial(0).state == TrialState.FAIL and search.trials.observer.lost_causes == []
+    assert search.suggest("ray-1")["number"] == 1
 
 
 def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_search, monkeypatch):

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -17,6 +17,7 @@ from aae import manifest
 from aae.config import ConfigError, every_path
 from aae.data import data_warnings, load_configured
 from aae.runs import read_manifest, write_atomically, write_json
+from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.lock import DriverLock
@@ -53,22 +54,33 @@ def locked(run: Path, console: Console) -> Iterator[DriverLock]:
         refuse_other_content(run)  # again: it may have waited for another driver
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")
-        yield lock
+        with caches_placed(run):
+            yield lock
     finally:
         lock.release(remove=not (run / "manifest.json").exists())
 
 
-def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool) -> tuple[Sweep, dict[str, Any], bool]:
-    """(the sweep with the precision that its study was begun with, its manifest, whether it is a fresh one). Of a locked folder.
-    Writes nothing. Raises ConfigError where the sweep, the code, the versions or the data have changed."""
+class Opened(NamedTuple):
+    """What a start finds in its folder."""
+
+    sweep: Sweep  # with the precision that its study was begun with
+    made: dict[str, Any]  # its manifest
+    fresh: bool
+
+
+def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool, console: Console) -> Opened:
+    """Of a locked folder; writes nothing. Raises ConfigError where the sweep, the code, the versions or the data have changed."""
     run, now = sweep.study.path, manifest.describe(manifest.own_command(), data_hashes)
     recorded = read_manifest(run)
     if recorded is None:
         made = {"id": new_id(run), "precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
-        return sweep, made | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()}) | now, True
+        return Opened(sweep, made | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()}) | now, True)
     sweep = sweep.with_precision(recorded["precision"])
     refuse_changes(recorded["sweep"], sweep, run)
-    return sweep, manifest.go_on(recorded, now, run, accept), False
+    made = manifest.go_on(recorded, now, run, accept)
+    for line in manifest.note_of_other_changes(made, now):
+        console.print(line, highlight=False, soft_wrap=True)
+    return Opened(sweep, made, False)
 
 
 def new_id(run: Path) -> str:

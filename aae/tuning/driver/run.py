@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from rich.console import Console
 
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.driver.budget import Budget
-from aae.tuning.driver.forecast import Forecast, Record, foresee
-from aae.tuning.driver.opening import check_start, locked, recognise, write_down
+from aae.tuning.driver.forecast import Forecast, ForecastFile, foresee
+from aae.tuning.driver.opening import Opened, check_start, locked, recognise, write_down
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import DriverLock
@@ -39,46 +40,51 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
     data_hashes = check_start(sweep, console)
     with locked(sweep.study.path, console) as lock:
-        with contextlib.ExitStack() as stack:  # Ray, while there is something to train
-            sweep, made, fresh = recognise(sweep, data_hashes, accept)
-            about = describe_study(sweep.study.name, made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines))
-            workers, foreseen = None, None
-            if fresh:  # what would fail is to be found before anything is written
-                workers = start_workers(sweep, about, lock, stack, console)
-                sweep, foreseen = rehearse_fresh(sweep, workers, budget.started, console)
-                made |= {"precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
-            study = open_and_reconcile(sweep, made, console)
-            if not study.all_told and workers is None:
-                workers = start_workers(sweep, about, lock, stack, console)
+        opened = recognise(sweep, data_hashes, accept, console)
+        about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines))
+        with contextlib.ExitStack() as stack:  # Ray, which ends before the page is written
+            workers = functools.cache(lambda: start_workers(opened.sweep, about, lock, budget, stack, console))  # started at the first use
+            opened, foreseen = rehearse_fresh(opened, workers, budget.started, console)
+            study = open_and_reconcile(opened, console)
+            left = None if study.all_told else workers()
             # After Ray's start: its workers would inherit the driver's W&B service.
             finish_wandb = follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
-            received = None if workers is None or study.all_told else train(study, workers, budget, foreseen, console)
-        finish_wandb(write_page(study.run) if study.trials() else [])
+            received = None if left is None else train_trials(study, left, budget, foreseen, console)
+        close(study, write_page, finish_wandb)
     return Outcome(study, exit_code(study, received), received is not None)
 
 
-def start_workers(sweep: Sweep, about: dict[str, Any], lock: DriverLock, stack: contextlib.ExitStack, console: Console) -> Workers:
+def start_workers(
+    sweep: Sweep, about: dict[str, Any], lock: DriverLock, budget: Budget, stack: contextlib.ExitStack, console: Console
+) -> Workers:
     if not (sweep.study.path / "manifest.json").exists():
         num = len(cases_of(sweep))
         text = f"{sweep.study.path}: starting Ray; before the first trial {num} configurations take a few steps"
         console.print(text, highlight=False)
     place = enter_cluster(sweep, lock, stack, console)
-    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path))
+    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path, budget.until, say))
 
 
-def rehearse_fresh(sweep: Sweep, workers: Workers, started: float, console: Console) -> tuple[Sweep, Forecast]:
-    """(the sweep with the precision that the workers have, what it will take). Raises ConfigError where a configuration fails."""
-    sweep = sweep.with_precision(precision_there(sweep, workers))
+def rehearse_fresh(opened: Opened, start: Callable[[], Workers], started: float, console: Console) -> tuple[Opened, Forecast | None]:
+    """(with the precision that the workers have, what it will take) of a fresh sweep: what would fail is found before anything is
+    written. Raises ConfigError where a configuration fails."""
+    if not opened.fresh:
+        return opened, None
+    workers = start()
+    sweep = opened.sweep.with_precision(precision_there(opened.sweep, workers))
     costs = rehearse(sweep, workers, console)
-    return sweep, foresee(sweep, costs, workers.place.resources, workers.place.slots, time.monotonic() - started)
+    made = opened.made | {"precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
+    foreseen = foresee(sweep, costs, workers.place.resources, workers.place.slots, time.monotonic() - started)
+    return opened._replace(sweep=sweep, made=made), foreseen
 
 
-def open_and_reconcile(sweep: Sweep, made: dict[str, Any], console: Console) -> SweepStudy:
+def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
     """The study, agreeing with its folders."""
-    run = sweep.study.path
-    write_down(run, sweep, made)
-    study = SweepStudy(run, sweep)
-    study.code_number = len(made.get("accepted", []))
+    run = opened.sweep.study.path
+    write_down(run, opened.sweep, opened.made)
+    study = SweepStudy(run, opened.sweep)
+    study.code_number = len(opened.made.get("accepted", []))
     before = len(study.trials())
     counts = study.reconcile()
     if before:
@@ -87,10 +93,10 @@ def open_and_reconcile(sweep: Sweep, made: dict[str, Any], console: Console) -> 
     return study
 
 
-def train(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecast | None, console: Console) -> int | None:
+def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecast | None, console: Console) -> int | None:
     """Trains what is left, with the forecast before and its error after it. Returns the signal that ended it, or None."""
     place, num = workers.place, study.sweep.study.num_trials
-    record = Record(study.run, budget.started, foreseen)
+    record = ForecastFile(study.run, budget.started, foreseen)
     needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
     console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}", highlight=False)
     for line in record.lines(study.trials(), study.sweep.study, place.slots):
@@ -99,6 +105,11 @@ def train(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecas
     for line in record.close(study.trials()):
         console.print(line, highlight=False, soft_wrap=True)
     return received
+
+
+def close(study: SweepStudy, write_page: Callable[[Path], list[Path]], finish_wandb: Callable[[list[Path]], None]) -> None:
+    """The run's page, and the end of the study's own run at W&B with its figures."""
+    finish_wandb(write_page(study.run) if study.trials() else [])
 
 
 def exit_code(study: SweepStudy, received: int | None) -> int:

@@ -27,6 +27,7 @@ from aae.tuning.workers.handouts import HandOuts, Nodes, Observer
 
 @dataclass
 class Question:
+    name: str
     asked: bytes  # (function, arguments)
     answer: Future[Any] = field(default_factory=Future)
 
@@ -76,6 +77,12 @@ class WorkerSearch(Searcher):
         elif self.trials is not None and self.trials.all_ended:
             return Searcher.FINISHED
         return given
+
+    def unanswered(self) -> tuple[list[str], list[str]]:
+        """(what workers are at work on, what has none yet), by name. For the main thread."""
+        asked = [(trial_id in self.workers, question) for trial_id, question in list(self.asked.items()) if not question.answer.done()]
+        queued = [question.name for begun, question in asked if not begun] + [question.name for question in list(self.questions)]
+        return [question.name for begun, question in asked if begun], queued
 
     def take_result(self, trial_id: str, result: Row) -> bool:
         """True: the trial stops here."""

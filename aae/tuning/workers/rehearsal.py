@@ -29,7 +29,7 @@ from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
 from aae.layers import set_paths, to_trial
-from aae.runs import PARENT
+from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
 from aae.tuning.spec.sweep import Sweep
@@ -37,7 +37,6 @@ from aae.tuning.workers.pool import Workers
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
-GB = 10**9
 MAX_BLAMED = 20  # paths that are tried for one that cures a failure
 
 
@@ -90,7 +89,7 @@ def precision_there(sweep: Sweep, workers: Workers) -> str:
     if config.train.precision != "auto":
         return config.train.precision
     num = min(workers.place.slots, len(cases_of(sweep)))
-    answers = workers.ask(precision_here, [(config, workers.gpu)] * num)
+    answers = workers.ask(precision_here, [(config, workers.gpu)] * num, [f"the precision of worker {k + 1}" for k in range(num)])
     known = {answer for answer in answers if isinstance(answer, str)}
     if not known:
         raise RuntimeError(f"train.precision: got auto; the workers that were asked for it failed: {answers[0]}")
@@ -115,17 +114,17 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         def autocast() -> contextlib.AbstractContextManager[Any]:
             return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-        def train(steps: int, draw: Draw = draws[0]) -> float:
+        def seconds_of(steps: int, draw: Draw = draws[0]) -> float:
             since = time.monotonic()
             train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate)
             return time.monotonic() - since
 
         start_s = time.monotonic() - started
         for draw in draws:
-            train(min(2, in_epoch), draw)  # the first steps also pay for what comes once
-        once = train(1)
+            seconds_of(min(2, in_epoch), draw)  # the first steps also pay for what comes once
+        once = seconds_of(1)
         steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
-        step_s = train(steps) / steps
+        step_s = seconds_of(steps) / steps
         since = time.monotonic()
         measure(draws[0].state, validation)
         measure_s, since = time.monotonic() - since, time.monotonic()
@@ -153,8 +152,8 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
 
 
-def try_out_there(configs: list[TrialConfig], workers: Workers) -> list[Cost | Failure]:
-    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs])
+def try_out_there(configs: dict[str, TrialConfig], workers: Workers) -> list[Cost | Failure]:
+    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs.values()], list(configs))
     return [Failure(str(answer)) if isinstance(answer, RuntimeError) else answer for answer in answers]
 
 
@@ -162,7 +161,7 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
     """Case -> what it costs. Raises ConfigError where one fails, or where all diverge: a trial that diverges teaches the sampler, a
     study of nothing else is a mistake."""
     cases = cases_of(sweep)
-    found = try_out_there([sweep.config(case.values) for case in cases], workers)
+    found = try_out_there({case.name: sweep.config(case.values) for case in cases}, workers)
     failures = [(case, failure) for case, failure in zip(cases, found, strict=True) if isinstance(failure, Failure)]
     diverged = [case for case, failure in failures if failure.diverged]
     for case, failure in failures:
@@ -197,7 +196,7 @@ def refusal(sweep: Sweep, case: Case, failure: Failure, workers: Workers) -> str
         return failure.what
     config = flatten(sweep.config(case.values))
     for path, cured in cures(sweep, case)[:MAX_BLAMED]:
-        (again,) = try_out_there([cured], workers)
+        (again,) = try_out_there({f"{case.name} with another {path}": cured}, workers)
         if not isinstance(again, Failure):
             return f"{path}: got {config.get(path)}; {case.name} {failure.what}, with {flatten(cured).get(path)} it does not"
     return f"{sweep.source}: {case.name} {failure.what}; its values: {values_text(case.values) or 'the fixed ones'}"

@@ -20,6 +20,7 @@ from aae.device import choose_device
 from aae.errors import is_full_disk
 from aae.runs import DIVERGED, PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, epochs
+from aae.tuning.cluster.home import place_caches
 from aae.tuning.workers.wandb_runs import Tracker, wait_for_runs
 
 LAST_WAIT_S = 12.0  # Ray waits 15 s for it
@@ -32,6 +33,7 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any], study: dict[str, Any] | None = None) -> None:
         assert study is not None
+        place_caches(Path(study["run"]))
         self.study = study
         self.results = results_of(config, study)
 
@@ -93,9 +95,9 @@ def train_attempt(handout: dict[str, Any], study: dict[str, Any]) -> Generator[R
         outcome = ("FAIL", str(error))
     except OSError as error:
         # A full disk is no trial's own failure: each one would fail in turn, and be spent.
-        outcome = ("DISK FULL" if is_full_disk(error) else "FAIL", explained(error, folder))
+        outcome = ("DISK FULL" if is_full_disk(error) else "FAIL", error_in_a_line(error, folder))
     except Exception as error:  # whatever it is, the sweep goes on without this trial and says why
-        outcome = ("FAIL", explained(error, folder))
+        outcome = ("FAIL", error_in_a_line(error, folder))
     except GeneratorExit:  # stopped, after the driver has told a trial that is over
         outcome = told_outcome(folder) or (outcome if done >= config.train.epochs else ("INTERRUPTED", "the same command goes on"))
         raise
@@ -103,7 +105,7 @@ def train_attempt(handout: dict[str, Any], study: dict[str, Any]) -> Generator[R
         tracker.finish(*outcome)
         free_gpu()
     if outcome[0] != "COMPLETE":
-        yield {"state": outcome[0], "reason": outcome[1]}
+        yield {"state": outcome[0], "reason": outcome[1], "spent": gpu_is_broken()}
 
 
 def told_outcome(folder: TrialFolder) -> tuple[str, str | None] | None:
@@ -118,11 +120,11 @@ def answer_question(question: bytes) -> Generator[Row, None, None]:
     """Answers the driver, and keeps this process until it has a trial for it."""
     try:
         function, arguments = cloudpickle.loads(question)  # of this sweep's driver, as the trials themselves are: Ray brings both
-        found = {"answer": function(*arguments)}
+        found: Row = {"answer": function(*arguments)}
     except Exception as error:
         found = {"failed": f"the worker failed: {type(error).__name__}: {error}"}
     free_gpu()
-    yield found
+    yield found | {"spent": gpu_is_broken()}
     while True:
         time.sleep(WAIT_S)
         yield {"waiting": True}
@@ -130,11 +132,23 @@ def answer_question(question: bytes) -> Generator[Row, None, None]:
 
 def free_gpu() -> None:
     """Gives back what a process keeps of its GPU for later: others may share it."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if torch.cuda.is_initialized():
+        with contextlib.suppress(RuntimeError):  # of a GPU that is broken, see below
+            torch.cuda.empty_cache()
 
 
-def explained(error: Exception, folder: TrialFolder) -> str:
+def gpu_is_broken() -> bool:
+    """Whether an error of CUDA stays in this process, as that of a device-side assert does: all that it computes next fails of it. One of
+    memory does not stay."""
+    try:
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
+def error_in_a_line(error: Exception, folder: TrialFolder) -> str:
     """An exception in a line; all of it is in the trial's traceback.txt."""
     with contextlib.suppress(OSError):
         (folder.path / "traceback.txt").write_text(traceback.format_exc())

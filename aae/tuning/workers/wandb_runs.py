@@ -69,14 +69,14 @@ def describe_study(name: str, run_id: str, run: Path, metric: str, baselines: li
     }
 
 
-def warn(text: str) -> None:
+def print_warning(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 class Guard:
     """Does W&B's calls one after another on a thread of its own. The first failure is said, and nothing is asked after it."""
 
-    def __init__(self, say: Callable[[str], None] = warn) -> None:
+    def __init__(self, say: Callable[[str], None] = print_warning) -> None:
         self.say, self.broken = say, False
         self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
@@ -134,7 +134,7 @@ class Tracker:
         if study["wandb_mode"] == "online":  # as many start at once as there are slots, and the service limits its rate
             time.sleep(random.uniform(0.0, START_S * (study.get("slots", 1) - 1)))
         tags = [f"trial {name}", *([study["baselines"][name]] if name in study["baselines"] else [])]
-        self.run = start(study, name, "trial", config, tags, warn)
+        self.run = open_run(study, name, "trial", config, tags, print_warning)
         self.run.define_metric("epoch")
         self.run.define_metric("*", step_metric="epoch")
         self.epoch = last_step(self.run)
@@ -157,7 +157,7 @@ class Tracker:
         self.run.finish(exit_code=1 if state == "FAIL" else 0)
 
 
-def start(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], tags: list[str], say: Callable[[str], None]) -> Any:
+def open_run(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], tags: list[str], say: Callable[[str], None]) -> Any:
     """A W&B run under a fixed id, so that a trial or a study that goes on is the same run. Offline, said once, where the service
     does not answer."""
     global unreachable
@@ -213,7 +213,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
     def work() -> None:
         import wandb
 
-        run = start(study, "study", "study", {"study": study["name"]}, ["study"], say)
+        run = open_run(study, "study", "study", {"study": study["name"]}, ["study"], say)
         run.define_metric("told")
         run.define_metric("*", step_metric="told")
         shown_in = Path(study["run"]) / "wandb"
@@ -227,7 +227,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
             before = max(before, len(rows))
             if ended:
                 break
-        columns, data = table(trials(), study["metric"])
+        columns, data = trials_table(trials(), study["metric"])
         run.summary["num_trials"] = len(data)
         try:
             figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in shown}
@@ -272,7 +272,7 @@ def told_rows(trials: list[Any], metric: str) -> list[Row]:
     return rows
 
 
-def table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
+def trials_table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
     """(columns, rows) with every trial's state and reason, as the study knows them."""
     from aae.tuning.study.optuna_views import baseline_name, last_value, word_of  # with Optuna: a trial's worker does not need it
 
