@@ -94,7 +94,7 @@ def test_what_waits_for_a_place_ends_when_all_that_had_begun_has_stopped():
 
 
 def test_a_worker_that_begins_while_others_are_ended_is_ended_with_the_next_look(monkeypatch):
-    """Tune's thread adds it meanwhile. The list of trials that the main thread replaced lost it: its epoch ran on past the budget."""
+    """Tune's thread adds it meanwhile. A list that the main thread filtered and replaced lost one that came between the two."""
     search, _ = make_search(0)
     killed = []
 
@@ -173,7 +173,7 @@ def test_the_processes_that_answered_answer_what_follows_and_a_death_is_an_answe
 
 @pytest.mark.system
 def test_a_question_that_no_worker_takes_up_ends_the_wait_in_a_line_and_what_is_queued_ends_too(tmp_path):
-    """Seen to hang without the Stopper, and without the deadline."""
+    """Seen to fail without the Stopper: what is queued holds the end for a minute. Before, the wait had no end at all."""
     (line,) = run_program(tmp_path, QUEUED).splitlines()
     assert line == "no word from a worker within 8 s (queued: baseline paper, sampled example 1); no worker's log says why"
 
