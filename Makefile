@@ -12,7 +12,7 @@ READY := .venv/.ready
 CODE = aae $(wildcard launch.py analysis/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test check bench faults cluster-test slurm-test figures golden
+.PHONY: help setup sweep test test-all check lint bench faults cluster-test slurm-test figures golden
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,15 +30,20 @@ $(READY): requirements.lock
 sweep: $(READY)  ## a small search over real trainings, five minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
-test: $(READY)  ## every test but the slow ones
+test: lint  ## lint, then every test but the slow ones: eight minutes on two slow cores
 	$(PY) -m pytest -n 2 --dist worksteal
 
-check: $(READY)  ## format, lint, types, imports, fast tests
+test-all: lint  ## lint, then every test, slow ones too: some hours on two slow cores
+	$(PY) -m pytest -n 2 --dist worksteal -m ""
+
+check: lint  ## lint, then the tests that start no sweep
+	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not system"
+
+lint: $(READY)  ## format, lint, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
-	$(PY) -m pytest -n 2 -m "not slow and not system"
 
 bench: $(READY)  ## our updates against the same maths in a bare loop
 	$(PY) -m benchmarks.bare_loop

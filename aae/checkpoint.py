@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, require
-from aae.errors import one_line
-from aae.layers import to_trial
+from aae.config import ConfigError, TrialConfig
+from aae.layers import read_trial, to_trial
 from aae.model import Autoencoder
-from aae.runs import TrialFolder
+from aae.runs import TrialFolder, read_json
 
 KEPT = ("epoch", "x_dim", "averaged")  # of a training that has ended
 UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)  # as torch says that a file is no checkpoint
@@ -78,17 +74,15 @@ def read_config(folder: str | Path) -> TrialConfig:
     path = TrialFolder(folder).config_path
     if not path.is_file():
         raise ConfigError(f"{folder}: holds no config.yaml; give a trial's folder, as runs/STUDY/trials/0007")
-    try:
-        config = OmegaConf.load(path)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-        raise ConfigError(f"{path}: broken, not a configuration ({one_line(error)}); restore it, or name another folder") from None
-    require(isinstance(config, DictConfig), str(path), type(config).__name__, "restore it, or name another folder")
-    return to_trial(config, f"{path}: ")  # type: ignore[arg-type]
+    return to_trial(read_trial(path), f"{path}: ")
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Autoencoder, TrialConfig]:
-    """The averaged encoder and decoder of a trial's folder, ready for use, and its configuration. Raises ConfigError."""
+    """The averaged encoder and decoder of a trial's folder, ready for use, and its configuration, with p(y) of its first draw.
+    Raises ConfigError."""
     config = read_config(folder)
+    if (class_prior := read_json(TrialFolder(folder).class_prior_path)) is not None:
+        config = config.with_class_probabilities(class_prior[0])
     attempt = TrialFolder(folder).last_attempt()
     if attempt is None or not attempt.checkpoint_path.exists():
         raise ConfigError(f"{folder}: holds no checkpoint; train it, or give another trial")

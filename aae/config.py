@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from aae.errors import ConfigError, require
+from aae.errors import ConfigError as ConfigError  # what this module raises, so others read it here
+from aae.errors import require
+from aae.switches import check_switches
 
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
@@ -21,14 +23,19 @@ KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10), "svhn": (73
 class DataConfig:
     name: Literal["mnist", "fashion_mnist", "svhn", "npz"] = "mnist"
     folder: str | None = None  # null: the user's cache; for npz: the file itself; for svhn: a folder of one's own .mat files
-    num_labels: int = 0  # balanced by class, from the training images only; 0 none, -1 all
+    shuffle_seed: int | None = None  # npz alone: shuffles x_train before the split, for files sorted by class; null: as they lie
+    num_labels: int = 0  # of training images only; 0 none, -1 all
+    label_draw: Literal["balanced", "random"] = "balanced"  # as many of each class, or of all training images alike
     label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
     num_draws: int = 1  # trainings side by side, with the label seeds from label_seed on; study.draws_per_trial sets it
-    num_validation: int = 10_000  # the last images of the training files
+    num_validation: int = 10_000  # the last images of the training files, after shuffle_seed
 
     def __post_init__(self) -> None:
         require(self.num_labels >= -1, "data.num_labels", self.num_labels, "give a count, 0 for none or -1 for all")
         require(self.label_seed >= 0, "data.label_seed", self.label_seed, "give a seed of at least 0")
+        require(self.shuffle_seed is None or self.shuffle_seed >= 0, "data.shuffle_seed", self.shuffle_seed, "give at least 0, or null")
+        want = f"{self.name} keeps its published order: leave it out, only npz is shuffled"
+        require(self.shuffle_seed is None or self.name == "npz", "data.shuffle_seed", self.shuffle_seed, want)
         require(1 <= self.num_draws <= 100, "data.num_draws", self.num_draws, "give 1 to 100")
         want = f"draws differ in the labels that they draw, and data.num_labels={self.num_labels} leaves nothing to draw: give 1"
         require(self.num_draws == 1 or self.num_labels > 0, "data.num_draws", self.num_draws, want)
@@ -39,9 +46,9 @@ class DataConfig:
             num_images, num_classes = self.known_size
             want = f"{self.name} has {num_images} images for both"
             require(self.num_validation < num_images, "data.num_validation", self.num_validation, want)
-            balanced = self.num_labels <= 0 or self.num_labels % num_classes == 0
+            fits = self.label_draw == "random" or self.num_labels <= 0 or self.num_labels % num_classes == 0
             want = f"labels are balanced over {num_classes} classes: give a multiple of {num_classes}"
-            require(balanced, "data.num_labels", self.num_labels, want)
+            require(fits, "data.num_labels", self.num_labels, want)
             num_train = num_images - self.num_validation
             want = f"there are {num_train} training images; -1 takes all their labels"
             require(self.num_labels <= num_train, "data.num_labels", self.num_labels, want)
@@ -106,7 +113,22 @@ class AdversarialZConfig(TermConfig):
 
 
 @dataclass(frozen=True)
+class ClassPriorConfig:
+    kind: Literal["uniform", "labels", "given"] = "uniform"  # labels: the frequencies of the labels that are drawn, no others
+    values: list[float] | None = None  # a probability a class; given alone
+
+    def __post_init__(self) -> None:
+        path, values = "objective.adversarial_y.prior.values", self.values
+        want = "only kind given has values, and it needs them: a probability a class"
+        require((values is not None) == (self.kind == "given"), path, values, want)
+        if values is not None:
+            ok = all(value > 0 for value in values) and abs(sum(values) - 1) <= 1e-6
+            require(ok, path, values, "give positive probabilities that sum to 1")
+
+
+@dataclass(frozen=True)
 class AdversarialYConfig(TermConfig):
+    prior: ClassPriorConfig = field(default_factory=ClassPriorConfig)
     noise_std: float = 0.0  # Gaussian, on what the discriminator of y sees, real and inferred alike
 
     def __post_init__(self) -> None:
@@ -136,6 +158,12 @@ class ObjectiveConfig:
             if term is not None:
                 want = f"give a number of at least 0 (objective.{name}=null turns the term off)"
                 require(term.weight >= 0, f"objective.{name}.weight", term.weight, want)
+
+    @property
+    def class_probabilities(self) -> list[float] | None:
+        """p(y); None where it is uniform. Of kind labels only where `with_class_probabilities` has given them."""
+        assert self.adversarial_y is None or self.adversarial_y.prior.kind != "labels", "the labels are not drawn yet"
+        return None if self.adversarial_y is None else self.adversarial_y.prior.values
 
 
 @dataclass(frozen=True)
@@ -229,7 +257,7 @@ class TrialConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        self._check_switches()
+        check_switches(self)
         data, model, objective, train = self.data, self.model, self.objective, self.train
         if objective.classification is not None and data.num_labels > 0:
             want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
@@ -241,40 +269,17 @@ class TrialConfig:
             fits = not data.num_labels or model.num_classes == num_classes
             require(fits, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes")
 
-    def _check_switches(self) -> None:
-        """Switches that exclude each other, each with the way out: a mode is a set of switches, and nothing else says which."""
-        data, model, objective = self.data, self.model, self.objective
-        adversarial_z, prior = objective.adversarial_z, objective.adversarial_z.prior
-        for name in ("adversarial_y", "classification"):
-            if getattr(objective, name) is not None and model.class_source != "encoder":
-                raise ConfigError(
-                    f"objective.{name}: it needs an inferred class, got model.class_source={model.class_source}; "
-                    f"set model.class_source=encoder, or objective.{name}=null"
-                )
-        if objective.classification is not None:
-            require(data.num_labels != 0, "objective.classification", "data.num_labels=0", "give labels, or objective.classification=null")
-        if adversarial_z.sees_label:
-            path = "objective.adversarial_z.sees_label"
-            require(data.num_labels != 0, path, "data.num_labels=0", f"give labels, or {path}=false")
-        if model.class_source == "label":
-            want = "the decoder is told every image's label: give -1, all of them, or infer the class with model.class_source=encoder"
-            require(data.num_labels == -1, "data.num_labels", data.num_labels, want)
-        reads = objective.classification is not None or adversarial_z.sees_label or model.class_source == "label"
-        want = "nothing reads labels here: turn objective.classification or objective.adversarial_z.sees_label on, or give 0"
-        require(data.num_labels == 0 or reads, "data.num_labels", data.num_labels, want)
-        if model.combine == "heads" and model.class_source == "none":
-            raise ConfigError(
-                "model.combine: got heads without a class; W y + z needs y: set model.class_source=encoder, or combine=concat"
-            )
-        if objective.head_separation is not None and model.combine != "heads":
-            raise ConfigError(
-                "objective.head_separation: got model.combine=concat, which has no heads to keep apart; "
-                "set model.combine=heads, or objective.head_separation=null"
-            )
-        if prior.kind == "mixture":
-            require(model.z_dim % 2 == 0, "model.z_dim", model.z_dim, "the mixture lives in pairs of dimensions: give an even number")
-        if prior.kind == "swiss_roll":
-            require(model.z_dim == 2, "model.z_dim", model.z_dim, "the swiss roll is a curve in a plane: give 2")
+    def with_class_probabilities(self, values: list[float]) -> TrialConfig:
+        """What objective.adversarial_y.prior of kind labels comes to, once they are drawn and counted."""
+        assert self.objective.adversarial_y is not None
+        adversarial_y = replace(self.objective.adversarial_y, prior=ClassPriorConfig("given", values))
+        return replace(self, objective=replace(self.objective, adversarial_y=adversarial_y))
+
+
+def every_path() -> dict[str, Any]:
+    """All that may be set, with its default; also of the blocks that are off by default."""
+    on = ObjectiveConfig(adversarial_y=AdversarialYConfig(), classification=TermConfig(), head_separation=HeadSeparationConfig())
+    return flatten(TrialConfig()) | flatten(on, "objective.")
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -21,10 +21,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aae.config import DataConfig, TrialConfig
 from aae.download import FILES, fetch_idx, fetch_svhn
 from aae.errors import DataError
+from aae.pictures import SHOWN_CHANNELS
 
-__all__ = ["DataError", "Dataset", "Split", "draw_labels", "epoch_indices", "labelled_indices", "load_dataset", "load_test"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Split",
+    "data_warnings",
+    "draw_labels",
+    "epoch_indices",
+    "labelled_indices",
+    "load_configured",
+    "load_dataset",
+    "load_test",
+]
 
 KNOWN_SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "svhn": (3, 32, 32)}  # (C, H, W), known before they are loaded
 
@@ -52,12 +65,21 @@ class Dataset:
     hashes: dict[str, str]  # file -> SHA-256 of its content
 
 
-def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000) -> Dataset:
+def load_configured(data: DataConfig, command_folder: str | Path = "") -> Dataset:
+    """The dataset of a configuration. `command_folder`: where a relative data.folder is meant from, for Ray's workers run elsewhere.
+    Raises DataError."""
+    folder = data.folder and str(Path(command_folder, Path(data.folder).expanduser()))
+    return load_dataset(data.name, folder, data.num_validation, data.shuffle_seed)
+
+
+def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000, shuffle_seed: int | None = None) -> Dataset:
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
     (images, labels, _, _), shape, hashes = read_arrays(name, folder)
     if not 0 < num_validation < len(images):
         raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
+    if shuffle_seed is not None:
+        everything = everything.rows(torch.as_tensor(np.random.default_rng(shuffle_seed).permutation(len(images))))
     num_train = len(images) - num_validation
     return Dataset(
         train=everything.rows(slice(num_train)),
@@ -99,7 +121,8 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
         x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X); (N, X) is taken as one row of X pixels
         y_train, y_test   whole numbers 0 .. K-1, (N,); every class occurs in y_train
 
-    Validation images are the last `data.num_validation` of x_train: shuffle before you save. Raises DataError."""
+    Validation images are the last `data.num_validation` of x_train: of a file that is sorted by class they hold a class or two.
+    `data.shuffle_seed` shuffles it before the split. Raises DataError."""
     keys = ("x_train", "y_train", "x_test", "y_test")
     try:
         if not zipfile.is_zipfile(path):  # also a lone .npy, which np.load would return as an array
@@ -119,6 +142,9 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or x.ndim not in (2, 3, 4) or 0 in x.shape[1:]:
             raise DataError(f"{path}: x_{part} is {x.dtype} of shape {x.shape}; give uint8 images (N, H, W), (N, H, W, C) or (N, X)")
+        if x.ndim == 4 and channels_first(*x.shape[1:]):
+            want = "give channels last, (N, H, W, C), as numpy.moveaxis(x, 1, -1) makes them"
+            raise DataError(f"{path}: x_{part} is of shape {x.shape}, which looks like channels first, (N, C, H, W); {want}")
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0 or y.min() < 0:
             raise DataError(f"{path}: y_{part} is {y.dtype} {y.shape}; give {len(x)} whole numbers from 0 on, one an image")
     x_train, x_test = arrays["x_train"], arrays["x_test"]
@@ -136,18 +162,28 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
     return (x_train, arrays["y_train"], x_test, arrays["y_test"]), shape, hashes
 
 
-def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int) -> np.ndarray:
-    """Indices of the labelled training images: class by class, the first num_labels / K of a permutation of that class.
+def channels_first(first: int, second: int, third: int) -> bool:
+    """Whether images of this shape look like (C, H, W). Grey and colour have 1 and 3 channels; of any other number it is told by a
+    square image. Square patches of many channels, (3, 3, 200), are (H, W, C)."""
+    return third > max(SHOWN_CHANNELS) and first != second and (first in (1, 3) or first < second == third)
+
+
+def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int, draw: str = "balanced") -> np.ndarray:
+    """Indices of the labelled training images. `balanced`: class by class, the first num_labels / K of a permutation of that class.
+    `random`: the first num_labels of a permutation of all, so a class has about its share, and a rare one may have none.
 
     0 gives none, -1 all. Only training labels are passed in, so no label can come from validation or test. Raises DataError."""
     if num_labels == -1:
         return np.arange(len(label_N))
     each, rest = divmod(num_labels, num_classes)
-    if num_labels < 0 or rest:
-        raise DataError(f"data.num_labels: got {num_labels}; labels are balanced over {num_classes} classes: give a multiple of that")
+    if num_labels < 0 or (rest and draw == "balanced"):
+        want = f"labels are balanced over {num_classes} classes: give a multiple of that, or data.label_draw=random"
+        raise DataError(f"data.num_labels: got {num_labels}; {want}")
     if num_labels > len(label_N):
         raise DataError(f"data.num_labels: got {num_labels}; there are {len(label_N)} training images: give fewer, or -1 for all")
     random = np.random.default_rng(seed)
+    if draw == "random":
+        return random.permutation(len(label_N))[:num_labels]
     labels = label_N.numpy()
     chosen = []
     for k in range(num_classes):
@@ -156,6 +192,59 @@ def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int) -
             raise DataError(f"data.num_labels: got {num_labels}; class {k} has {len(of_class)} training images: give fewer, or -1 for all")
         chosen.append(random.permutation(of_class)[:each])
     return np.concatenate(chosen)
+
+
+def data_warnings(config: TrialConfig, dataset: Dataset) -> list[str]:
+    """What spoils a training without ending it, a line each. Counted are the labels that the user has: those of the validation images
+    and the training labels that are drawn. Those that data.num_labels hides are not looked at."""
+    data, num_classes, lines = config.data, dataset.num_classes, []
+    if dataset.image_shape[0] not in SHOWN_CHANNELS:
+        lines.append(f"images of {dataset.image_shape[0]} channels: no picture can show them, so none of images is drawn")
+    validation_K = torch.bincount(dataset.validation.label_N, minlength=num_classes)
+    if missing := none_of(validation_K):
+        sortable = data.name == "npz" and data.shuffle_seed is None
+        cure = "data.shuffle_seed=0 shuffles a file that is sorted by class" if sortable else "give more images with data.num_validation"
+        lines.append(f"the {data.num_validation} validation images hold no image of {missing}: {cure}")
+    seeds = range(data.label_seed, data.label_seed + data.num_draws) if data.num_labels else ()
+    for seed in seeds:
+        drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, num_classes, data.label_draw)
+        labelled_K = torch.bincount(dataset.train.label_N[drawn], minlength=num_classes)
+        if missing := none_of(labelled_K):
+            sortable = data.name == "npz" and data.shuffle_seed is None and data.num_labels == -1
+            cure = "data.shuffle_seed=0 shuffles a file that is sorted by class" if sortable else "give more with data.num_labels"
+            which = "" if data.num_labels == -1 else f" of data.label_seed={seed}"
+            lines.append(f"the {len(drawn)} training labels{which} hold none of {missing}: {cure}")
+    all_labels = data.num_labels == -1
+    return lines + frequency_warnings(config, labelled_K if all_labels else validation_K, all_labels)
+
+
+def none_of(count_K: Tensor) -> str:
+    """The classes without an image, as words; empty where there are none."""
+    classes = (count_K == 0).nonzero().flatten().tolist()
+    more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
+    return f"class {', '.join(map(str, classes[:10]))}{more}" if classes else ""
+
+
+def frequency_warnings(config: TrialConfig, count_K: Tensor, all_labels: bool) -> list[str]:
+    """A line where one class has more than twice the images of another: p(y) is uniform and labels are balanced unless the user says
+    otherwise. A count of few validation images must differ by more than chance makes it, three standard errors."""
+    data, model, adversarial_y = config.data, config.model, config.objective.adversarial_y
+    most, least = int(count_K.max()), int(count_K[count_K > 0].min())
+    chance = 0.0 if all_labels else 3 * (most + least) ** 0.5
+    balanced = data.num_labels > 0 and data.label_draw == "balanced"
+    if balanced and adversarial_y is not None and adversarial_y.prior.kind == "labels":
+        return ["objective.adversarial_y.prior.kind: labels counts as many of each class, for data.label_draw is balanced: give random"]
+    known = adversarial_y is not None and adversarial_y.prior.kind != "uniform" and not balanced
+    if most <= 2 * least or most - least <= chance or known or (model.class_source == "none" and data.num_labels == 0):
+        return []
+    what = "training labels" if all_labels else "validation labels, for most of the training's are hidden"
+    cures = ["p(y) is uniform: see objective.adversarial_y.prior"] if adversarial_y is not None and not known else []
+    cures += ["as many labels are drawn of each: see data.label_draw"] if balanced else []
+    why = "; ".join(cures) or "frequent classes weigh most in an error"
+    first, last = int(count_K.argmax()), int(torch.where(count_K > 0, count_K, most + 1).argmin())
+    return [
+        f"classes are not equally frequent: {most} of class {first}, {least} of class {last} (counted: {int(count_K.sum())} {what}); {why}"
+    ]
 
 
 def epoch_indices(num_rows: int, batch_size: int, generator: torch.Generator) -> Tensor:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aae.config import TrialConfig
 from aae.data import Dataset, Split, draw_labels
+from aae.errors import DataError
 from aae.runs import Row, TrialFolder, read_json, write_json
 from aae.updates import State
 
@@ -31,7 +33,26 @@ class Draw:
 
 def prepare(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None, device: torch.device) -> list[Draw]:
     x_dim, splits = dataset.train.images_NX.shape[1], split_labels(config, dataset, folder)
-    return [Draw(State(config, x_dim, device), train.to(device), labelled.to(device)) for train, labelled in splits]
+    configs = [with_class_prior(config, labelled.label_N) for _, labelled in splits]
+    if folder is not None and configs[0] is not config:
+        write_json(folder.class_prior_path, [own.objective.class_probabilities for own in configs])
+    return [
+        Draw(State(own, x_dim, device), train.to(device), labelled.to(device))
+        for own, (train, labelled) in zip(configs, splits, strict=True)
+    ]
+
+
+def with_class_prior(config: TrialConfig, label_L: Tensor) -> TrialConfig:
+    """With p(y) as often as each class has a drawn label, where that is asked for. Raises DataError where a class has none: its
+    discriminator would never see that class."""
+    adversarial_y = config.objective.adversarial_y
+    if adversarial_y is None or adversarial_y.prior.kind != "labels":
+        return config
+    count_K = torch.bincount(label_L, minlength=config.model.num_classes)
+    if missing := (count_K == 0).nonzero().flatten().tolist():
+        want = "give more labels (data.num_labels), or kind given with values"
+        raise DataError(f"objective.adversarial_y.prior.kind: got labels; none that is drawn is of class {missing[0]}: {want}")
+    return config.with_class_probabilities((count_K.double() / len(label_L)).tolist())
 
 
 def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> list[tuple[Split, Split]]:
@@ -43,7 +64,7 @@ def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | No
         draws = [np.array(indices) for indices in (recorded if data.num_draws > 1 else [recorded])]
     else:
         seeds = range(data.label_seed, data.label_seed + data.num_draws)
-        draws = [draw_labels(train_split.label_N, data.num_labels, seed, dataset.num_classes) for seed in seeds]
+        draws = [draw_labels(train_split.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw) for seed in seeds]
     if folder is not None and recorded is None and data.num_labels > 0:
         lists = [indices.tolist() for indices in draws]
         write_json(folder.labels_path, lists if data.num_draws > 1 else lists[0])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfigError(ValueError):
@@ -16,6 +19,10 @@ class DataError(ValueError):
 def require(ok: bool, path: str, got: Any, want: str) -> None:
     if not ok:
         raise ConfigError(f"{path}: got {got}; {want}")
+
+
+def is_full_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def one_line(error: Exception) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +17,119 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, every_path, flatten, require
 from aae.errors import one_line
+from aae.yaml_reader import compose, joined, pairs, plain
 
 SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")
+FOLDERS = ("data.folder", "study.folder", "study.fork.run")
+BROKEN = (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError)  # of a text that is no YAML, or none for a configuration
 
 
 def read_sweep(path: str | Path) -> DictConfig:
     """Reads a sweep file, no further than its four blocks. Raises ConfigError."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; the sweeps that come with the project are sweeps/*.yaml") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file; give a sweep in YAML, as sweeps/quick.yaml is") from None
+        raise ConfigError(f"{path}: not a text file in UTF-8; give a sweep in YAML, as sweeps/quick.yaml is") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: a folder; give a sweep file (python launch.py status FOLDER shows a run)") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a sweep file") from None
     try:
-        raw = OmegaConf.create(text)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        root = compose(text)
+        nodes = pairs(root) if isinstance(root, yaml.MappingNode) else {}
+        if not nodes:
+            raise ConfigError(f"{path}: holds no sweep; its blocks are {', '.join(SWEEP_BLOCKS)}")
+        for key in nodes:
+            require(key in SWEEP_BLOCKS, f"{path}: {key}", "an unknown block", f"the blocks of a sweep are {', '.join(SWEEP_BLOCKS)}")
+        blocks = {key: read_block(key, nodes[key], f"{path}: {key}") if key in nodes else {} for key in SWEEP_BLOCKS}
+        for key, block in blocks.items():
+            refuse_unsafe_values(block, f"{path}: {key}")
+            refuse_unmeant_folders(block, f"{path}: {key}")
+        return OmegaConf.create(blocks)
+    except ConfigError:
+        raise
+    except BROKEN as error:
         raise ConfigError(f"{path}: not valid YAML: {one_line(error)}") from None
-    if not isinstance(raw, DictConfig) or not raw or list(raw) == [text.strip()]:
-        raise ConfigError(f"{path}: holds no sweep; its blocks are {', '.join(SWEEP_BLOCKS)}")
-    for key in map(str, raw):
-        require(key in SWEEP_BLOCKS, f"{path}: {key}", "an unknown block", f"the blocks of a sweep are {', '.join(SWEEP_BLOCKS)}")
-    for key in SWEEP_BLOCKS:
-        if raw.get(key) is None:
-            raw[key] = {}
-        require(OmegaConf.is_dict(raw[key]), f"{path}: {key}", type(raw[key]).__name__, "give a block of keys")
-    refuse_unsafe_values(OmegaConf.to_container(raw), str(path))
-    return raw
+
+
+def read_block(name: str, node: yaml.Node, where: str) -> dict[str, Any]:
+    """A block of a sweep file as plain data. Raises ConfigError and yaml.YAMLError."""
+    if not isinstance(node, yaml.MappingNode):
+        value = plain(node, where, "")
+        require(value is None, where, type(value).__name__, "give a block of keys")
+        return {}
+    if name in ("study", "trial"):
+        return plain(node, where, "study" if name == "study" else "")
+    return {
+        key: read_entry(value, f"{where}.{key}", key) if name == "search_space" else plain(value, f"{where}.{key}", "")
+        for key, value in pairs(node).items()
+    }
+
+
+def read_entry(node: yaml.Node, where: str, path: str) -> Any:
+    """An entry of the search space: its choices are values of the searched path, and those of when: of the paths that it names."""
+    if not isinstance(node, yaml.MappingNode):
+        return plain(node, where, "")
+    return {key: plain(value, f"{where}.{key}", path if key == "choices" else "") for key, value in pairs(node).items()}
+
+
+def read_trial(path: Path) -> DictConfig:
+    """A trial's configuration as its folder recorded it. Raises ConfigError."""
+    try:
+        node = compose(path.read_text(encoding="utf-8-sig"))
+        config = {} if node is None else plain(node, str(path), "")
+        require(isinstance(config, dict), str(path), type(config).__name__, "restore it, or name another folder")
+        return OmegaConf.create(config)
+    except ConfigError:
+        raise
+    except (*BROKEN, OSError) as error:
+        raise ConfigError(f"{path}: broken, not a configuration ({one_line(error)}); restore it, or name another folder") from None
+
+
+def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value in blocks and lists, with where it is."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, joined(path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, f"{path}[{index}]")
+    else:
+        yield path, value
 
 
 def refuse_unsafe_values(value: Any, path: str) -> None:
     """nan and inf pass as floats, and `${...}` would carry an environment variable into the run folder: neither may."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            refuse_unsafe_values(inner, f"{path}.{key}".lstrip("."))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            refuse_unsafe_values(inner, f"{path}[{index}]")
-    elif isinstance(value, float):
-        require(math.isfinite(value), path, value, "give a finite number")
-    elif isinstance(value, str):
-        require("${" not in value, path, repr(value), "interpolations are not read; write the value itself")
+    for where, leaf in leaves(value, path):
+        if isinstance(leaf, float):
+            require(math.isfinite(leaf), where, leaf, "give a finite number")
+        elif isinstance(leaf, str):
+            require("${" not in leaf, where, repr(leaf), "interpolations are not read; write the value itself")
+
+
+def refuse_unmeant_folders(value: Any, path: str) -> None:
+    """Those that someone typed: a run folder of another machine may name what is not here. Raises ConfigError."""
+    for where, leaf in leaves(value, path):
+        if isinstance(leaf, str) and where.endswith(FOLDERS):
+            refuse_unmeant_folder(leaf, where)
+
+
+def refuse_unmeant_folder(text: str, path: str) -> None:
+    """`~` is the home folder, wherever a folder is opened; what a shell would have filled in is not filled in here. Raises ConfigError."""
+    want = "variables are not read here: write the folder itself, or leave the quotes out for your shell to fill it in"
+    require("$" not in text, path, repr(text), want)
+    unknown = os.path.expanduser(text).startswith("~")
+    require(not unknown, path, repr(text), f"there is no such home folder: write the whole path, or ./{text} for a folder of that name")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        want = "this locale has no such character for a file's name: set LC_ALL=C.UTF-8"
+        raise ConfigError(f"{path}: got {text!a}; {want}") from None
 
 
 def parse_overrides(items: list[str]) -> dict[str, Any]:
@@ -74,14 +142,30 @@ def parse_overrides(items: list[str]) -> dict[str, Any]:
                 f"{item}: not an override; write path=value without spaces, for example train.epochs=5 (null is written null)"
             )
         refuse_unsafe_values(text, key)
-        try:
-            values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore[index, call-overload]
-        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(
-                f"{item}: the value is not valid YAML: {one_line(error)}; quote the whole path=value for your shell"
-            ) from None
+        values[key] = read_value(item, key, text)
         refuse_unsafe_values(values[key], key)
+        refuse_unmeant_folders(values[key], key)
     return values
+
+
+def read_value(item: str, key: str, text: str) -> Any:
+    """What stands after the = of an override. Raises ConfigError."""
+    line = f"value: {text}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{key}: got {text!a}; this locale cannot read it: set LC_ALL=C.UTF-8") from None
+    try:
+        root = compose(line)
+        assert isinstance(root, yaml.MappingNode)
+        (node,) = pairs(root).values()  # a value of several lines could bring another key
+        rest = line[node.end_mark.index :].strip()
+        require(not rest, key, text, f"after a space # begins a comment ({rest}): put the value in quotes")
+        return plain(node, key, key)
+    except ConfigError:
+        raise
+    except BROKEN as error:
+        raise ConfigError(f"{item}: the value is not valid YAML: {one_line(error)}; quote the whole path=value for your shell") from None
 
 
 def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
@@ -125,7 +209,7 @@ def defaults() -> Any:
 
 @functools.cache
 def blocks() -> list[str]:
-    return sorted({path.rpartition(".")[0] for path in flatten(TrialConfig())})
+    return sorted({path.rpartition(".")[0] for path in every_path()})
 
 
 def merge_schema(trial: DictConfig, source: str) -> Any:

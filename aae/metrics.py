@@ -18,9 +18,10 @@ val/prior_mismatch    Gaussian prior: KL, in nats, of the normal fitted to the c
 val/prior_mismatch_of_prior  other priors: the same of two fresh samples of the prior
 val/z_min_eigenvalue  smallest eigenvalue of the codes' covariance, in units of a Gaussian prior's variance; < 0.05 is a collapse
 val/class_from_z      fraction of images whose class a quadratic discriminant reads from z; < 0.2: z carries style only
-val/class_kl          KL, in nats, of the mean q(y) to uniform; healthy < 0.01
+val/class_kl          KL, in nats, of the mean q(y) to p(y) (objective.adversarial_y.prior); healthy < 0.01
 val/class_entropy     mean entropy of q(y | x), in nats; healthy < 0.1
 val/class_count       exp of the entropy of the most likely classes' counts; healthy >= 9.5 of 10, of clusters >= 0.8 K
+val/class_count_of_prior  where p(y) is not uniform: the same of p(y), and what takes the place of K
 
 A sampled encoder's codes are drawn with a noise of their own, the same at every evaluation.
 """
@@ -127,7 +128,7 @@ def evaluate(model: Autoencoder, split: Split, config: TrialConfig, fitted: Spli
         row["val/cluster_error_majority"] = float((of_majority_K[logits_NK.argmax(dim=-1)] != label_N).double().mean())
     row["val/reconstruction"] = float(squared) / len(z_NZ)
     if model.encoder.num_heads:
-        row |= class_monitors(y_NK)
+        row |= class_monitors(y_NK, config.objective.class_probabilities)
     row |= style_monitors(z_NZ, label_N, config)
     if config.model.combine == "heads":
         row["val/knn_error"] = neighbour_error(model.decoder.code(y_NK, z_NZ), label_N)
@@ -167,13 +168,14 @@ def neighbour_error(code_NZ: Tensor, label_N: Tensor) -> float:
 def new_images(
     model: Autoencoder, config: TrialConfig, num: int, generator: torch.Generator, label: int | None = None, component: int | None = None
 ) -> Tensor:
-    """pixels_NX in [0, 1]: z from the prior, all of it or the part `component`; y uniform over the classes, or all `label`."""
+    """pixels_NX in [0, 1]: z from the prior, all of it or the part `component`; y from p(y), or all `label`."""
     device, prior, num_classes = next(model.parameters()).device, config.objective.adversarial_z.prior, model.decoder.num_classes
     part_N = unlabelled(num) if component is None else torch.full((num,), component)
     z_NZ = SAMPLE_PRIOR[prior.kind](part_N, config.model.z_dim, config.model.num_classes, prior.std, generator)
     y_NK = torch.zeros(num, 0)
     if num_classes:
-        y_NK = sample_categorical(num, num_classes, generator) if label is None else torch.eye(num_classes)[label].expand(num, -1)
+        p = config.objective.class_probabilities
+        y_NK = sample_categorical(num, num_classes, generator, p) if label is None else torch.eye(num_classes)[label].expand(num, -1)
     pairs = zip(y_NK.to(device).split(CHUNK), z_NZ.to(device).split(CHUNK), strict=True)
     return torch.cat([model.decoder(y_BK, z_BZ) for y_BK, z_BZ in pairs])
 
@@ -206,21 +208,27 @@ def error(logits_NK: Tensor, label_N: Tensor) -> float:
     return int((logits_NK.argmax(dim=-1) != label_N).sum()) / len(label_N)
 
 
-def class_monitors(y_NK: Tensor) -> Row:
-    num_classes = y_NK.shape[1]
+def class_monitors(y_NK: Tensor, probabilities: Sequence[float] | None = None) -> Row:
+    """`probabilities`: p(y), where it is not uniform."""
+    num_classes, of_prior = y_NK.shape[1], Row()
     mean_K = y_NK.mean(dim=0)
     share_K = torch.bincount(y_NK.argmax(dim=-1), minlength=num_classes) / len(y_NK)
+    kl = math.log(num_classes) - torch.special.entr(mean_K).sum()
+    if probabilities is not None:
+        probability_K = torch.tensor(probabilities, device=mean_K.device)
+        kl = -(mean_K * probability_K.log()).sum() - torch.special.entr(mean_K).sum()
+        of_prior = {"val/class_count_of_prior": float(torch.special.entr(probability_K).sum().exp())}
     return {
-        "val/class_kl": float(math.log(num_classes) - torch.special.entr(mean_K).sum()),
+        "val/class_kl": float(kl),
         "val/class_entropy": float(torch.special.entr(y_NK).sum(dim=-1).mean()),
         "val/class_count": float(torch.special.entr(share_K).sum().exp()),
-    }
+    } | of_prior
 
 
 def healthy_classes(row: Row, num_classes: int) -> bool:
-    """Whether q(y) looks as it should without a label: even over the classes, sure of each image, and at least 0.8 of them used."""
+    """Whether q(y) looks as it should without a label: like p(y), sure of each image, and at least 0.8 of p(y)'s classes used."""
     even, sure = row.get("val/class_kl", math.inf) < 0.01, row.get("val/class_entropy", math.inf) < 0.1
-    return even and sure and row.get("val/class_count", 0.0) >= 0.8 * num_classes
+    return even and sure and row.get("val/class_count", 0.0) >= 0.8 * row.get("val/class_count_of_prior", num_classes)
 
 
 def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
@@ -275,9 +283,10 @@ def quadratic_discriminant_accuracy(z_NZ: Tensor, label_N: Tensor) -> float:
 
 def collapse_warnings(rows: list[Row], num_classes: int) -> list[str]:
     """What has looked collapsed for three epochs running after epoch 10. A warning stops nothing."""
+    used = rows[-1].get("val/class_count_of_prior", num_classes) if rows else num_classes
     signs = {
         "the style codes lie in fewer dimensions than z has (val/z_min_eigenvalue < 0.05)": ("val/z_min_eigenvalue", 0.05),
-        "some classes are not used (val/class_count)": ("val/class_count", 0.8 * num_classes),
+        "some classes are not used (val/class_count)": ("val/class_count", 0.8 * used),
     }
     warnings = []
     for text, (key, limit) in signs.items():

@@ -1,10 +1,12 @@
 """The random streams of a training, and all that a step draws from them, before it begins: so the step itself is a pure function.
 
 init             the initial weights
-unlabelled       the order of the images, labelled the order of the labelled ones
-noise            on the pixels of the images, labelled_noise on those of the labelled ones
+unlabelled       the order of the training images
+labelled         the order of the labelled ones
+noise            on the pixels of the training images
+labelled_noise   on those of the labelled ones
 prior            samples of p(z) and p(y), and the instance noise on y
-code             of a sampled encoder
+code             the style's noise of a sampled encoder
 """
 
 # B batch, L labelled batch, X pixels, Z style dim, K classes
@@ -77,7 +79,8 @@ def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_d
     part_B = label_B if objective.adversarial_z.sees_label else unlabelled(batch, device)
     prior_BZ = SAMPLE_PRIOR[prior.kind](part_B, z_dim, num_classes, prior.std, generators["prior"])
     if objective.adversarial_y is not None:
-        prior_BK, std = sample_categorical(batch, num_classes, generators["prior"]), objective.adversarial_y.noise_std
+        std, p = objective.adversarial_y.noise_std, objective.class_probabilities
+        prior_BK = sample_categorical(batch, num_classes, generators["prior"], p)
         if std:
             instance_BK = {name: normal("prior", batch, num_classes).mul_(std) for name in ("samples", "codes", "generator")}
     return Noise(pixels("noise", batch), pixels("labelled_noise", num_labelled), code_BZ, prior_BZ, prior_BK, instance_BK)

@@ -1,17 +1,64 @@
-"""Arrays -> PNG, for training and analysis alike. matplotlib is imported when a picture is drawn, not before."""
+"""Arrays -> PNG, for training and analysis alike. matplotlib is imported when a picture is drawn, not before, and always by
+`import_matplotlib`; what is drawn is drawn under `matplotlib_defaults`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+SHOWN_CHANNELS = (1, 3, 4)  # of images that a picture can show: grey, colour, colour with transparency
 COLOURS = [f"C{k}" for k in range(7)] + ["#222222", "C8", "C9"]  # of classes; matplotlib's grey would look like the prior behind them
 
 
+def import_matplotlib() -> None:
+    """Imports matplotlib without a user's settings. It reads them as it is imported, and raises at an MPLBACKEND that it does not know
+    and at a matplotlibrc that it cannot decode."""
+    if "matplotlib" in sys.modules:
+        return
+    kept = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    try:
+        # One in the working folder comes before the variable.
+        with contextlib.chdir("/") if Path("matplotlibrc").is_file() else contextlib.nullcontext():
+            importlib.import_module("matplotlib")
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
+
+
+@contextlib.contextmanager
+def matplotlib_defaults() -> Iterator[None]:
+    """matplotlib's own settings in place of the user's, as long as it lasts: with text.usetex every label would need LaTeX, and with
+    image.origin: lower every image would stand on its head."""
+    import_matplotlib()
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Whoever looks while it is written, or after a kill, sees no half of a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+@matplotlib_defaults()
 def image_grid(path: Path, pixels_NX: np.ndarray, image_shape: tuple[int, int, int], columns: int) -> Path:
-    """Images row by row, `columns` in a row, one white pixel between them. Pixels in [0, 1], flat in (C, H, W) order."""
+    """Images row by row, `columns` in a row, one white pixel between them. Pixels in [0, 1], flat in (C, H, W) order, of SHOWN_CHANNELS."""
     from matplotlib.image import imsave
 
     channels, height, width = image_shape
@@ -20,11 +67,11 @@ def image_grid(path: Path, pixels_NX: np.ndarray, image_shape: tuple[int, int, i
     for index, pixels in enumerate(pixels_NX):
         top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
         grid[top : top + height, left : left + width] = pixels.reshape(image_shape).transpose(1, 2, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, np.clip(np.repeat(grid, 3, axis=2) if channels == 1 else grid, 0, 1).repeat(2, axis=0).repeat(2, axis=1))
-    return path
+    shown = np.clip(np.repeat(grid, 3, axis=2) if channels == 1 else grid, 0, 1).repeat(2, axis=0).repeat(2, axis=1)
+    return write_whole(path, lambda file: imsave(file, shown, format="png"))
 
 
+@matplotlib_defaults()
 def latent_scatter(
     path: Path,
     points_N2: np.ndarray,
@@ -52,9 +99,7 @@ def latent_scatter(
     axis.set(title=title, xlabel=axes[0], ylabel=axes[1])
     axis.set_aspect("equal", adjustable="datalim")  # the box stays as it is where the codes have collapsed to a line
     axis.legend(title="class", markerscale=3, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return write_whole(path, lambda file: figure.savefig(file, dpi=110, format="png"))
 
 
 def principal_plane(z_NZ: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ swiss_roll  u uniform in [0, 1), radius 3 sqrt(u), angle 4 pi sqrt(u); class k h
 
 # B batch, N codes, Z style dim, K classes
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -73,9 +74,21 @@ def unlabelled(batch: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.full((batch,), -1, device=device)
 
 
-def sample_categorical(batch: int, num_classes: int, generator: torch.Generator) -> Tensor:
-    """One-hot y_BK, uniform over the K classes."""
-    label_B = torch.randint(num_classes, (batch,), generator=generator, device=generator.device)
+@functools.cache
+def upper_ends(probabilities: tuple[float, ...], device: torch.device) -> Tensor:
+    """u_K, so that u uniform in [0, 1) lies below the k-th, and not below the one before, with the k-th probability. Cached: to make it at
+    every step would be a copy to a GPU."""
+    return torch.tensor(probabilities, dtype=torch.float64).cumsum(dim=0).float().to(device)
+
+
+def sample_categorical(batch: int, num_classes: int, generator: torch.Generator, probabilities: Sequence[float] | None = None) -> Tensor:
+    """One-hot y_BK, uniform over the K classes, or with these probabilities."""
+    if probabilities is None:
+        label_B = torch.randint(num_classes, (batch,), generator=generator, device=generator.device)
+    else:
+        u_B = torch.rand(batch, generator=generator, device=generator.device)
+        last = num_classes - 1  # also of a u that the rounded sum of all lies below
+        label_B = torch.searchsorted(upper_ends(tuple(probabilities), generator.device), u_B, right=True).clamp(max=last)
     return torch.nn.functional.one_hot(label_B, num_classes).float()
 
 

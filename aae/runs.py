@@ -1,6 +1,6 @@
 """A trial's folder on disk: its paths, its rows, its attempts. The one reader and writer, for training, sweep and analysis.
 
-    FOLDER/config.yaml  labels.json  fork.json  result.json
+    FOLDER/config.yaml  labels.json  class_prior.json  fork.json  result.json
           /attempt-K/metrics.jsonl  checkpoint.pt  checkpoint-EPOCH.pt  predictions.npy  samples/
 
 An attempt is one hand-out of the trial to a worker. Readers use the highest K only: a worker that was believed dead and is
@@ -179,6 +179,7 @@ class TrialFolder:
         self.config_path = self.path / "config.yaml"
         self.result_path = self.path / "result.json"
         self.labels_path = self.path / "labels.json"
+        self.class_prior_path = self.path / "class_prior.json"  # p(y) of each draw, where it counts the drawn labels
         self.fork_path = self.path / "fork.json"
 
     def last_attempt(self) -> Attempt | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from aae import metrics, pictures
 from aae.config import TrialConfig
 from aae.data import Split
+from aae.errors import is_full_disk, one_line
 from aae.model import Autoencoder
 from aae.priors import NEAREST_PART, SAMPLE_PRIOR, from_component, on_roll, unlabelled
 
@@ -22,13 +23,26 @@ COLUMNS = 10  # of a grid whose columns are no classes
 
 
 def draw(folder: Path, epoch: int, model: Autoencoder, images: Split, config: TrialConfig, image_shape: ImageShape) -> list[Path]:
-    """epoch-EEEE-samples.png, -reconstructions.png and -latent.png in `folder`. Returns their paths."""
-    stem = f"epoch-{epoch:04d}"
-    grids = {"samples": samples(model, config), "reconstructions": reconstructions(model, images)}
+    """epoch-EEEE-samples.png, -reconstructions.png and -latent.png in `folder`; of images whose channels no picture can show, the
+    last alone. Returns their paths."""
+    stem, grids = f"epoch-{epoch:04d}", dict[str, Grid]()
+    if image_shape[0] in pictures.SHOWN_CHANNELS:
+        grids = {"samples": samples(model, config), "reconstructions": reconstructions(model, images)}
     return [
         *(pictures.image_grid(folder / f"{stem}-{name}.png", pixels.numpy(), image_shape, n) for name, (pixels, n) in grids.items()),
         latent(folder / f"{stem}-latent.png", model, images, config, f"epoch {epoch}"),
     ]
+
+
+def why_not_drawn(folder: Path, epoch: int, model: Autoencoder, images: Split, config: TrialConfig, image_shape: ImageShape) -> str | None:
+    """Draws as `draw` does, and returns what went wrong: no training ends of a picture. Raises OSError where the disk is full."""
+    try:
+        draw(folder, epoch, model, images, config, image_shape)
+    except Exception as error:  # whatever fonts, settings, libraries or a crowded memory make of it
+        if is_full_disk(error):
+            raise
+        return f"{type(error).__name__}: {one_line(error)}"
+    return None
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """One training, from a configuration to its metrics. `python -m aae.train SWEEP` runs it without a sweep around it.
 
-The loop reads top to bottom; the outside world is the function `report`: Ray's in a sweep, a progress bar on a laptop,
-`list.append` in a test.
+The loop reads top to bottom, and the outside world takes its rows: a Ray worker asks `epochs` for the next one, `train` gives each to
+the function `report`, a progress bar on a laptop or `list.append` in a test.
 """
 
 # B batch, L labelled batch, X pixels, Z style dim, K classes
@@ -13,7 +13,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
-from aae.data import DataError, Dataset, Split, draw_labels, epoch_indices, labelled_indices, load_dataset
+from aae.data import DataError, Dataset, Split, data_warnings, draw_labels, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
-from aae.draws import load_state_dict, mean_row, prepare, state_dict
-from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, trial_from_sweep
+from aae.draws import load_state_dict, mean_row, prepare, state_dict, with_class_prior
+from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
@@ -92,15 +92,29 @@ def train(
     dataset: Dataset | None = None,
     device: torch.device | None = None,
 ) -> Row:
-    """Trains to `train.epochs`, or on from the attempt's checkpoint, and returns the last row.
+    """Trains as `epochs` does, reports each row, and returns the last one."""
+    row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
+    for row in epochs(config, folder, attempt, dataset, device):
+        report(row)
+    return row
 
-    An epoch ends with its row, its checkpoint and its report, in this order. Without a folder nothing is written.
+
+def epochs(
+    config: TrialConfig,
+    folder: TrialFolder | None = None,
+    attempt: Attempt | None = None,
+    dataset: Dataset | None = None,
+    device: torch.device | None = None,
+) -> Generator[Row, None, None]:
+    """Trains to `train.epochs`, or on from the attempt's checkpoint: an epoch each time it is asked for the next row.
+
+    An epoch ends with its row and its checkpoint, and is then yielded. Without a folder nothing is written.
     Raises Diverged, and DataError or ConfigError for wrong input."""
     device = device or choose_device()
     config = resolve(config, device)
     steady_memory()
     repeatable(device, config.train.num_threads)
-    dataset = dataset or load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    dataset = dataset or load_configured(config.data)
     draws, validation, epochs_done = prepare(config, dataset, folder, device), dataset.validation.to(device), 0
     saved = None if attempt is None else checkpoint.resumable(attempt.checkpoint_path, device)
     # Rows that were lost, or another kind of device than before: from epoch 0.
@@ -113,14 +127,13 @@ def train(
     def autocast() -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-    row: Row = (attempt.rows() or [{}])[-1] if attempt is not None else {}
-    saved_at, name = time.monotonic(), device_name(device)
+    saved_at, name, told = time.monotonic(), device_name(device), False
     for epoch in range(epochs_done + 1, config.train.epochs + 1):
         started = time.monotonic()
         means = [train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate) for draw in draws]
         trained = time.monotonic()
         measured = [measure(draw.state, validation) for draw in draws]
-        row = {
+        row: Row = {
             "epoch": epoch,
             **mean_row([values for values, _ in measured]),
             **mean_row(means),
@@ -134,9 +147,14 @@ def train(
         if attempt is not None:
             every = config.train.sample_every
             if every and (epoch % every == 0 or last):
-                samples.draw(attempt.samples_path, epoch, draws[0].state.averaged, validation, config, dataset.image_shape)
+                shown = draws[0].state.averaged, validation, config, dataset.image_shape
+                why = samples.why_not_drawn(attempt.samples_path, epoch, *shown)
+                if why is not None and not told:
+                    told = True
+                    print(f"warning: epoch {epoch}: its pictures cannot be drawn ({why}); the training goes on", file=sys.stderr)
             if last:  # (N,), or (draws, N) of several
-                predictions = np.stack([prediction_N.cpu().numpy().astype(np.uint8) for _, prediction_N in measured])
+                kind = np.min_scalar_type(max(config.model.num_classes, dataset.num_classes) - 1)  # uint8 up to 256 classes
+                predictions = np.stack([prediction_N.cpu().numpy().astype(kind) for _, prediction_N in measured])
                 np.save(attempt.path / "predictions.npy", predictions if len(draws) > 1 else predictions[0])
             row = attempt.write_row(row)
             if epoch in config.train.keep_epochs:  # before the other: a restart from that would not come by here again
@@ -145,8 +163,7 @@ def train(
                 checkpoint.save(attempt.checkpoint_path, state_dict(draws, epoch))
                 saved_at = time.monotonic()
         give_back_memory()
-        report(row)
-    return row
+        yield row
 
 
 def measure(state: State, validation: Split) -> tuple[Row, Tensor]:
@@ -166,13 +183,16 @@ def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
 def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
     """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError."""
     data, train, num_images = config.data, config.train, len(dataset.train.label_N)
-    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes))
+    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
     if train.batch_size > num_images:
         raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
     if config.objective.classification is not None and train.labelled_batch_size > num_labels:
         raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
     if num_labels and config.model.num_classes != dataset.num_classes:
         raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+    for seed in range(data.label_seed, data.label_seed + data.num_draws):
+        drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw)
+        with_class_prior(config, dataset.train.label_N[drawn])
 
 
 # ---- the command line -------------------------------------------------------------------------------------------
@@ -190,16 +210,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to (default: runs/train-SWEEP[-BASELINE])")
     options = parser.parse_intermixed_args(arguments)
     name = "-".join(["train", Path(options.sweep).stem, *filter(None, [options.baseline])])
-    folder = TrialFolder(options.output or Path("runs") / name)
     try:
+        refuse_unmeant_folder(str(options.output or ""), "--output")
+        folder = TrialFolder(options.output.expanduser() if options.output else Path("runs") / name)
         overrides = parse_overrides(options.overrides)
         for path in overrides:
             alone = path.split(".")[0] not in SWEEP_BLOCKS
             require(alone, path, "a path of the study", "aae.train trains alone, on paths such as train.epochs; launch.py runs the study")
         config = resolve(trial_from_sweep(read_sweep(options.sweep), options.baseline, overrides), choose_device())
-        dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+        dataset = load_configured(config.data)
         refuse_unfit(config, dataset)
         claim(folder, config, dataset)
+        for warning in data_warnings(config, dataset):
+            print(f"warning: {warning}", file=sys.stderr)
         return train_alone(config, folder, dataset)
     except (ConfigError, DataError) as error:
         print(f"aae.train: {error}", file=sys.stderr)

@@ -11,18 +11,21 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
 import numpy as np
 import optuna
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, NullFormatter
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
-from optuna.visualization import matplotlib as plots
 
+from aae.pictures import import_matplotlib, matplotlib_defaults
 from analysis.advice import TOP_SHARE
 from analysis.trials import Run, TrialRecord, short_names
+
+import_matplotlib()  # before the modules below do it
+
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, NullFormatter  # noqa: E402
+from optuna.visualization import matplotlib as plots  # noqa: E402
 
 MIN_FOR_PLOTS = 2  # complete trials, for parallel coordinates and slices
 MIN_FOR_IMPORTANCE_FIGURE = 8
@@ -45,10 +48,13 @@ class NotDrawn(Exception):
 def draw_all(run: Run) -> dict[str, tuple[bytes | None, str]]:
     """Name -> (PNG, caption), or (None, why not). Figures never fail: a sweep's exit code must not depend on one."""
     drawn: dict[str, tuple[bytes | None, str]] = {}
-    matplotlib.use("Agg")
+    plt.switch_backend("Agg")
     for name, draw in FIGURES.items():
         try:
-            with plt.rc_context(), warnings.catch_warnings():  # optuna sets a style for the whole process, and calls itself experimental
+            with (
+                matplotlib_defaults(),
+                warnings.catch_warnings(),
+            ):  # optuna sets a style for the whole process, and calls itself experimental
                 warnings.simplefilter("ignore")
                 drawn[name] = draw(run)
         except NotDrawn as reason:

@@ -31,7 +31,7 @@ def image_shape(config: TrialConfig, x_dim: int) -> ImageShape:
 
 
 def generate(path: Path, number: int | None, num: int, seed: int, label: int | None, component: int | None) -> list[Path]:
-    """Writes a PNG and an .npy (uint8, (N, H, W), or (N, H, W, C) in colour) and returns their paths.
+    """Writes a PNG, where one can show the images, and an .npy (uint8, (N, H, W), or (N, H, W, C) in colour) and returns their paths.
     Raises ConfigError or DataError; nothing is written then."""
     require(1 <= num <= MAX_IMAGES, "--num", num, f"give a count from 1 to {MAX_IMAGES}")
     require(0 <= seed < 2**63, "--seed", seed, "give a seed of at least 0, below 2^63")
@@ -55,6 +55,8 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
     with writing(trained.report):
         array = trained.picture(f"{stem}.npy")
         write_atomically(array, buffer.getvalue())
+        if shape[0] not in pictures.SHOWN_CHANNELS:
+            return [array]
         return [pictures.image_grid(trained.picture(f"{stem}.png"), pixels_NX[:MAX_SHOWN], shape, min(num, PNG_COLUMNS)), array]
 
 

@@ -14,6 +14,7 @@ from aae import checkpoint, pictures, samples
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset
 from aae.model import Autoencoder
+from aae.pictures import SHOWN_CHANNELS
 from analysis.trials import Trained, find_trained, load_images, writing
 
 
@@ -60,16 +61,21 @@ def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: i
     require(num >= 2, "--num", num, "give at least 2 images")
     trained = find_trained(path, number)
     model, config = checkpoint.load(trained.folder.path)
-    kinds = list(dict.fromkeys(kinds or pictures_of(config)))
-    if "manifold" in kinds:
+    asked = list(dict.fromkeys(kinds or pictures_of(config)))
+    if "manifold" in asked:
         want = "a manifold is a plane: leave it out, the latent picture projects the codes"
         require(config.model.z_dim == 2, "--kind manifold", f"codes of {config.model.z_dim} dimensions (model.z_dim)", want)
-    if "clusters" in kinds:
+    if "clusters" in asked:
         want = "no class is inferred, so there are no clusters: leave it out"
         require(model.encoder.num_heads > 0, "--kind clusters", f"model.class_source={config.model.class_source}", want)
     shown = Shown(trained, model, config, load_images(config, model.decoder.pixels.out_features), num)
+    channels = shown.dataset.image_shape[0]
+    if channels not in SHOWN_CHANNELS:
+        want = f"no picture can show images of {channels} channels: ask for latent, the scatter of codes"
+        require(kinds is None or asked == ["latent"], "--kind", " ".join(asked), want)
+        asked = ["latent"]
     with writing(trained.report):
-        return [picture for kind in kinds for picture in PICTURES[kind](shown)]
+        return [picture for kind in asked for picture in PICTURES[kind](shown)]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from pathlib import Path
 
 import numpy as np
 
+from aae.pictures import matplotlib_defaults
 from aae.runs import TrialFolder
 
 MAX_PICTURES = 6  # in a strip; the first and the last epoch always
@@ -26,10 +28,16 @@ def drawn_by_kind(folder: TrialFolder) -> dict[str, dict[int, Path]]:
 
 
 def strips(folder: TrialFolder) -> dict[str, bytes]:
-    """Kind -> PNG. None of a kind that was drawn after one epoch alone."""
-    return {kind: strip(pictures) for kind, pictures in drawn_by_kind(folder).items() if len(pictures) > 1}
+    """Kind -> PNG. None of a kind that was drawn after one epoch alone, or whose pictures cannot be read: no report fails of one."""
+    found = {}
+    for kind, pictures in drawn_by_kind(folder).items():
+        if len(pictures) > 1:
+            with contextlib.suppress(Exception):
+                found[kind] = strip(pictures)
+    return found
 
 
+@matplotlib_defaults()
 def strip(pictures: dict[int, Path]) -> bytes:
     """One row, each picture under its epoch."""
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, flatten
-from aae.data import Dataset, load_dataset
+from aae.data import Dataset, load_configured
 from aae.errors import one_line
 from aae.runs import (
     BASELINE,
@@ -226,7 +226,7 @@ def find_trained(path: Path, number: int | None) -> Trained:
 
 def load_images(config: TrialConfig, x_dim: int) -> Dataset:
     """What the trial was trained on. Raises DataError where it is not there, ConfigError where the file is another by now."""
-    dataset = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    dataset = load_configured(config.data)
     found = dataset.validation.images_NX.shape[1]
     if found != x_dim:
         raise ConfigError(f"{config.data.folder}: holds images of {found} pixels, the trial was trained on {x_dim}; restore that file")

@@ -69,16 +69,14 @@ def plain_trial(values: dict[str, Any]) -> None:
     """What a user of plain Tune would write around the same training."""
     from ray import tune
 
-    from aae.data import load_dataset
+    from aae.data import load_configured
     from aae.layers import read_sweep, trial_from_sweep
     from aae.runs import TrialFolder
     from aae.train import train
 
     config = trial_from_sweep(read_sweep(values.pop("sweep")), None, values)
     folder = TrialFolder(Path.cwd() / "trial")
-    train(
-        config, tune.report, folder, folder.next_attempt(), load_dataset(config.data.name, config.data.folder, config.data.num_validation)
-    )
+    train(config, tune.report, folder, folder.next_attempt(), load_configured(config.data))
 
 
 def plain(folder: Path) -> float:

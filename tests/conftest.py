@@ -15,6 +15,10 @@ pytest.register_assert_rewrite("tests.refusals", "tests.sweeping")  # so that th
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
+# No test takes the power from the machine, and each fsync is milliseconds. Processes that a test starts keep theirs.
+os.fsync = lambda file: None
+
+
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
     """300 / 105 / 50 images of 6 x 6 in ten classes."""
@@ -27,3 +31,8 @@ def workplace(tmp_path, monkeypatch) -> Path:
     np.savez(tmp_path / "tiny.npz", **tiny_arrays())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: at the end the other process would wait for the last of them."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)

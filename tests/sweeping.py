@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
 
+import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
@@ -22,7 +24,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from aae.data import load_dataset
+from aae.data import load_configured
 from aae.runs import trial_folder
 from aae.train import train
 from aae.tuning.confirm import run as confirm
@@ -30,8 +32,26 @@ from aae.tuning.driver.opening import check_start, locked, recognise, write_down
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.study import SweepStudy
+from tests.golden import tiny_arrays
 
 PROJECT = Path(__file__).resolve().parent.parent
+SYSTEM_SWEEP = """
+study:
+  name: s
+  num_trials: 20
+  sampler: {kind: TPESampler, seed: 0, n_startup_trials: 5}
+  pruner: {kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}
+baselines:
+  plain: {train.ema_decay: null}
+trial:
+  data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
+  model: {hidden_dims: [16], init_std: null}
+  objective: {adversarial_y: {}, classification: {}}
+  train: {epochs: 4, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32}
+search_space:
+  model.z_dim: {kind: int, low: 2, high: 12}
+  optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
+"""
 MARK = "AAE_TEST_SWEEP"  # in the environment of every process that a sweep starts, Ray's included
 
 TINY_SWEEP = """
@@ -72,10 +92,10 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, str(PROJECT / "launch.py"), *map(str, arguments)]
 
 
-def launch(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+def launch(*arguments: str, timeout: float = 300, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs launch.py to its end."""
     env = os.environ | {"PYTHONPATH": str(PROJECT)} | environment
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=env)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=env, cwd=cwd)
 
 
 @contextlib.contextmanager
@@ -106,6 +126,20 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     return folder
 
 
+def finished_sweep(factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep of 8 trials, finished by launch.py and a Ray of its own, in s/, and what it said in output.txt. Its workers
+    found tiny.npz under a relative path. Only to be read: tests that change it take a copy."""
+
+    def make(folder: Path) -> None:
+        np.savez(folder / "tiny.npz", **tiny_arrays())
+        (folder / "s.yaml").write_text(SYSTEM_SWEEP.replace("sample_every: 0", "sample_every: 2"))
+        done = launch("s.yaml", f"study.folder={folder}", "study.num_trials=8", cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "output.txt").write_text(done.stdout)
+
+    return made_once(factory, "finished", make)
+
+
 def marked(mark: str) -> list[int]:
     """The processes that carry a mark, zombies left out."""
     needle, found = f"{MARK}={mark}".encode(), []
@@ -121,7 +155,7 @@ def workers(mark: str) -> list[int]:
     found = []
     for pid in marked(mark):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ImplicitFunc.train"):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ResourceTrainable.train"):
                 found.append(pid)
     return found
 
@@ -154,7 +188,8 @@ def train_here(sweep: Sweep, until: int | None = None) -> SweepStudy:
 @contextlib.contextmanager
 def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
     """The study of a sweep, locked and written down, as `run_sweep` has it before it reconciles."""
-    hashes, quiet = check_start(sweep), Console(quiet=True)
+    quiet = Console(quiet=True)
+    hashes = check_start(sweep, quiet)
     with locked(sweep.study.path, quiet):
         sweep, made, _ = recognise(sweep, hashes, accept, quiet)
         write_down(sweep.study.path, sweep, made)
@@ -163,12 +198,20 @@ def begun(sweep: Sweep, accept: bool = False) -> Iterator[SweepStudy]:
         yield study
 
 
+class Pruned(Exception):
+    pass
+
+
 def train_out(study: SweepStudy, until: int | None = None) -> None:
+    def report(number: int, row: dict) -> None:
+        if study.report(number, row):
+            raise Pruned
+
     while (until is None or count_told(study.run) < until) and (handout := study.next()) is not None:
-        data = handout.config.data
-        dataset = load_dataset(data.name, data.folder, data.num_validation)
-        train(handout.config, lambda row, n=handout.number: study.report(n, row), handout.folder, handout.attempt, dataset)
-        study.tell(handout.number, TrialState.COMPLETE)
+        dataset = load_configured(handout.config.data)
+        with contextlib.suppress(Pruned):
+            train(handout.config, functools.partial(report, handout.number), handout.folder, handout.attempt, dataset)
+            study.tell(handout.number, TrialState.COMPLETE)
 
 
 def without_ray(monkeypatch: pytest.MonkeyPatch, execute: Callable[..., int | None]) -> None:

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from aae import checkpoint, metrics, samples, train
 from aae.config import flatten
+from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json
 from aae.tuning.driver.console import SweepConsole
@@ -147,6 +148,51 @@ def undrawn(monkeypatch):
 
 
 # ---- the verdict
+
+
+ODD_SETTINGS = {
+    "text.usetex": True,  # LaTeX need not be there
+    "image.origin": "lower",
+    "savefig.dpi": 20,
+    "savefig.bbox": "tight",
+    "axes.facecolor": "black",
+    "font.size": 30,
+    "figure.dpi": 30,
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=["black"]),
+    "image.cmap": "gray",
+}
+
+
+def every_picture(folder: Path, run) -> dict[str, bytes]:
+    """The grids and the scatter of a training, the figures of a run's report, a strip."""
+    random = np.random.default_rng(0)
+    image_grid(folder / "epoch-0001-samples.png", random.random((6, 12)), (3, 2, 2), 3)
+    image_grid(folder / "epoch-0002-samples.png", random.random((6, 12)), (3, 2, 2), 3)
+    latent_scatter(folder / "latent.png", random.normal(size=(30, 2)), np.arange(30) % 3, "codes", ("z 1", "z 2"))
+    drawn = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    drawn["strip"] = strips.strip({epoch: folder / f"epoch-000{epoch}-samples.png" for epoch in (1, 2)})
+    return drawn | {name: png or reason.encode() for name, (png, reason) in figures.draw_all(run).items()}
+
+
+def test_every_picture_is_drawn_under_matplotlibs_own_settings(mixed, tmp_path):
+    """Fails for the pictures of a function without `matplotlib_defaults`: they come out otherwise, or not at all."""
+    run = read_run(mixed)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        plain = every_picture(tmp_path / "plain", run)
+    with matplotlib.rc_context(ODD_SETTINGS):
+        odd = every_picture(tmp_path / "odd", run)
+        assert matplotlib.rcParams["text.usetex"] and matplotlib.rcParams["image.origin"] == "lower"
+    assert [name for name, content in odd.items() if content != plain[name]] == []
+    assert all(content.startswith(b"\x89PNG") for content in plain.values())
+
+
+def test_a_torn_picture_fails_no_report(trained, tmp_path):
+    run = copy(trained, tmp_path / "run")
+    (picture,) = run.glob("trials/0000/attempt-0/samples/epoch-0001-samples.png")
+    picture.write_bytes(picture.read_bytes()[:100])
+    assert report.main([str(run)]) == 0
+    assert not (run / "report" / "strip-samples.png").exists() and (run / "report" / "strip-latent.png").exists()
 
 
 def test_the_verdict_names_the_best_complete_trial_first_and_not_a_lower_one_that_was_stopped(mixed):

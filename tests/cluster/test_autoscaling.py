@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ray._private.services import get_node_ip_address
+from ray.util import get_node_ip_address
 
 from tests.sweeping import MARK, assert_one_truth, launch, marked, trials_of, wait_for
 
@@ -89,6 +89,7 @@ def head(workplace):
         shutil.rmtree(temp, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_from_no_node_at_all_a_sweep_brings_one_up_and_its_trials_run_there(head, workplace):
     (workplace / "s.yaml").write_text(SWEEP)

@@ -35,6 +35,7 @@ NO_LABELS = {"data": "{name: npz, folder: tiny.npz, num_labels: 0, num_validatio
 KIND = "{kind: categorical, choices: [constant, step]}"
 UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null", "model.class_source=none"]
 PRIOR = "objective.adversarial_z.prior"
+P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
 
 
@@ -140,6 +141,18 @@ VALUES = {
     "checkpoint every minute": ("train.checkpoint_every=1m", ("train.checkpoint_every: got 1m", "30s")),
     "checkpoint never": ("train.checkpoint_every=0", ("train.checkpoint_every: got 0", "epochs (1)")),
     "unknown dataset": ("data.name=imagenet", ("data.name", "imagenet", "mnist")),
+    "negative shuffle seed": ("data.shuffle_seed=-1", ("data.shuffle_seed: got -1", "or null")),
+    "unknown draw": ("data.label_draw=stratified", ("data.label_draw", "stratified", "balanced")),
+    "p(y) is a number": ("objective.adversarial_y.prior=3", ("objective.adversarial_y.prior", "3")),
+    "unknown p(y)": ("objective.adversarial_y.prior.kind=data", ("objective.adversarial_y.prior.kind", "data", "uniform")),
+    "p(y) given without values": ("objective.adversarial_y.prior.kind=given", (f"{P_OF_Y}.values: got None", "it needs them")),
+    "values of a uniform p(y)": (f"{P_OF_Y}.values=[0.5, 0.5]", (f"{P_OF_Y}.values: got [0.5, 0.5]", "only kind given has values")),
+    "a p(y) of two classes": (
+        f"{P_OF_Y}={{kind: given, values: [0.5, 0.5]}}",
+        (f"{P_OF_Y}.values: got 2 values", "each of the 10 classes"),
+    ),
+    "a p(y) above 1": (f"{P_OF_Y}={{kind: given, values: [0.9, 0.2]}}", (f"{P_OF_Y}.values: got [0.9, 0.2]", "sum to 1")),
+    "a p(y) with a 0": (f"{P_OF_Y}={{kind: given, values: [1.0, 0.0]}}", (f"{P_OF_Y}.values: got [1.0, 0.0]", "positive")),
     "no draw": ("data.num_draws=0", ("data.num_draws: got 0", "1 to 100")),
     "negative label seed": ("data.label_seed=-1", ("data.label_seed: got -1", "at least 0")),
     "no validation images": ("data.num_validation=0", ("data.num_validation: got 0", "at least one")),
@@ -195,6 +208,20 @@ ARGUMENTS = {
     "an index": (["model.hidden_dims[0]=3"], ("not an override", "path=value")),
     "two dots": (["model..z_dim=3"], ("not an override", "path=value")),
     "a value that is no YAML": (["model.hidden_dims=[16"], ("model.hidden_dims=[16", "not valid YAML")),
+    "a variable in the run folder": (["study.folder=$SCRATCH/runs"], ("study.folder: got '$SCRATCH/runs'", "write the folder itself")),
+    "a variable in the data": (["data.folder=a$b.npz"], ("data.folder: got 'a$b.npz'", "variables are not read here")),
+    "a variable in a block": (["study.fork={run: $OTHER, top_k: 1, epoch: 1}"], ("study.fork.run: got '$OTHER'", "variables are not")),
+    "a home folder of nobody": (["study.folder=~nobody-here/runs"], ("study.folder: got '~nobody-here/runs'", "no such home folder")),
+    "a comment in a value": (["data.folder=my data #2.npz"], ("data.folder: got my data #2.npz", "begins a comment", "in quotes")),
+    "octal in old YAML": (["train.epochs=010"], ("train.epochs: got 010", "write 10")),
+    "digits in groups": (["train.batch_size=1_000"], ("train.batch_size: got 1_000", "write 1000")),
+    "minutes and seconds": (["study.max_minutes=1:30"], ("study.max_minutes: got 1:30", "without colons")),
+    "a time for checkpoints": (["train.checkpoint_every=1:30"], ("train.checkpoint_every: got 1:30", "seconds (30s)")),
+    "a leading zero for checkpoints": (["train.checkpoint_every=010"], ("train.checkpoint_every: got 010", "epochs (1)")),
+    "a word of old YAML": ([f"{SEES_LABEL}=yes"], (f"{SEES_LABEL}: got yes", "write true or false")),
+    "a tag": (["train.epochs=!!int 5"], ("not valid YAML", "the tag")),
+    "an alias in itself": (["model.hidden_dims=&a [*a]"], ("not valid YAML",)),
+    "two lines": (["train.epochs=2\nother: 3"], ("not valid YAML",)),
     "a second file": (["other.yaml"], ("other.yaml: not an override", "path=value")),
     "unknown option": (["--epochs", "3"], ("--epochs",)),
     "a block that is off": (
@@ -323,6 +350,21 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         ["data.name=mnist", "data.num_validation=10000", "model.num_classes=16"],
         ("model.num_classes: got 16", "mnist has 10 labelled classes"),
         ["model.num_classes=10"],
+    ),
+    "p(y) of labels, without labels": (
+        ["objective.classification=null", "data.num_labels=0", f"{P_OF_Y}.kind=labels"],
+        (f"{P_OF_Y}.kind: got labels with data.num_labels=0", "give some, or kind uniform or given"),
+        [f"{P_OF_Y}.kind=uniform"],
+    ),
+    "a published dataset, shuffled": (
+        ["data.name=mnist", "data.num_validation=10000", "data.shuffle_seed=0"],
+        ("data.shuffle_seed: got 0; mnist keeps its published order", "only npz is shuffled"),
+        ["data.shuffle_seed=null"],
+    ),
+    "25 labels of MNIST": (
+        ["data.name=mnist", "data.num_validation=10000", "data.num_labels=25"],
+        ("data.num_labels: got 25", "multiple of 10"),
+        ["data.label_draw=random"],
     ),
     "negative noise on y": (
         ["objective.adversarial_y.noise_std=-1"],
@@ -599,6 +641,8 @@ def test_a_wrong_study_is_refused_before_ray_starts(name, workplace, capsys):
         (["--output", "full"], ("full: not empty and no training", "--output")),
         (["--output", "broken"], ("broken", "config.yaml")),
         (["--output", "other"], ("other", "model.z_dim=3", "--output")),
+        (["--output", "$SCRATCH/alone"], ("--output: got '$SCRATCH/alone'", "write the folder itself")),
+        (["--output", "~nobody-here/alone"], ("--output: got '~nobody-here/alone'", "no such home folder")),
     ],
 )
 def test_a_wrong_training_alone_is_refused(arguments, says, workplace, capsys):
@@ -761,8 +805,28 @@ RIGHT = {
         [],
         "baseline b: run first, never pruned",
     ),
+    "a file sorted by class": ({}, ["data.num_validation=5"], "warning: the 5 validation images hold no image of class 5, 6, 7, 8, 9: "),
+    "a file that only the cluster has": ({}, ["data.folder=none.npz"], "warning: none.npz: cannot be read as .npz (no such file)"),
+    "a p(y)": ({}, [f"{P_OF_Y}={{kind: given, values: [{', '.join(['0.1'] * 10)}]}}"], "kind: given"),
+    "a draw of any number": ({}, ["data.num_labels=25", "data.label_draw=random"], "label_draw: random"),
+    "a step that does not divide its range": (
+        {"space": {"model.z_dim": "{kind: int, low: 6, high: 12, step: 4}"}},
+        [],
+        "note: search_space.model.z_dim: its last value is 10: the steps of 4 from 6 do not meet 12",
+    ),
+    "a step that does not divide its range of fractions": (
+        {"space": {"optim.schedule.factor": "{kind: float, low: 0.1, high: 1, step: 0.2}"}},
+        [],
+        "note: search_space.optim.schedule.factor: its last value is 0.9: the steps of 0.2 from 0.1 do not meet 1",
+    ),
+    "a step that divides its range": (
+        {"space": {"optim.schedule.factor": "{kind: float, low: 0.1, high: 0.7, step: 0.2}"}},
+        [],
+        "high: 0.7",
+    ),
     "two values": ({}, ["train.epochs=3", "study.num_trials=2"], "num_trials: 2"),
-    "$ without braces": ({}, ["study.folder=a$b"], "folder: a$b"),
+    "$ in a word that is no folder": ({"baselines": {"a$b": "{}"}}, [], "baseline a$b: run first"),
+    "~ for the home folder": ({}, ["study.folder=~/runs"], "folder: ~/runs"),
 }
 
 

@@ -18,7 +18,7 @@ from scipy import stats
 
 import aae
 import launch
-from aae import checkpoint, data, download, intervals
+from aae import checkpoint, data, intervals
 from aae.data import Dataset, load_dataset, load_test
 from aae.runs import read_json, trial_folder, write_json
 from aae.tuning.confirm import run as confirm
@@ -421,6 +421,21 @@ def test_fewer_labels_choose_worse_and_how_much_is_said(workplace):
     assert simulate_fewer_labels(run, plan, "val/parzen_nll", label_N) == []
 
 
+def test_fewer_labels_reads_predictions_of_many_classes_and_leaves_out_those_that_wrapped(workplace):
+    """An earlier version wrote all of them as uint8."""
+    run = search(workplace)
+    plan, _ = asked_for(run)
+    label_N, random = torch.arange(5000) % 300, np.random.default_rng(0)
+    for number, error in {3: 0.10, 5: 0.105, 4: 0.11, 2: 0.5}.items():
+        prediction_N = np.where(random.permutation(5000) < 5000 * error, (label_N.numpy() + 1) % 300, label_N.numpy())
+        kind = np.uint8 if number == 2 else np.uint16
+        np.save(trial_folder(run, number).last_attempt().path / "predictions.npy", prediction_N.astype(kind))
+    _, many = simulate_fewer_labels(run, plan, "val/error", label_N)
+    assert next(iter(many["chosen"])) == "3" and many["chosen"].keys() <= {"3", "4", "5"}
+    wrong = {3: 0.10, 5: 0.105, 4: 0.11}
+    assert math.isclose(many["worse"], sum(share * (wrong[int(n)] - 0.10) for n, share in many["chosen"].items()), abs_tol=1e-9)
+
+
 # ---- words ----
 
 
@@ -635,10 +650,10 @@ study:
 baselines:
   slow: {optim.classification.rate: 0.01}
 trial:
-  data: {name: mnist, num_labels: 100}
-  model: {hidden_dims: [32]}
+  data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
+  model: {hidden_dims: [16], init_std: null}
   objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 3, batch_size: 500, sample_every: 0, ema_decay: 0.9}
+  train: {epochs: 8, batch_size: 50, labelled_batch_size: 20, sample_every: 0, ema_decay: 0.9, precision: float32}
 search_space:
   model.z_dim: {kind: int, low: 2, high: 12}
   optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
@@ -646,13 +661,13 @@ search_space:
 
 
 @pytest.mark.system
-@pytest.mark.data
-def test_a_confirmation_killed_in_both_stages_ends_as_it_should_and_reads_the_test_set_last(tmp_path):
-    """A sweep with study.confirm, killed -9 within the selection, then within the report, and the same command to its end."""
+@pytest.mark.parametrize("kills", [(5,), pytest.param((1, 5), marks=pytest.mark.slow)], ids=["in the report", "in both stages"])
+def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, capsys, kills):
+    """A sweep with study.confirm, killed -9 within the report, or within the selection too, and the same command to its end."""
     (tmp_path / "s.yaml").write_text(REAL)
     command, own = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}"], tmp_path / "s" / "confirm"
     marks = []
-    for told in (1, 5):  # of 2 x 2 trainings in the selection and 2 x 2 in the report
+    for told in kills:  # of 2 x 2 trainings in the selection and 2 x 2 in the report
         marks.append(f"{tmp_path}-{told}")
         with launched(marks[-1], *command) as driver:
             wait_for(lambda n=told: count_told(own) >= n or driver.poll() is not None, 240, f"{told} trainings told")
@@ -674,14 +689,14 @@ def test_a_confirmation_killed_in_both_stages_ends_as_it_should_and_reads_the_te
     means = [np.mean(row) for row in frozen["val/error"]]
     assert frozen["candidate"] == int(np.argmin(means)) and found["winner"]["name"] == found["candidates"][frozen["candidate"]]["name"]
     assert found["baseline"]["name"] == "slow (trial 0)" and found["draws"] == [200, 201]
-    images, labels = download.fetch_idx("mnist", None)[0][2:]
+    images, labels = (tiny_arrays()[name] for name in ("x_test", "y_test"))
     for role in ("winner", "baseline"):
         for training, error in zip(found[role]["trainings"], found[role]["test/error"], strict=True):
             model, _ = aae.load(own / "trials" / f"{training['number']:04d}")
             with torch.no_grad():
                 logits_NK, _ = model.encoder(torch.tensor(images).flatten(1).float() / 255)
             assert math.isclose(error, float((logits_NK.argmax(dim=1).numpy() != labels).mean()), abs_tol=2e-4)
-            assert training["state"] == "COMPLETE" and training["epochs"] == 3
+            assert training["state"] == "COMPLETE" and training["epochs"] == 8
 
     # The same labels for both on a draw, others on another draw and in the selection.
     labelled = {number: read_json(trial_folder(own, number).labels_path) for number in range(8)}
@@ -698,12 +713,11 @@ def test_a_confirmation_killed_in_both_stages_ends_as_it_should_and_reads_the_te
     page = (tmp_path / "s" / "report" / "index.html").read_text()
     assert "Confirmed: " in done.stdout and "Confirmed: " in page and "The search did not read the test set." in page
     before = listing(own)
-    again = launch_process("confirm", tmp_path / "s")
-    assert again.returncode == 0 and listing(own) == before
-    assert [line for line in again.stdout.splitlines() if line.startswith("Confirmed")] == [
+    assert launch.main(["confirm", str(tmp_path / "s")]) == 0 and listing(own) == before
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("Confirmed")] == [
         line for line in done.stdout.splitlines() if line.startswith("Confirmed")
     ]
-    status = launch_process("status", tmp_path / "s").stdout
-    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in status
+    assert launch.main(["status", str(tmp_path / "s")]) == 0
+    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in capsys.readouterr().out
     for mark in marks:
         wait_until_gone(mark, 60)

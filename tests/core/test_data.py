@@ -1,5 +1,6 @@
 """Data: where it comes from, that it is what was published, how it is split, which labels are drawn, in which order it is read."""
 
+import ast
 import contextlib
 import gzip
 import hashlib
@@ -21,8 +22,18 @@ import torch
 
 from aae import data, download
 from aae.config import DataConfig
-from aae.data import DataError, draw_labels, epoch_indices, labelled_indices, load_dataset, load_test
+from aae.data import (
+    DataError,
+    data_warnings,
+    draw_labels,
+    epoch_indices,
+    labelled_indices,
+    load_configured,
+    load_dataset,
+    load_test,
+)
 from aae.train import main
+from tests.golden import tiny_config
 from tests.svhn import svhn_arrays, write_svhn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,6 +283,135 @@ def test_a_split_that_leaves_nothing_to_train_or_to_validate_is_refused(tmp_path
         load_dataset("npz", str(tmp_path / "own.npz"), num_validation)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 32, 20), (2, 8, 8), (4, 28, 28), (5, 8, 8), (13, 64, 64), (3, 4, 5)])
+def test_images_that_look_like_channels_first_are_refused_with_the_order_that_is_wanted(tmp_path, shape):
+    images = np.zeros((30, *shape), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", **own_arrays(x_train=images, x_test=images[:6]))
+    with pytest.raises(DataError, match=r"own.npz: x_train is of shape .* looks like channels first.* give channels last") as caught:
+        load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (1, 8, 3), (3, 3, 3), (3, 3, 200), (8, 8, 2), (8, 8, 5), (4, 5, 13), (9, 9, 103)])
+def test_images_with_channels_last_pass_whatever_their_number(tmp_path, shape):
+    images = np.zeros((30, *shape), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", **own_arrays(x_train=images, x_test=images[:6]))
+    height, width, channels = shape
+    assert load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10).image_shape == (channels, height, width)
+
+
+def sorted_by_class(path: Path, counts: tuple[int, ...] = (100, 100, 100, 100)) -> Path:
+    """An npz whose classes lie one after another, each image's pixels its class and its place."""
+    y = np.repeat(np.arange(len(counts)), counts)
+    x = np.stack([y, np.arange(len(y)) % 256], axis=1).astype(np.uint8)
+    np.savez(path, x_train=x, y_train=y, x_test=x[:: len(y) // 20], y_test=y[:: len(y) // 20])
+    return path
+
+
+def test_a_shuffle_seed_shuffles_before_the_split_each_image_with_its_label_and_leaves_the_test_set(tmp_path):
+    path = str(sorted_by_class(tmp_path / "own.npz"))
+    plain, first, again, other = (load_dataset("npz", path, 100, seed) for seed in (None, 3, 3, 4))
+    assert plain.validation.label_N.tolist() == [3] * 100
+    assert sorted(first.validation.label_N.unique().tolist()) == [0, 1, 2, 3]
+    assert torch.equal(first.train.images_NX, again.train.images_NX) and not torch.equal(first.train.images_NX, other.train.images_NX)
+    for dataset in (first, other):
+        for split in (dataset.train, dataset.validation):
+            assert torch.equal(split.images_NX[:, 0].long(), split.label_N)
+        both = torch.cat([dataset.train.images_NX, dataset.validation.images_NX]).tolist()
+        assert sorted(both) == sorted(torch.cat([plain.train.images_NX, plain.validation.images_NX]).tolist())
+    expected = np.random.default_rng(3).permutation(400)  # numpy's stream, so that a new version cannot silently change a split
+    assert first.train.images_NX[:, 1].tolist() == [place % 256 for place in expected[:300]]
+    assert first.hashes == plain.hashes
+
+
+def test_whoever_loads_a_configurations_data_shuffles_it_as_it_says(tmp_path):
+    """A place that called load_dataset with three of the four paths would train, draw or judge on another split."""
+    path = str(sorted_by_class(tmp_path / "own.npz"))
+    config = DataConfig(name="npz", folder=path, num_validation=100, shuffle_seed=3)
+    assert torch.equal(load_configured(config).validation.label_N, load_dataset("npz", path, 100, 3).validation.label_N)
+    assert torch.equal(
+        load_configured(DataConfig(name="npz", folder="own.npz", num_validation=100), tmp_path).train.label_N,
+        load_dataset("npz", path, 100).train.label_N,
+    )
+    sources = [source for folder in ("aae", "analysis", "benchmarks") for source in (ROOT / folder).rglob("*.py")]
+    callers = {
+        str(source.relative_to(ROOT))
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "load_dataset"
+    }
+    assert callers == {"aae/data.py"}
+
+
+# ---- what is said of it at the start
+
+OF_VALIDATION = "the 100 validation images hold no image of class"
+
+
+def warned(path: Path, values: dict | None = None) -> list[str]:
+    """Of a semi-supervised training with 4 heads on this file."""
+    given = {"data.folder": str(path), "data.num_validation": 100, "model.num_classes": 4}
+    config = tiny_config(given | (values or {}))
+    return data_warnings(config, load_configured(config.data))
+
+
+def test_of_data_in_a_good_order_nothing_is_said(tmp_path):
+    assert warned(sorted_by_class(tmp_path / "own.npz"), {"data.shuffle_seed": 0}) == []
+
+
+def test_classes_that_validation_lacks_are_named_with_the_way_to_shuffle(tmp_path):
+    (said,) = warned(sorted_by_class(tmp_path / "own.npz", (100, 100, 100, 200)))
+    assert said == f"{OF_VALIDATION} 0, 1, 2: data.shuffle_seed=0 shuffles a file that is sorted by class"
+    path = sorted_by_class(tmp_path / "many.npz", (40,) * 300)
+    (said,) = warned(path, {"data.num_labels": 0, "objective.classification": None})
+    assert f"{OF_VALIDATION} 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 287 more" in said
+
+
+def test_classes_that_the_training_labels_lack_are_named(tmp_path):
+    path = sorted_by_class(tmp_path / "own.npz", (150, 150, 150, 100))
+    of_validation, of_training = warned(path, {"data.num_labels": -1})
+    assert OF_VALIDATION in of_validation
+    assert of_training == "the 450 training labels hold none of class 3: data.shuffle_seed=0 shuffles a file that is sorted by class"
+    path = sorted_by_class(tmp_path / "rare.npz", (300, 300, 300, 30))
+    random = {"data.label_draw": "random", "data.num_labels": 21, "data.shuffle_seed": 0, "data.label_seed": 2}
+    label_N = load_dataset("npz", str(path), 100, 0).train.label_N
+    assert 3 not in label_N[draw_labels(label_N, 21, 2, 4, "random")]
+    said = [line for line in warned(path, random) if "training labels" in line]
+    assert said == ["the 21 training labels of data.label_seed=2 hold none of class 3: give more with data.num_labels"]
+
+
+def test_classes_that_are_not_equally_frequent_are_said_with_what_was_counted(tmp_path):
+    path = sorted_by_class(tmp_path / "own.npz", (900, 900, 900, 100))
+    (said,) = warned(path, {"data.shuffle_seed": 0, "data.num_labels": 20, "data.num_validation": 1000})
+    count_K = torch.bincount(load_dataset("npz", str(path), 1000, 0).validation.label_N)
+    assert f"{int(count_K.max())} of class {int(count_K.argmax())}, {int(count_K[3])} of class 3 (counted: 1000 validation labels" in said
+    assert "objective.adversarial_y.prior" in said and "data.label_draw" in said
+    (said,) = warned(path, {"data.shuffle_seed": 0, "data.num_labels": -1})
+    assert "(counted: 2700 training labels)" in said and "data.label_draw" not in said
+    known = {"objective.adversarial_y.prior": {"kind": "labels"}, "data.label_draw": "random", "data.num_labels": 400}
+    assert warned(path, {"data.shuffle_seed": 0, "data.num_validation": 1000, **known}) == []
+
+
+def test_labels_that_are_hidden_are_not_counted_and_chance_is_no_warning(tmp_path):
+    """The training images are of class 0 mostly, and only num_labels=-1 may know; 60 validation labels differ by chance."""
+    y = np.concatenate([np.zeros(300, int), np.arange(40) % 4, np.arange(100) % 4])
+    x = np.zeros((len(y), 4), np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[-8:])
+    assert warned(tmp_path / "own.npz", {"data.num_labels": 20}) == []
+    (said,) = warned(tmp_path / "own.npz", {"data.num_labels": -1})
+    assert "310 of class 0, 10 of class 1 (counted: 340 training labels)" in said
+    y[-60:] = np.repeat(np.arange(4), (21, 9, 15, 15))
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[-8:])
+    assert warned(tmp_path / "own.npz", {"data.num_labels": 20, "data.num_validation": 60}) == []
+
+
+def test_images_whose_channels_no_picture_shows_are_said_once(tmp_path):
+    np.savez(tmp_path / "own.npz", **own_arrays(x_train=np.zeros((30, 8, 8, 5), np.uint8), x_test=np.zeros((6, 8, 8, 5), np.uint8)))
+    few = {"data.num_validation": 9, "data.num_labels": 3, "model.num_classes": 3, "train.labelled_batch_size": 3}
+    (said,) = warned(tmp_path / "own.npz", few)
+    assert said.startswith("images of 5 channels: no picture can show them")
+
+
 # ---- SVHN
 
 
@@ -423,6 +563,26 @@ def test_a_draw_is_balanced_without_repetition_and_its_own_for_each_seed(num_lab
     assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
     assert len(set(draws[0].tolist())) == num_labels
     assert torch.bincount(label_N[torch.as_tensor(draws[0])]).tolist() == [num_labels // 10] * 10
+
+
+def test_a_balanced_draw_is_the_first_of_a_permutation_of_each_class():
+    """From the formula, and the default: the draws of before data.label_draw, to the bit."""
+    label_N = torch.arange(5000) * 7 % 10
+    random = np.random.default_rng(4)
+    expected = np.concatenate([random.permutation(np.flatnonzero(label_N.numpy() == k))[:3] for k in range(10)])
+    assert np.array_equal(draw_labels(label_N, 30, 4, 10), expected) and np.array_equal(
+        draw_labels(label_N, 30, 4, 10, "balanced"), expected
+    )
+
+
+def test_a_random_draw_takes_any_number_and_each_class_as_often_as_it_occurs():
+    label_N = torch.tensor([0] * 9 + [1]).repeat(1000)
+    draws = [draw_labels(label_N, 1001, seed, 2, "random") for seed in (0, 0, 1)]
+    assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
+    assert len(set(draws[0].tolist())) == 1001
+    assert abs(float(label_N[torch.as_tensor(draws[0])].double().mean()) - 0.1) < 0.03
+    with pytest.raises(DataError, match="got 10001; there are 10000 training images"):
+        draw_labels(label_N, 10_001, 0, 2, "random")
 
 
 def test_no_labels_and_all_labels():

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -22,6 +25,7 @@ from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
 from tests.sweeping import make_sweep
 
+ROOT = Path(__file__).resolve().parents[2]
 NO_LABELS = ["data.num_labels=0", "objective.classification=null"]
 PLAIN = ["model.class_source=none", "objective.adversarial_y=null", *NO_LABELS, "model.z_dim=2"]
 MIXTURE = "objective.adversarial_z.prior.kind=mixture"
@@ -357,6 +361,92 @@ def test_what_is_no_finished_training_of_its_own_gets_no_test_set_and_nothing_is
 def test_a_wrong_number_of_samples_is_refused(modes, capsys):
     assert testing.main([str(modes / "likelihood"), "--num", "0"]) == 2
     assert "--num: got 0" in capsys.readouterr().err
+
+
+# ---- a user's settings of matplotlib, and what cannot be drawn
+
+
+@pytest.mark.parametrize(
+    "content", ["text.usetex: True\nimage.origin: lower\n", "not a setting\nno.such: 3\nfont.size: large?\n", "# f\xfcr\n"]
+)
+@pytest.mark.parametrize("where", ["working folder", "MATPLOTLIBRC"])
+def test_neither_matplotlibrc_nor_mplbackend_is_read(content, where, tmp_path):
+    """An unknown backend and a file that is not UTF-8 end the very import of matplotlib."""
+    (tmp_path / "work").mkdir()
+    rc = (tmp_path / "work" if where == "working folder" else tmp_path) / "matplotlibrc"
+    rc.write_bytes(content.encode("latin-1"))
+    code = (
+        "import os; from analysis import figures; from aae.pictures import matplotlib_defaults\n"
+        "with matplotlib_defaults(): print(figures.plt.rcParams['text.usetex'], figures.plt.rcParams['image.origin'])\n"
+        "figures.plt.switch_backend('Agg'); figures.plt.figure()\n"
+        "print(os.environ['MPLBACKEND'], os.environ['MATPLOTLIBRC'], os.getcwd())"
+    )
+    environment = os.environ | {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "work", env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["False upper", f"nonsense {tmp_path} {tmp_path / 'work'}"]
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_training_and_is_said_once(tmp_path, monkeypatch, capsys):
+    def fails(path, *arguments):
+        raise ValueError("Third dimension must be 3 or 4")
+
+    np.savez(tmp_path / "tiny.npz", **tiny_arrays())
+    sweep = make_sweep(tmp_path, tmp_path / "tiny.npz", space={})
+    monkeypatch.setattr("aae.pictures.image_grid", fails)
+    assert train.main([str(sweep), "--output", str(tmp_path / "one")]) == 0
+    warning = "warning: epoch 1: its pictures cannot be drawn (ValueError: Third dimension must be 3 or 4); the training goes on\n"
+    assert capsys.readouterr().err == warning
+    assert json.loads((tmp_path / "one" / "result.json").read_text())["state"] == "COMPLETE"
+
+
+def test_a_full_disk_under_a_picture_ends_the_training_as_it_does_under_a_row(tmp_path, monkeypatch):
+    """In a sweep it ends the sweep and spends no trial; swallowed here, it would come back as a row that cannot be written."""
+
+    def full(path, *arguments):
+        raise OSError(28, "No space left on device")
+
+    np.savez(tmp_path / "tiny.npz", **tiny_arrays())
+    sweep = make_sweep(tmp_path, tmp_path / "tiny.npz", space={})
+    monkeypatch.setattr("aae.pictures.image_grid", full)
+    with pytest.raises(OSError, match="No space left"):
+        train.main([str(sweep), "--output", str(tmp_path / "one")])
+
+
+@pytest.mark.parametrize("channels", [2, 5, 13])
+def test_images_of_any_number_of_channels_train_and_what_can_be_drawn_of_them_is(channels, tmp_path, capsys):
+    random, arrays = np.random.default_rng(0), {}
+    for part, num in (("train", 160), ("test", 10)):
+        arrays |= {f"x_{part}": random.integers(0, 256, (num, 6, 6, channels), dtype=np.uint8), f"y_{part}": np.arange(num) % 10}
+    np.savez(tmp_path / "own.npz", **arrays)
+    sweep, folder = make_sweep(tmp_path, tmp_path / "own.npz", space={}), tmp_path / "one"
+    assert train.main([str(sweep), "--output", str(folder), "data.num_validation=50"]) == 0
+    assert capsys.readouterr().err == f"warning: images of {channels} channels: no picture can show them, so none of images is drawn\n"
+    pictures = [f"epoch-000{epoch}-latent.png" for epoch in (1, 2, 3)]
+    assert sorted(path.name for path in (folder / "attempt-0" / "samples").iterdir()) == pictures
+    assert latents.main([str(folder)]) == 0 and generate.main([str(folder), "--num", "7"]) == 0
+    assert report.main([str(folder)]) == 0
+    made = {path.name for path in (folder / "report").iterdir()}
+    assert made == {"latent.png", "generated-seed-0.npy", "strip-latent.png"}
+    assert np.load(folder / "report" / "generated-seed-0.npy").shape == (7, 6, 6, channels)
+    capsys.readouterr()
+    assert latents.main([str(folder), "--kind", "samples"]) == 2
+    assert f"no picture can show images of {channels} channels: ask for latent" in capsys.readouterr().err
+
+
+def test_a_picture_appears_whole(tmp_path, monkeypatch):
+    """`analysis.report` reads them while a training draws."""
+    image_grid(tmp_path / "a.png", np.zeros((1, 4)), (1, 2, 2), 1)
+    before = (tmp_path / "a.png").read_bytes()
+
+    def cut_off(path, *arguments, **options):
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.image.imsave", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        image_grid(tmp_path / "a.png", np.ones((1, 4)), (1, 2, 2), 1)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", before)]
 
 
 def test_every_mode_here_is_what_its_name_says(modes):

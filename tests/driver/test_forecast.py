@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import threading
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from optuna.trial import TrialState
+from rich.console import Console
 
 from aae.config import ConfigError
 from aae.runs import GB, Attempt, trial_folder
@@ -20,8 +22,8 @@ from aae.tuning.driver.budget import Budget, bytes_used
 from aae.tuning.driver.forecast import ForecastFile, foresee, simulate
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from aae.tuning.workers.engine import StudySearch
-from aae.tuning.workers.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, try_out
+from aae.tuning.workers.engine import WorkerSearch
+from aae.tuning.workers.rehearsal import Cost, Failure, cases_of, precision_there, refuse_crowd, rehearse, try_out
 from tests.sweeping import Quiet, assert_one_truth, count_rows, launch, launched, marked, row, trials_of, wait_for
 
 SWEEP = """
@@ -88,12 +90,36 @@ def test_a_rehearsal_says_what_fails(make_sweep, workplace, change, says):
     assert isinstance(failure, Failure) and says in failure.what and "\n" not in failure.what
 
 
+def test_a_rehearsal_draws_a_set_of_pictures_and_says_once_what_breaks_there(make_sweep, workplace, monkeypatch):
+    drawn = []
+
+    def fails(path, *arguments):
+        drawn.append(path.name)
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr("aae.pictures.latent_scatter", fails)
+    sweep, before = make_sweep(**{"train.sample_every": 1}), sorted(os.listdir())
+    answers = [try_out(sweep.config(case.values), str(workplace)) for case in cases_of(sweep)]
+    assert drawn == ["epoch-0001-latent.png"] * 3 and sorted(os.listdir()) == before
+    assert {answer.not_drawn for answer in answers} == {"RuntimeError: latex could not be found"}
+    workers = SimpleNamespace(place=SimpleNamespace(resources={"cpu": 1}), gpu=False, ask=lambda *_: answers)
+    console = Console(file=io.StringIO(), width=500)
+    rehearse(sweep, workers, console)
+    said = console.file.getvalue()
+    assert said.count("warning:") == 1 and "pictures cannot be drawn (RuntimeError: latex could not be found)" in said
+    assert isinstance(try_out(make_sweep(**{"train.sample_every": 0}).config({}), str(workplace)), Cost) and len(drawn) == 3
+
+
 @pytest.mark.system
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["model.hidden_dims=[10000000000, 10000000000]"], ("model.hidden_dims: got [10000000000, 10000000000]", "runs out of memory")),
-        (["optim.reconstruction.rate=1.0e+30"], ("optim.reconstruction.rate: got 1e+30", "diverges at once")),
+        pytest.param(
+            ["optim.reconstruction.rate=1.0e+30"],
+            ("optim.reconstruction.rate: got 1e+30", "diverges at once"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused_by_the_path_and_leaves_nothing(make_sweep, workplace, arguments, says):
@@ -114,7 +140,7 @@ def test_a_sweep_that_cannot_work_is_refused_by_the_path_and_leaves_nothing(make
     ],
 )
 def test_the_precision_is_one_that_every_worker_that_was_asked_has(make_sweep, answers, precision):
-    workers = SimpleNamespace(place=SimpleNamespace(slots=2), gpu=False, ask=lambda function, arguments: answers[: len(arguments)])
+    workers = SimpleNamespace(place=SimpleNamespace(slots=2), gpu=False, ask=lambda function, arguments, names: answers[: len(names)])
     assert precision_there(make_sweep(**{"train.precision": "auto"}), workers) == precision
     assert precision_there(make_sweep(**{"train.precision": "float32"}), None) == "float32"  # nobody is asked
 
@@ -261,18 +287,20 @@ def test_a_budget_of_minutes_counts_from_its_start(make_sweep, tmp_path, monkeyp
 
 
 def test_an_attempt_that_a_budget_ends_is_no_failure_and_goes_on_where_it_was(make_sweep, tmp_path):
-    """Seen to fail without the first lines of StudySearch.end: then it is handed out again, and at the third time told FAIL."""
+    """Seen to fail without the first lines of HandOuts._end: then it is handed out again, and at the third time told FAIL."""
     stopping = threading.Event()
-    search = StudySearch(SweepStudy(tmp_path, make_sweep(num_trials=1)), Quiet(), SimpleNamespace(slots=1), stopping)
+    search, sweep = WorkerSearch("val/error", SimpleNamespace(slots=1), stopping), make_sweep(num_trials=1)
+    search.begin(SweepStudy(tmp_path, sweep), Quiet())
     search.suggest("ray-0")
-    search.on_result("ray-0", search.live["ray-0"].attempt.write_row(row(1, 0.5)))
+    search.take_result("ray-0", search.trials.live["ray-0"].attempt.write_row(row(1, 0.5)))
     stopping.set()
     search.on_trial_complete("ray-0", error=True)
-    assert search.suggest("ray-1") == "FINISHED" and search.observer.lost_causes == []
-    study = SweepStudy(tmp_path, search.study.sweep)
+    assert search.suggest("ray-1") == "FINISHED" and search.trials.observer.lost_causes == []
+    study = SweepStudy(tmp_path, sweep)
     assert study.reconcile()["going on"] == 1 and study.next().first_epoch == 1
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.data
 def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tmp_path):

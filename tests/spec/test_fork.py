@@ -16,7 +16,7 @@ from rich.console import Console
 from aae import checkpoint
 from aae.config import ConfigError, flatten
 from aae.layers import parse_overrides
-from aae.runs import TrialFolder, read_json, same_row, trial_folder
+from aae.runs import TrialFolder, read_json, same_row, trial_folder, write_json
 from aae.train import train
 from aae.tuning.confirm import run as confirm
 from aae.tuning.driver import reproduction
@@ -250,6 +250,8 @@ def test_reproduce_report_and_forecast_work_with_forks(place, capsys):
     assert (foreseen.epochs, foreseen.slot_s) == (5 * 4, 20.0)
     kept = [foresee(load_sweep("rates.yaml", {"train.keep_epochs": epochs}), costs, {"cpu": 1}, 1, 0.0).disk_bytes for epochs in ([], [2])]
     assert kept[1] - kept[0] == 4 * 10**6
+    result = trial_folder(run, 0).result_path
+    write_json(result, read_json(result) | {"seconds": 3.0})  # all five may have taken less than the 0.05 s that are rounded away
     assert forecast_left(run, trials_of(run), 7, 1).startswith("2 trials left")
 
 
@@ -318,7 +320,8 @@ WRONG = {
     "no run": (["study.fork.run=runs/none"], ("study.fork.run: got runs/none", "holds no sweep", "run the study to fork first")),
     "a file for a run": (["study.fork.run=tiny.npz"], ("study.fork.run: got tiny.npz", "holds no sweep")),
     "a trial for a run": (["study.fork.run=runs/rates/trials/0000"], ("study.fork.run", "holds no sweep")),
-    "a number for a run": (["study.fork.run=3"], ("study.fork.run: got 3", "name the other study's folder")),
+    "a number for a run": (["study.fork.run=3"], ("study.fork.run: got 3", "it holds no sweep")),
+    "null for a run": (["study.fork.run=null"], ("study.fork.run: got None", "name the other study's folder")),
     "more than there are": (["study.fork.top_k=5"], ("study.fork.top_k: got 5", "4 trials of runs/rates are complete: give at most that")),
     "none of them": (["study.fork.top_k=0"], ("study.fork.top_k: got 0", "at least 1")),
     "half of one": (["study.fork.top_k=1.5"], ("study.fork.top_k: got 1.5", "whole number")),
@@ -482,3 +485,11 @@ def test_a_plan_of_a_fork_starts_nothing_and_names_parents_and_what_is_uncertain
 def test_epochs_that_cannot_be_kept_are_refused(workplace, capsys, change, says):
     Path("rates.yaml").write_text(RATES.format(draws=1, keep="[2]", num=2))
     refused("launch", ["rates.yaml", change], (says,), workplace, capsys)
+
+
+def test_the_study_to_fork_may_lie_in_the_home_folder(searched, monkeypatch):
+    monkeypatch.setenv("HOME", str(searched))
+    sweep = decay("study.fork.run=~/runs/rates")
+    assert sweep.fork.run == str(searched / "runs" / "rates")
+    assert train_here(sweep, until=2).run == Path("runs/decay")
+    assert decay("study.fork.run=~/runs/rates").fork == sweep.fork  # as the study began with it

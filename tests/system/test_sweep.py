@@ -12,23 +12,29 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from aae.layers import parse_overrides
+from aae.layers import read_sweep, trial_from_sweep
 from aae.runs import read_rows, trial_folder, write_rows
 from aae.tuning.cluster.sessions import end_session, processes_of
+from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import read_tag
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.workers.rehearsal import Cost, cases_of, try_out
 from analysis.report import write_files
 from analysis.trials import read_run
+from tests.golden import TINY, tiny_arrays
+from tests.refusals import run as run_here
 from tests.svhn import write_svhn
 from tests.sweeping import (
     MARK,
     PROJECT,
+    SYSTEM_SWEEP,
     assert_one_truth,
     count_rows,
     count_told,
+    finished_sweep,
     launch,
     launched,
     made_once,
@@ -40,35 +46,20 @@ from tests.sweeping import (
     workers,
 )
 
-pytestmark = [pytest.mark.system, pytest.mark.data]
+pytestmark = pytest.mark.system
 
 SWEEPS = sorted((PROJECT / "sweeps").glob("*.yaml"))
 RATES = PROJECT / "sweeps" / "semi_rates.yaml"
 
-SWEEP = """
-study:
-  name: s
-  num_trials: 20
-  sampler: {kind: TPESampler, seed: 0, n_startup_trials: 5}
-  pruner: {kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}
-baselines:
-  plain: {train.ema_decay: null}
-trial:
-  data: {name: mnist, num_labels: 100}
-  model: {hidden_dims: [32]}
-  objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 4, batch_size: 500, sample_every: 0}
-search_space:
-  model.z_dim: {kind: int, low: 2, high: 12}
-  optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
-"""
-
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Holds s.yaml; its sweeps run in `folder / "s"`."""
-    (tmp_path / "s.yaml").write_text(SWEEP)
-    return tmp_path
+def folder(workplace: Path) -> Path:
+    """The current folder: tiny.npz and s.yaml, whose sweeps run in `folder / "s"`."""
+    (workplace / "s.yaml").write_text(SYSTEM_SWEEP)
+    return workplace
+
+
+ENDLESS = ["data.num_labels=100", "data.name=mnist", "data.folder=null", "train.batch_size=2"]  # an epoch of minutes
 
 
 def answers(port: int) -> bool:
@@ -83,24 +74,30 @@ def arguments(folder: Path, *more: str) -> list[str]:
 # ---- kills ----
 
 
-def test_a_driver_killed_five_times_loses_no_trial_and_runs_none_twice(folder, tmp_path):
+SERIES = pytest.param((0, 3, 7, 11, 15), 20, 1.0, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("kills", "num_trials", "at_most_s"), [((1,), 6, 0.0), SERIES], ids=["once", "five times"])
+def test_a_driver_that_is_killed_loses_no_trial_and_runs_none_twice(folder, tmp_path, kills, num_trials, at_most_s):
+    """Each kill falls after so many trials have ended, while others run, or up to so many seconds later."""
     run, moments, sessions = folder / "s", random.Random(0), []
-    for attempt, told in enumerate((0, 3, 7, 11, 15)):  # the kill falls within 2 s after so many trials have ended
-        with launched(f"{tmp_path}-{attempt}", *arguments(folder)) as driver:
+    command = arguments(folder, f"study.num_trials={num_trials}", "train.epochs=20")
+    for attempt, told in enumerate(kills):
+        with launched(f"{tmp_path}-{attempt}", *command) as driver:
             wait_for(lambda n=told: (count_rows(run) > 0 and count_told(run) >= n) or driver.poll() is not None, 120, f"{told} trials told")
-            time.sleep(moments.uniform(0, 2))
+            time.sleep(moments.uniform(0, at_most_s))
             assert driver.poll() is None, driver.communicate()[0]
             wait_for(lambda: read_tag(run / ".lock").get("session"), 5, "the session's name")  # a heartbeat may be rewriting it
             sessions.append(Path(read_tag(run / ".lock")["session"]))
             driver.kill()
-    assert count_told(run) < 20
-    done = launch(*arguments(folder))
+    assert count_told(run) < num_trials
+    done = launch(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"reconciled: \d+ told, \d+ ended, \d+ going on", done.stdout)
-    assert_one_truth(run, 20)
+    assert_one_truth(run, num_trials)
     assert {trial.state.name for trial in trials_of(run)} == {"COMPLETE", "PRUNED"}
-    wait_for(lambda: not any(marked(f"{tmp_path}-{attempt}") for attempt in range(5)), 60, "nothing of the killed drivers runs")
-    assert len(set(sessions)) == 5 and not any(session.exists() for session in sessions)
+    wait_for(lambda: not any(marked(f"{tmp_path}-{attempt}") for attempt in range(len(kills))), 60, "nothing of the killed drivers runs")
+    assert len(set(sessions)) == len(kills) and not any(session.exists() for session in sessions)
 
 
 def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_others(tmp_path):
@@ -124,9 +121,9 @@ def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_oth
             process.wait()
 
 
-def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path):
+def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path, capsys):
     run = folder / "s"
-    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=8")) as driver:
+    with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=60")) as driver:
         wait_for(lambda: count_rows(run) >= 3, 120, "three epochs")
         (worker,) = workers(str(tmp_path))
         os.kill(worker, signal.SIGKILL)
@@ -135,14 +132,15 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_
     assert "it goes on from its checkpoint" in output
     assert_one_truth(run, 1)
     first, second = (read_rows(run / "trials" / "0000" / f"attempt-{k}" / "metrics.jsonl") for k in (0, 1))
-    assert len(first) >= 3 and second[: len(first)] == first and len(second) == 8
-    assert "reproduced: 8 epochs equal to the bit" in launch("reproduce", run).stdout
+    assert 3 <= len(first) < 60 and second[: len(first)] == first and len(second) == 60
+    assert "reproduced: 60 epochs equal to the bit" in run_here("launch", ["reproduce", str(run)], capsys)[1]
 
 
+@pytest.mark.slow
 def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folder, tmp_path):
     run = folder / "s"
     limits = ["study.num_trials=1", "study.max_concurrent=1", "study.max_minutes=3"]
-    with launched(str(tmp_path), *arguments(folder, *limits, "train.batch_size=2")) as driver:
+    with launched(str(tmp_path), *arguments(folder, *limits, *ENDLESS)) as driver:
         killed: set[int] = set()
         for attempt in range(3):
             wait_for(lambda k=attempt: (run / "trials" / "0000" / f"attempt-{k}").exists(), 120, f"attempt {attempt}")
@@ -169,14 +167,14 @@ def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folde
         pytest.param(signal.SIGUSR1, 0, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, number, code):
-    run, command = folder / "s", arguments(folder, "study.num_trials=4", "train.epochs=16")
+def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, capsys, number, code):
+    run, command = folder / "s", arguments(folder, "study.num_trials=4", "train.epochs=60")
     with launched(str(tmp_path), *command) as driver:
         wait_for(lambda: count_rows(run) >= 2, 120, "two epochs")
-        status = launch("status", run)
-        assert status.returncode == 0 and f"running (pid {driver.pid}" in status.stdout and "told" not in status.stderr
-        second = launch(*command)
-        assert second.returncode == 2 and f"pid {driver.pid}" in second.stderr and second.stderr.count("\n") == 1
+        status, said, wrong = run_here("launch", ["status", str(run)], capsys)
+        assert status == 0 and f"running (pid {driver.pid}" in said and wrong == ""
+        second, _, wrong = run_here("launch", command, capsys)
+        assert second == 2 and f"pid {driver.pid}" in wrong and wrong.count("\n") == 1
         os.killpg(driver.pid, number)  # the whole group, as a terminal does it
         output = driver.communicate(timeout=60)[0]
     assert driver.returncode == code, output
@@ -184,16 +182,17 @@ def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp
     assert (run / "report" / "index.html").is_file(), output
     wait_for(lambda: not marked(str(tmp_path)), 30, "no process is left")
     unfinished = [trial.number for trial in trials_of(run) if not trial.state.is_finished()]
-    assert unfinished and "interrupted" in launch("status", run).stdout
+    assert unfinished and "interrupted" in run_here("launch", ["status", str(run)], capsys)[1]
     done = launch(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(unfinished)} going on" in done.stdout
     assert_one_truth(run, 4)
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once(folder, tmp_path):
     run = folder / "s"
-    with launched(str(tmp_path), *arguments(folder, "study.num_trials=2", "train.batch_size=4")) as driver:
+    with launched(str(tmp_path), *arguments(folder, "study.num_trials=2", *ENDLESS)) as driver:
         wait_for(lambda: all((run / "trials" / f"000{k}" / "attempt-0").exists() for k in range(2)), 120, "two trials")
         driver.send_signal(signal.SIGINT)
         time.sleep(1)
@@ -209,10 +208,9 @@ def test_a_second_signal_stops_at_once(folder, tmp_path):
 
 def test_a_trial_that_raises_or_diverges_stops_neither_the_sweep_nor_its_neighbours(folder):
     """Trial 0 is complete; trial 1 finds a record of labels that do not exist; a rate of 1e30 diverges."""
-    text = SWEEP.replace("{kind: float, low: 0.001, high: 0.03, log: true}", "{kind: categorical, choices: [0.01, 1.0e+30]}")
+    text = SYSTEM_SWEEP.replace("{kind: float, low: 0.001, high: 0.03, log: true}", "{kind: categorical, choices: [0.01, 1.0e+30]}")
     (folder / "s.yaml").write_text(text.replace("SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2", "NopPruner"))
-    run = folder / "s"
-    assert launch(*arguments(folder, "study.num_trials=1")).returncode == 0
+    run = train_here(load_sweep(folder / "s.yaml", {"study.folder": str(folder), "study.num_trials": 1})).run
     (run / "trials" / "0001").mkdir()
     (run / "trials" / "0001" / "labels.json").write_text("[99999999]")
     done = launch(*arguments(folder, "study.num_trials=7"))
@@ -241,15 +239,15 @@ def test_a_sweep_whose_trials_all_diverged_has_no_best_and_exits_with_1(folder):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A folder with a finished sweep of 8 trials in s/. Tests that change it take a copy."""
+    return finished_sweep(tmp_path_factory)
 
-    def make(folder: Path) -> None:
-        (folder / "s.yaml").write_text(SWEEP)
-        done = launch(*arguments(folder, "study.num_trials=8"))
-        assert done.returncode == 0, done.stdout + done.stderr
-        (folder / "output.txt").write_text(done.stdout)
 
-    return made_once(tmp_path_factory, "finished", make)
+@pytest.fixture
+def copied(finished, tmp_path, monkeypatch) -> Path:
+    """The current folder: a copy of the finished sweep's."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_reproduces(finished):
@@ -264,18 +262,23 @@ def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_re
 
 def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
     before = (finished / "s" / "study.journal").read_bytes()
-    done = launch(*arguments(finished, "study.num_trials=8"))
+    done = launch(*arguments(finished, "study.num_trials=8"), cwd=finished)
     assert done.returncode == 0 and "0 going on" in done.stdout
     assert (finished / "s" / "study.journal").read_bytes() == before
 
 
-def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
-    shutil.copytree(finished / "s", tmp_path / "s")
-    shutil.copy(finished / "s.yaml", tmp_path)
-    done = launch(*arguments(tmp_path, "study.num_trials=10", "study.max_concurrent=1"))
+@pytest.mark.slow
+def test_more_trials_extend_a_finished_sweep(finished, copied):
+    done = launch(*arguments(copied, "study.num_trials=10", "study.max_concurrent=1"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_one_truth(tmp_path / "s", 10)
-    assert [t.params for t in trials_of(tmp_path / "s")[:8]] == [t.params for t in trials_of(finished / "s")]
+    assert_one_truth(copied / "s", 10)
+    assert [t.params for t in trials_of(copied / "s")[:8]] == [t.params for t in trials_of(finished / "s")]
+
+
+def test_more_trials_extend_a_finished_sweep_without_ray_too(finished, copied):
+    train_here(load_sweep("s.yaml", {"study.folder": str(copied), "study.num_trials": 10}))
+    assert_one_truth(copied / "s", 10)
+    assert [t.params for t in trials_of(copied / "s")[:8]] == [t.params for t in trials_of(finished / "s")]
 
 
 @pytest.mark.parametrize(
@@ -286,66 +289,57 @@ def test_more_trials_extend_a_finished_sweep(finished, tmp_path):
         ("model.z_dim=3", "search_space.model.z_dim was"),
     ],
 )
-def test_another_sweep_on_the_same_folder_is_refused_with_the_difference_and_the_way_on(finished, change, says):
-    done = launch(*arguments(finished, "study.num_trials=8", change))
-    assert done.returncode == 2
-    assert says in done.stderr and "study.name=other starts a fresh study" in done.stderr and done.stderr.count("\n") == 1
+def test_another_sweep_on_the_same_folder_is_refused_with_the_difference_and_the_way_on(copied, capsys, change, says):
+    code, _, wrong = run_here("launch", arguments(copied, "study.num_trials=8", change), capsys)
+    assert code == 2
+    assert says in wrong and "study.name=other starts a fresh study" in wrong and wrong.count("\n") == 1
 
 
-def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(finished):
-    pruned = next(trial.number for trial in trials_of(finished / "s") if trial.state.name == "PRUNED")
+def test_the_best_a_pruned_and_a_baseline_trial_are_reproduced_to_the_bit(copied, capsys):
+    pruned = next(trial.number for trial in trials_of(copied / "s") if trial.state.name == "PRUNED")
     for which in ([], ["--trial", str(pruned)], ["--trial", "0"]):
-        done = launch("reproduce", finished / "s", *which)
-        assert done.returncode == 0 and re.search(r"reproduced: \d epochs equal to the bit", done.stdout), done.stdout + done.stderr
+        code, said, wrong = run_here("launch", ["reproduce", "s", *which], capsys)
+        assert code == 0 and re.search(r"reproduced: \d epochs equal to the bit", said), said + wrong
 
 
-def test_a_trial_that_comes_out_otherwise_is_not_reproduced(finished, tmp_path):
-    shutil.copytree(finished / "s", tmp_path / "s")
-    attempt = trial_folder(tmp_path / "s", 0).last_attempt()
+def test_a_trial_that_comes_out_otherwise_is_not_reproduced(copied, capsys):
+    attempt = trial_folder(copied / "s", 0).last_attempt()
     rows = attempt.rows()
     rows[1]["val/reconstruction"] += 1e-9
     write_rows(attempt.metrics_path, rows)
-    done = launch("reproduce", tmp_path / "s", "--trial", "0")
-    assert done.returncode == 1 and "differs from epoch 2 on" in done.stdout
+    code, said, _ = run_here("launch", ["reproduce", "s", "--trial", "0"], capsys)
+    assert code == 1 and "differs from epoch 2 on" in said
 
 
-def test_the_recorded_labels_are_those_that_are_trained_on_again(finished, tmp_path):
-    shutil.copytree(finished / "s", tmp_path / "s")
-    path = trial_folder(tmp_path / "s", 0).labels_path
+def test_the_recorded_labels_are_those_that_are_trained_on_again(copied, capsys):
+    path = trial_folder(copied / "s", 0).labels_path
     labels = json.loads(path.read_text())
-    assert len(labels) == 100 == len(set(labels)) and max(labels) < 50_000
-    path.write_text(json.dumps(sorted(labels, reverse=True)[:1] * 100))
-    assert launch("reproduce", tmp_path / "s", "--trial", "0").returncode == 1
+    assert len(labels) == 20 == len(set(labels)) and max(labels) < 300
+    path.write_text(json.dumps(sorted(labels, reverse=True)[:1] * 20))
+    code, said, _ = run_here("launch", ["reproduce", "s", "--trial", "0"], capsys)
+    assert code == 1 and "differs from epoch 1 on" in said
 
 
-def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(finished, tmp_path):
-    shutil.copytree(finished / "s", tmp_path / "s")
-    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+def test_elsewhere_what_differs_is_named_and_nothing_is_called_verified(copied, capsys):
+    manifest = json.loads((copied / "s" / "manifest.json").read_text())
     manifest["versions"]["torch"] = "1.0.0"
-    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
-    attempt = trial_folder(tmp_path / "s", 0).last_attempt()
+    (copied / "s" / "manifest.json").write_text(json.dumps(manifest))
+    attempt = trial_folder(copied / "s", 0).last_attempt()
     write_rows(attempt.metrics_path, [row | {"val/error": row["val/error"] + 1e-4} for row in attempt.rows()])
-    done = launch("reproduce", tmp_path / "s", "--trial", "0")
-    assert done.returncode == 1
-    assert "torch was 1.0.0" in done.stdout and "not verified: no spread recorded" in done.stdout
+    code, said, _ = run_here("launch", ["reproduce", "s", "--trial", "0"], capsys)
+    assert code == 1
+    assert "torch was 1.0.0" in said and "not verified: no spread recorded" in said
 
 
-def test_a_forecast_comes_from_the_trials_that_this_study_has_told(finished):
-    done = launch(*arguments(finished, "study.num_trials=20", "--plan"))
-    assert done.returncode == 0 and "forecast: 12 trials left" in done.stdout and "mean of 8 told" in done.stdout
+def test_a_forecast_comes_from_the_trials_that_this_study_has_told(copied, capsys):
+    code, said, _ = run_here("launch", arguments(copied, "study.num_trials=20", "--plan"), capsys)
+    assert code == 0 and "forecast: 12 trials left" in said and "mean of 8 told" in said
 
 
 # ---- limits ----
 
 
-def test_a_users_own_file_under_a_relative_path_is_found_by_the_workers(workplace, folder):
-    small = ["data.name=npz", "data.folder=tiny.npz", "data.num_validation=105", "data.num_labels=20", "train.labelled_batch_size=20"]
-    done = launch(*arguments(folder, *small, "train.batch_size=50", "study.num_trials=2"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_one_truth(folder / "s", 2)
-    assert trials_of(folder / "s")[0].state.name == "COMPLETE"
-
-
+@pytest.mark.slow
 def test_a_sweep_joins_the_cluster_that_ray_address_names(folder, tmp_path):
     port = 6399
     start = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1"]
@@ -365,7 +359,10 @@ def test_a_sweep_joins_the_cluster_that_ray_address_names(folder, tmp_path):
         shutil.rmtree(f"/tmp/ray-{os.getpid()}", ignore_errors=True)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:10001"])
+SLOW_ADDRESSES = [pytest.param(address, marks=pytest.mark.slow) for address in ("nonsense", "ray://127.0.0.1:10001")]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", *SLOW_ADDRESSES])
 def test_a_cluster_that_does_not_answer_is_refused_at_once_and_nothing_is_written(folder, address):
     done = launch(*arguments(folder), RAY_ADDRESS=address)
     assert done.returncode == 2 and "RAY_ADDRESS: got " in done.stderr, done.stderr
@@ -378,27 +375,32 @@ def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
     assert not (folder / "s").exists()
 
 
-SMALL = ["model.hidden_dims=[64]", "train.batch_size=5000"]
+# ---- every sweep file ----
 
 
-def shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None) -> list[str]:
-    """Three trials of an epoch each, in words of the command line. semi_decay goes on from `rates`, a run of semi_rates."""
-    short = [f"study.folder={folder / 'runs'}", "study.num_trials=3", *size, "train.epochs=1", "train.sample_every=1"]
-    short += ["study.max_concurrent=1"]
-    if sweep.stem == "svhn":  # not to be fetched everywhere
-        short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
-    if sweep == RATES:
-        short += ["train.keep_epochs=[1]"]
-    if sweep.stem == "semi_decay":
-        short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
-    return short
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory) -> Path:
+    """A folder with tiny.npz and a run of semi_rates, in small, for semi_decay to go on from."""
+
+    def make(folder: Path) -> None:
+        np.savez(folder / "tiny.npz", **tiny_arrays())
+        train_here(in_small(RATES, folder, folder))
+
+    return made_once(tmp_path_factory, "semi_rates", make)
 
 
-def run_shortly(sweep: Path, folder: Path, size: list[str], rates: Path | None = None, timeout: float = 300) -> Path:
-    """The run's folder."""
-    done = launch(sweep, *shortly(sweep, folder, size, rates), timeout=timeout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return the_run(folder)
+def in_small(path: Path, folder: Path, rates: Path) -> Sweep:
+    """Three trials of an epoch each at the size of tiny.npz, and 20 labels where it has some."""
+    small = TINY | {"data.folder": str(rates / "tiny.npz"), "study.folder": str(folder / "runs"), "study.num_trials": 3}
+    small |= {"train.epochs": 1, "train.sample_every": 1}
+    if path == RATES:
+        small |= {"train.keep_epochs": [1]}
+    if path.stem == "semi_decay":  # the rest is its parent's
+        small = {name: value for name, value in small.items() if name.startswith("study.")}
+        return load_sweep(path, small | {"train.epochs": 2, "study.fork.run": str(the_run(rates)), "study.fork.epoch": 1})
+    whole = trial_from_sweep(read_sweep(path), None, {})
+    small |= {"data.num_labels": min(whole.data.num_labels, 20), "train.parzen_samples": min(whole.train.parzen_samples, 50)}
+    return load_sweep(path, small)
 
 
 def the_run(folder: Path) -> Path:
@@ -406,32 +408,36 @@ def the_run(folder: Path) -> Path:
     return run
 
 
-@pytest.fixture(scope="module")
-def rates(tmp_path_factory) -> Path:
-    return the_run(made_once(tmp_path_factory, "semi_rates", lambda folder: run_shortly(RATES, folder, SMALL)))
-
-
-@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_file_runs_small(sweep, rates, tmp_path):
-    """Its rehearsal, trials and report. Through Ray those whose trials take more than their configuration with them; the others in
-    this process, which does what a worker would do; at their own size, in the slow test, all go through Ray."""
-    if sweep == RATES:
-        run = rates
-    elif sweep.stem in ("quick", "semi_decay", "svhn"):
-        run = run_shortly(sweep, tmp_path, SMALL, rates)
-    else:
-        asked = load_sweep(sweep, parse_overrides(shortly(sweep, tmp_path, SMALL, rates)))
-        for case in cases_of(asked):
-            assert isinstance(try_out(asked.config(case.values), str(tmp_path)), Cost)
-        run = train_here(asked).run
-        write_files(read_run(run))
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_file_runs_in_small(path, rates, tmp_path):
+    """Its rehearsal, trials and report, in this process, which does what a worker would do; the slow test takes all through Ray."""
+    sweep = in_small(path, tmp_path, rates)
+    for case in cases_of(sweep):
+        assert isinstance(try_out(sweep.config(case.values), str(tmp_path)), Cost)
+    run = train_here(sweep).run
+    write_files(read_run(run))
     assert_one_truth(run, 3)
     assert (run / "report" / "index.html").is_file()
 
 
+def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> Path:
+    """Three trials of an epoch each through Ray. The run's folder."""
+    short = [f"study.folder={folder / 'runs'}", "study.num_trials=3", "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
+    if path.stem == "svhn":  # not to be fetched everywhere
+        short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
+    if path == RATES:
+        short += ["train.keep_epochs=[1]"]
+    if path.stem == "semi_decay":
+        short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
+    done = launch(path, *short, timeout=3600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return the_run(folder)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_file_runs_at_its_own_size(sweep, tmp_path):
+@pytest.mark.data
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_file_runs_at_its_own_size(path, tmp_path):
     """Networks and batches as they are written; some minutes each on two cores."""
-    first = run_shortly(RATES, tmp_path / "first", [], timeout=3600) if sweep.stem == "semi_decay" else None
-    assert_one_truth(run_shortly(sweep, tmp_path, [], first, timeout=3600), 3)
+    first = run_at_its_own_size(RATES, tmp_path / "first") if path.stem == "semi_decay" else None
+    assert_one_truth(run_at_its_own_size(path, tmp_path, first), 3)

@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 from aae.pictures import image_grid
 from aae.runs import Attempt, TrialFolder
 from aae.tuning.workers import wandb_runs as tracking
-from aae.tuning.workers.wandb_runs import Guard, Tracker, choose_mode, describe_study, follow_study, table, told_rows
-from tests.sweeping import PROJECT, launch
+from aae.tuning.workers.wandb_runs import Guard, Tracker, choose_mode, describe_study, follow_study, told_rows, trials_table
+from tests.sweeping import PROJECT, SYSTEM_SWEEP, finished_sweep, launch
 
 KEY = "0123456789" * 4
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
@@ -287,7 +287,7 @@ def test_the_study_has_a_run_with_the_table_of_trials_their_states_and_the_figur
 
 
 def test_a_diverged_and_an_interrupted_trial_are_called_so_in_the_table():
-    columns, data = table([trial(0, "PRUNED", [], 1, reason="diverged: a loss"), trial(1, "RUNNING", [0.4], None)], "val/error")
+    columns, data = trials_table([trial(0, "PRUNED", [], 1, reason="diverged: a loss"), trial(1, "RUNNING", [0.4], None)], "val/error")
     assert [line[columns.index("state")] for line in data] == ["DIVERGED", "interrupted"]
 
 
@@ -539,51 +539,34 @@ def test_a_hanging_process_of_wandb_does_not_hold_the_end_of_a_sweep(tmp_path):
 
 # ---- a sweep ----
 
-SWEEP = """
-study:
-  name: tiny
-  num_trials: 2
-  sampler: {kind: RandomSampler, seed: 0}
-  pruner: {kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}
-trial:
-  data: {name: mnist, num_labels: 100}
-  model: {class_source: encoder, hidden_dims: [16]}
-  objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 2, batch_size: 2000, sample_every: 2}
-search_space:
-  model.z_dim: {kind: int, low: 2, high: 9}
-"""
-
 
 @pytest.mark.system
-@pytest.mark.data
-def test_a_sweep_leaves_a_run_a_trial_with_its_true_state_and_one_of_the_study(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(SWEEP)
-    done = launch(str(tmp_path / "tiny.yaml"), f"study.folder={tmp_path}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = tmp_path / "tiny"
+def test_a_sweep_leaves_a_run_a_trial_with_its_true_state_and_one_of_the_study(tmp_path_factory):
+    run = finished_sweep(tmp_path_factory) / "s"
     run_id = json.loads((run / "manifest.json").read_text())["id"]
-    for number in (0, 1):
-        result = json.loads((run / "trials" / f"{number:04d}" / "result.json").read_text())
+    results = [json.loads((run / "trials" / f"{number:04d}" / "result.json").read_text()) for number in range(8)]
+    one_of_each = {result["state"]: result for result in results}
+    assert set(one_of_each) == {"COMPLETE", "PRUNED"}
+    for result in one_of_each.values():
+        number = result["number"]
         records = inspect(run, f"{run_id}-{number:04d}")
         assert (summary(records)["state"], summary(records).get("reason")) == (result["state"], result["reason"])
         assert [item["epoch"] for item in items(records)] == list(range(1, result["epochs"] + 1))
-        assert only(records, "run")["config"]["update"]["train.epochs"] == 2
+        assert only(records, "run")["config"]["update"]["train.epochs"] == 4
         assert sum(key.startswith("pictures/") and key.endswith("._type") for key in items(records)[-1]) == (
-            3 if result["epochs"] == 2 else 0
+            3 if result["epochs"] % 2 == 0 else 0
         )
     study = inspect(run, f"{run_id}-study")
-    assert [item["told"] for item in items(study)] == [1, 2]
-    assert summary(study)["num_trials"] == 2
+    assert [item["told"] for item in items(study)] == list(range(1, 9))
+    assert summary(study)["num_trials"] == 8
     assert any(key.startswith("figures/") for key in items(study)[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.system
-@pytest.mark.data
-def test_a_sweep_whose_service_cannot_be_reached_is_done_all_the_same(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(SWEEP)
-    done = launch(str(tmp_path / "tiny.yaml"), f"study.folder={tmp_path}", "train.epochs=1", WANDB_BASE_URL=CLOSED, WANDB_API_KEY=KEY)
+def test_a_sweep_whose_service_cannot_be_reached_is_done_all_the_same(workplace):
+    Path("s.yaml").write_text(SYSTEM_SWEEP)
+    done = launch("s.yaml", "study.num_trials=2", "train.epochs=1", WANDB_BASE_URL=CLOSED, WANDB_API_KEY=KEY)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 COMPLETE" in done.stdout
     assert done.stdout.count("W&B cannot be reached") == 1

@@ -6,6 +6,7 @@ A trial lies on one node whole, so what fits is counted node by node, and counte
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import yaml
 from aae.tuning.spec.sweep import Sweep
 
 LOOK_S = 2.0  # between two looks at the nodes: a new one has work within this and Ray Tune's own turn
-BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 GPU_SHARE = 0.25  # of a GPU for a trial under `auto`: a 1000-wide AAE uses a small part of one
 
 
@@ -43,8 +44,8 @@ class Place:
         return self._counted
 
     def _count(self) -> int:
-        here = sum(fitting(node, self.resources) for node in alive_nodes().values())
-        kinds = [(fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
+        here = sum(trials_fitting(node, self.resources) for node in alive_nodes().values())
+        kinds = [(trials_fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
         if here < sum(each * count for each, count in kinds):
             here += max(each for each, _ in kinds)
         return here if self.cap is None else min(here, self.cap)
@@ -55,7 +56,7 @@ class Place:
     @property
     def most_on_a_node(self) -> int:
         nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
-        return max([1, *(fitting(node, self.resources) for node in nodes)])
+        return max([1, *(trials_fitting(node, self.resources) for node in nodes)])
 
 
 def alive_nodes() -> dict[str, dict[str, float]]:
@@ -67,14 +68,14 @@ def node_kinds() -> list[tuple[dict[str, float], int]]:
     """(resources, how many at most) of what the autoscaler of this head may add: `ray up` leaves its file there. Empty without one,
     and for machines of one's own, which all join by themselves."""
     try:
-        config = yaml.safe_load(BOOTSTRAP.expanduser().read_text())
+        config = yaml.safe_load(Path(os.path.expanduser(BOOTSTRAP)).read_text())
         kinds, head, most = config["available_node_types"], config["head_node_type"], config["max_workers"]
         return [(kind["resources"], min(kind["max_workers"], most)) for name, kind in kinds.items() if name != head and kind["resources"]]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return []
 
 
-def fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int:
+def trials_fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int:
     """How many trials a node of these resources holds."""
     return min(int(node.get(kind.upper(), 0) / amount + 1e-9) for kind, amount in trial.items() if amount)
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import socket
-import tempfile
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +15,23 @@ from typing import Any
 import ray
 
 from aae.config import ConfigError
+from aae.errors import one_line
+from aae.tuning.cluster.home import make_session_token
+from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_address
 from aae.tuning.study.lock import DriverLock
 
 END_S = 10.0  # what ending a dead session may take
+MAX_TEMP_BYTES = 33  # a socket's path has 107 bytes, 103 on macOS, and Ray adds up to 70
+MAX_CHARACTERS = 300
 
 
 @contextlib.contextmanager
 def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
-    """Ray, on this machine or on the cluster at `address`; says which. A session of our own is removed at the end."""
+    """Ray, on this machine or on the cluster at `address`; says which. A session of our own is removed at the end, and what a start
+    leaves that fails. Raises ConfigError."""
     silence_ray()
-    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": cores()} if not address else {}
-    try:
-        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
-    except (ConnectionError, ValueError) as error:
-        raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({error}); RAY_ADDRESS=local runs here") from None
-    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    start_ray(address)
+    session = session_folder()
     if not address and lock is not None:
         lock.name_session(str(session))
     try:
@@ -38,6 +40,62 @@ def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
         ray.shutdown()
         if not address:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def start_ray(address: str | None) -> None:
+    options: dict[str, Any] = {}
+    if not address:
+        shorten_temp_folder()
+        make_session_token()
+        options = {"include_dashboard": False, "num_cpus": cores()}
+    before = set(own_sessions())
+    try:
+        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
+    except BaseException as error:
+        ray.shutdown()
+        for left in set(own_sessions()) - before:
+            end_session(left)
+            shutil.rmtree(left, ignore_errors=True)
+        if address and isinstance(error, ConnectionError | ValueError):
+            want = "RAY_ADDRESS=local runs here"
+            raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({one_line(error)}); {want}") from None
+        if not address and isinstance(error, Exception):
+            why = one_line(error).split(". ")[0][:MAX_CHARACTERS]  # what follows is advice on ray.init
+            want = "; give it more memory" if "memory" in why else ""
+            raise ConfigError(f"Ray cannot start on this machine: {why}{want}") from None
+        raise
+
+
+def temp_folder() -> tuple[str, str]:
+    """(the variable that says so, the folder) in which a Ray of this machine makes its own, `ray`."""
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        if os.environ.get(name) and (name == "RAY_TMPDIR" or sys.platform.startswith("linux")):
+            return name, os.environ[name]
+    return "TMPDIR", "/tmp"
+
+
+def shorten_temp_folder() -> None:
+    """Sockets lie under it, and the system limits their paths. Raises ConfigError where the user must name another one."""
+    name, folder = temp_folder()
+    if len(os.fsencode(folder)) <= MAX_TEMP_BYTES:
+        return
+    if name == "RAY_TMPDIR" or not os.access("/tmp", os.W_OK | os.X_OK):
+        want = (
+            f"Ray's sockets lie there, and their paths would be too long: set RAY_TMPDIR to a folder of at most {MAX_TEMP_BYTES} characters"
+        )
+        raise ConfigError(f"{name}: got {folder}; {want}")
+    os.environ["RAY_TMPDIR"] = "/tmp"
+
+
+def own_sessions() -> list[Path]:
+    """Folders of sessions that this process has started."""
+    return list(Path(temp_folder()[1], "ray").glob(f"session_*_{os.getpid()}"))
+
+
+def session_folder() -> Path:
+    """Where the Ray that this process is connected to has its logs and sockets on this machine."""
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir(), context.get_session_name())
 
 
 def silence_ray() -> None:
@@ -62,7 +120,7 @@ def cluster_address() -> str | None:
     machine a node of. Raises ConfigError where nobody answers: Ray would ask for minutes."""
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        own = ray._private.utils.read_ray_address()
+        own = running_cluster_address()
         return own if own and no_answer_from(own) is None else None  # the file outlives a cluster that was killed
     if address == "local":
         return None
@@ -85,7 +143,7 @@ def no_answer_from(address: str) -> Exception | None:
 
 def cores() -> int:
     """That this process may use: not those beyond a container's quota or a scheduler's mask."""
-    quota = int(ray._private.utils.get_num_cpus(override_docker_cpu_warning=True))
+    quota = cores_in_quota()
     return max(1, min(quota, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else quota))
 
 
@@ -96,7 +154,8 @@ def remove_dead_session(tag: dict[str, Any]) -> bool:
     if tag.get("host") != socket.gethostname() or not folder:
         return False
     path = Path(folder)
-    if not path.name.startswith("session_") or not path.is_relative_to(Path(tempfile.gettempdir()).resolve()) or not path.is_dir():
+    # Whatever folder that start was told to use, it holds sessions of Ray, and this one is our own.
+    if not path.name.startswith("session_") or path.parent.name != "ray" or not path.is_dir() or path.stat().st_uid != os.getuid():
         return False
     end_session(path)
     shutil.rmtree(path, ignore_errors=True)

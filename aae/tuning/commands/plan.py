@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aae.data import DataError, data_warnings, load_configured
 from aae.runs import JOURNAL, read_json
 from aae.tuning.driver import forecast
-from aae.tuning.spec.sweep import Sweep
+from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.journal import read_trials
 from aae.tuning.workers.rehearsal import cases_of, values_text
 
@@ -18,7 +19,21 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     console.print(sweep.to_yaml(), markup=False, highlight=False, soft_wrap=True)
     for case in cases_of(sweep):
         console.print(f"{case.name}: {values_text(case.values) if case.name.startswith('sampled') else 'run first, never pruned'}")
+    for warning in own_data_warnings(sweep):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(forecast_text(sweep), highlight=False)
+
+
+def own_data_warnings(sweep: Sweep) -> list[str]:
+    """Of a user's own data. A published dataset is not fetched for it."""
+    if sweep.fixed.data.known_size is not None:
+        return []
+    try:
+        dataset = load_configured(sweep.fixed.data)
+        refuse_unfit_sweep(sweep, dataset)
+    except DataError as error:
+        return [f"{error}; the sweep would not start"]
+    return data_warnings(sweep.fixed, dataset)
 
 
 def forecast_text(sweep: Sweep) -> str:

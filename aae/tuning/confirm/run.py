@@ -20,8 +20,9 @@ from rich.console import Console
 
 from aae import checkpoint, manifest
 from aae.config import ConfigError
-from aae.data import Dataset, load_dataset
+from aae.data import Dataset, load_configured
 from aae.runs import CONFIRM, read_json, read_manifest, trial_folder, write_json
+from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
@@ -107,7 +108,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
     cluster_address()
     folder, made, asked = run / CONFIRM, read_manifest(run), sweep.study.confirmation
     assert made is not None and asked is not None
-    data = load_dataset(sweep.fixed.data.name, sweep.fixed.data.folder, sweep.fixed.data.num_validation)
+    data = load_configured(sweep.fixed.data)
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
     fresh = None if begun_confirmation(run) else make_plan(run, sweep, data.num_classes)
@@ -135,6 +136,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
             console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(caches_placed(run))
             code = train_stages(study, run, sweep, plan, made["id"], lock, budget, console, stack)
         if code is None:
             write_json(folder / "report.json", confirmation_report(study, plan, study.study.user_attrs.get(WINNER), run, data))

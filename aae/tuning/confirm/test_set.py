@@ -89,7 +89,10 @@ def simulate_fewer_labels(run: Path, plan: Plan, metric: str, label_N: Tensor) -
     for number in plan.compared if metric == "val/error" else []:
         attempt = trial_folder(run, number).last_attempt()
         if attempt is not None and (attempt.path / "predictions.npy").is_file():
-            wrong_DN = np.atleast_2d(np.load(attempt.path / "predictions.npy")) != label_N.numpy()
+            predictions = np.load(attempt.path / "predictions.npy")
+            if np.iinfo(predictions.dtype).max < int(label_N.max()):  # of an earlier version, wrapped at 256
+                continue
+            wrong_DN = np.atleast_2d(predictions) != label_N.numpy()
             wrong[number], num_draws = wrong_DN.sum(axis=0), len(wrong_DN)
     if len(wrong) < 2:
         return []

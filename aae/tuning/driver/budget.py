@@ -53,6 +53,11 @@ class Budget:
         self._next_look = self._growth = 0.0
         self._used = bytes_used(run) if self.gigabytes is not None else 0
 
+    @property
+    def until(self) -> float | None:
+        """When its minutes are used up, by time.monotonic."""
+        return None if self.minutes is None else self.started + 60 * self.minutes
+
     def spent(self) -> str | None:
         """Why the attempts end now, or None. Asked several times a second."""
         now = time.monotonic()

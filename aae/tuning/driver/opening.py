@@ -14,24 +14,26 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from aae import manifest
-from aae.config import ConfigError, TrialConfig, flatten
-from aae.data import load_dataset
+from aae.config import ConfigError, every_path
+from aae.data import data_warnings, load_configured
 from aae.runs import read_manifest, write_atomically, write_json
+from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import refuse_other_past
 
 
-def check_start(sweep: Sweep) -> dict[str, str]:
+def check_start(sweep: Sweep, console: Console) -> dict[str, str]:
     """What only the data, the folder and the cluster can tell of a sweep. Returns the data's hashes; writes nothing.
-    Raises ConfigError or DataError."""
+    Raises ConfigError or DataError, and warns of what the data would spoil."""
     cluster_address()
     refuse_other_content(sweep.study.path)
-    data = sweep.fixed.data
-    dataset = load_dataset(data.name, data.folder, data.num_validation)
+    dataset = load_configured(sweep.fixed.data)
     refuse_unfit_sweep(sweep, dataset)
     refuse_other_past(sweep, dataset.hashes)
+    for warning in data_warnings(sweep.fixed, dataset):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     return dataset.hashes
 
 
@@ -52,7 +54,8 @@ def locked(run: Path, console: Console) -> Iterator[DriverLock]:
         refuse_other_content(run)  # again: it may have waited for another driver
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")
-        yield lock
+        with caches_placed(run):
+            yield lock
     finally:
         lock.release(remove=not (run / "manifest.json").exists())
 
@@ -88,16 +91,22 @@ def new_id(run: Path) -> str:
 def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
     """Going on with another sweep would mix two studies. Raises ConfigError with the difference."""
     now = json.loads(json.dumps(sweep.fingerprint()))
-    was = recorded | {"trial": flatten(TrialConfig()) | recorded["trial"]}  # a path that came later had its default
+    was = recorded | {"trial": with_later_paths(recorded["trial"])}
     differs = [
         f"{part}.{key} was {was[part].get(key)}, is {now[part].get(key)}"
         for part in now
         for key in sorted(was[part].keys() | now[part].keys())
-        if was[part].get(key) != now[part].get(key)
+        if was[part].get(key) != now[part].get(key) and key != "train.checkpoint_every"  # changes no number
     ]
     if differs:
         more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
         raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
+
+
+def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A path that came after a study was begun had its default there, unless it is of a block that was off."""
+    off = {path for path, value in recorded.items() if value is None}
+    return {path: value for path, value in every_path().items() if ".".join(path.split(".")[:2]) not in off} | recorded
 
 
 def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:

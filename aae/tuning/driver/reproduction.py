@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from aae import checkpoint, manifest, metrics
 from aae.config import ConfigError, TrialConfig
-from aae.data import Dataset, load_dataset
+from aae.data import Dataset, load_configured
 from aae.device import choose_device, device_name
 from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
@@ -47,7 +47,7 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     if not rows:
         raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
     config = checkpoint.read_config(folder.path)
-    data = load_dataset(config.data.name, config.data.folder, config.data.num_validation)
+    data = load_configured(config.data)
     numbers = code_numbers(read_trials(run)[number])
     device, recorded_on = device_again(rows, made["device"])
     now = manifest.describe([], data.hashes) | {"device": device_name(device)}

@@ -38,12 +38,12 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     """Runs a sweep, or goes on with it. `accept`: also with other code than it has. `write_page` makes the run's report and returns
     its figures. Raises ConfigError or DataError, and of a fresh sweep nothing is left then; RuntimeError where it broke midway."""
     budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
-    data_hashes = check_start(sweep)
+    data_hashes = check_start(sweep, console)
     with locked(sweep.study.path, console) as lock:
         opened = recognise(sweep, data_hashes, accept, console)
         about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines))
         with contextlib.ExitStack() as stack:  # Ray, which ends before the page is written
-            workers = functools.cache(lambda: start_workers(opened.sweep, about, lock, stack, console))  # started at the first use
+            workers = functools.cache(lambda: start_workers(opened.sweep, about, lock, budget, stack, console))  # started at the first use
             opened, foreseen = rehearse_fresh(opened, workers, budget.started, console)
             study = open_and_reconcile(opened, console)
             left = None if study.all_told else workers()
@@ -54,13 +54,16 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     return Outcome(study, exit_code(study, received), received is not None)
 
 
-def start_workers(sweep: Sweep, about: dict[str, Any], lock: DriverLock, stack: contextlib.ExitStack, console: Console) -> Workers:
+def start_workers(
+    sweep: Sweep, about: dict[str, Any], lock: DriverLock, budget: Budget, stack: contextlib.ExitStack, console: Console
+) -> Workers:
     if not (sweep.study.path / "manifest.json").exists():
         num = len(cases_of(sweep))
         text = f"{sweep.study.path}: starting Ray; before the first trial {num} configurations take a few steps"
         console.print(text, highlight=False)
     place = enter_cluster(sweep, lock, stack, console)
-    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path))
+    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path, budget.until, say))
 
 
 def rehearse_fresh(opened: Opened, start: Callable[[], Workers], started: float, console: Console) -> tuple[Opened, Forecast | None]:

@@ -69,7 +69,7 @@ class StudyConfig:
 
     @property
     def path(self) -> Path:
-        return Path(self.folder) / self.name
+        return Path(self.folder).expanduser() / self.name
 
     @property
     def confirmation(self) -> ConfirmConfig | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from optuna.trial import Trial
 
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.layers import set_paths, to_trial
+from aae.yaml_reader import compose
 
 FIELDS = {
     "int": {"kind", "low", "high", "log", "step", "when"},
@@ -136,6 +138,10 @@ def read_space(block: DictConfig, trial: DictConfig, overridden: set[str], sourc
         try:
             check_path(path, where, fixed, known)
             distribution = read_distribution(where, spec)
+            if spec.get("high", 0) > (last := getattr(distribution, "high", math.inf)):
+                notes.append(
+                    f"{where}: its last value is {last}: the steps of {spec['step']} from {spec['low']} do not meet {spec['high']}"
+                )
             entry = conditional(path, distribution, conditions(path, spec), entries, set(searched), fixed, notes, known, trial)
             if entry is not None:
                 check_ends(entry, entries, trial, where)
@@ -189,9 +195,11 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
     if step is not None:
         ok = isinstance(step, int if kind == "int" else int | float) and not isinstance(step, bool) and step > 0
         require(ok, f"{where}.step", step, "give a positive number")
-    if kind == "int":
-        return IntDistribution(low, high, log=log, step=1 if step is None else step)
-    return FloatDistribution(float(low), float(high), log=log, step=step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a step that does not divide the range: read_space says it, with the path
+        if kind == "int":
+            return IntDistribution(low, high, log=log, step=1 if step is None else step)
+        return FloatDistribution(float(low), float(high), log=log, step=step)
 
 
 def conditional(
@@ -254,7 +262,7 @@ def check_ends(entry: Entry, entries: dict[str, Entry], trial: DictConfig, where
 
 def line_numbers(path: Path) -> dict[str, int]:
     """Where each entry of the search space stands in the file, from 1."""
-    root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    root = compose(path.read_text(encoding="utf-8-sig"))
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     block = next((value for key, value in pairs if key.value == "search_space"), None)
     return {key.value: key.start_mark.line + 1 for key, _ in block.value} if isinstance(block, yaml.MappingNode) else {}

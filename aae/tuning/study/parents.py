@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def read_parents(asked: ForkConfig, run: Path) -> Fork:
     made = read_manifest(run)
     if made is not None and made["sweep"]["study"].get("fork") == vars(asked):
         return Fork.read(made["fork"])
-    other = Path(asked.run)
+    other = Path(asked.run).expanduser()
+    asked = replace(asked, run=str(other))
     made = read_manifest(other) if (other / JOURNAL).is_file() else None
     require(made is not None, "study.fork.run", asked.run, "it holds no sweep; run the study to fork first, and give its folder")
     assert made is not None

@@ -1,115 +1,123 @@
-"""Ray Tune as the hands of the study: a Searcher and a TrialScheduler that decide nothing and keep nothing.
+"""What Ray Tune calls: a Searcher, a TrialScheduler and a Stopper, one of each. They decide nothing and keep nothing.
 
-Ray retries nothing. A trial whose worker died goes back among the study's unfinished ones and is handed out again like any
-other, as a new attempt.
+The Searcher hands out what there is to do: questions first, then the study's trials (handouts.py). A worker's first word is who it
+is; then come the rows of its trial, or its answer. Who has answered waits, as a trial of Tune that reports nothing, until there is
+something else to do: Tune would end the process, and its start, with torch, Ray and the data, takes as long as hundreds of steps.
 """
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
-from typing import Any, Protocol
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
 
 import ray
-from optuna.trial import TrialState
+from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from aae.runs import Row
-from aae.tuning.study.study import Handout, SweepStudy
-
-MAX_BARREN_ATTEMPTS = 3  # in a row, without a finished epoch: then the trial is FAIL with the last cause
-
-
-class Observer(Protocol):
-    """Who watches a sweep: the console."""
-
-    def started(self, handout: Handout) -> None: ...
-    def epoch(self, number: int, row: Row) -> None: ...
-    def ended(self, number: int) -> None: ...
-    def lost(self, number: int, cause: str) -> None: ...
+from aae.tuning.study.study import SweepStudy
+from aae.tuning.workers.deaths import cause_of_death
+from aae.tuning.workers.handouts import HandOuts, Nodes, Observer
 
 
-class Nodes(Protocol):
-    """Where trials run; nodes come and go."""
-
-    @property
-    def slots(self) -> int: ...  # how many trials may be handed out at once
-
-    def alive(self, node: str) -> bool: ...
+@dataclass
+class Question:
+    name: str
+    asked: bytes  # (function, arguments)
+    answer: Future[Any] = field(default_factory=Future)
 
 
-class StudySearch(Searcher):
-    """Hands out the study's trials, and tells it how they ended."""
+@dataclass(frozen=True)
+class Worker:
+    """Who runs a hand-out, by its own word."""
 
-    def __init__(self, study: SweepStudy, observer: Observer, place: Nodes, stopping: threading.Event):
-        super().__init__(metric=study.metric, mode="min")
-        self.study, self.observer, self.place, self.stopping = study, observer, place, stopping
-        self.live: dict[str, Handout] = {}  # Ray's trial id -> what it runs
-        self.causes: dict[str, tuple[str, str | None]] = {}  # of workers that died: what killed them, on which node
-        self.barren: dict[int, list[str | None]] = {}  # a trial's last attempts without a finished epoch: where they were
-        self.broken: Exception | None = None  # what telling the study's truth failed with: Ray takes it for a trial's failure
+    actor: Any
+    node: str
+    name: str  # Ray's id of the process
+
+
+class WorkerSearch(Searcher):
+    """The one Searcher. Tune's thread calls it; the main thread adds questions and ends workers."""
+
+    def __init__(self, metric: str, place: Nodes, stopping: threading.Event):
+        super().__init__(metric=metric, mode="min")
+        self.place, self.stopping = place, stopping
+        self.questions: deque[Question] = deque()
+        self.asked: dict[str, Question] = {}  # Ray's trial id -> what it was asked; answered ones wait
+        self.released: set[str] = set()  # those whose process is wanted for what was handed out since
+        self.enough = False  # nothing more is handed out for which a process would have to wait
+        self.trials: HandOuts | None = None  # when there is a study
+        self.workers: dict[str, Worker] = {}  # Ray's trial id -> who runs it
+        self.causes: dict[str, str] = {}  # of workers that died
+        self.heard = time.monotonic()  # when a worker last began or answered something
+
+    def begin(self, study: SweepStudy, observer: Observer) -> None:
+        self.trials = HandOuts(study, observer, self.place, self.stopping)
 
     def suggest(self, trial_id: str) -> Any:
-        if self.broken is not None:
-            raise self.broken
+        """What a worker is given; None where there is nothing for it now; FINISHED, which is final, at the end."""
+        given: dict[str, Any] | None = None
         if self.stopping.is_set():
+            self.enough = True
             return Searcher.FINISHED
-        if len(self.live) < self.place.slots:
-            handout = self.study.next()
-            if handout is not None:
-                self.live[trial_id] = handout
-                self.observer.started(handout)
-                return {"number": handout.number, "attempt": str(handout.attempt.path.resolve())}
-        return Searcher.FINISHED if not self.live and self.study.all_told else None  # FINISHED is final
+        if self.questions and sum(not question.answer.done() for question in self.asked.values()) < self.place.slots:
+            self.asked[trial_id] = self.questions.popleft()
+            given = {"question": self.asked[trial_id].asked}
+        elif self.trials is not None:
+            given = self.trials.hand_out(trial_id)
+            self.enough = self.enough or given is None
+        if given is not None:  # one process for one that is handed out: Tune keeps no more of them than it has use for
+            waiting = (each for each, question in self.asked.items() if question.answer.done() and each not in self.released)
+            self.released.update(list(waiting)[:1])
+        elif self.trials is not None and self.trials.all_ended:
+            return Searcher.FINISHED
+        return given
 
-    def on_result(self, trial_id: str, result: Row) -> bool:
+    def unanswered(self) -> tuple[list[str], list[str]]:
+        """(what workers are at work on, what has none yet), by name. For the main thread."""
+        asked = [(trial_id in self.workers, question) for trial_id, question in list(self.asked.items()) if not question.answer.done()]
+        queued = [question.name for begun, question in asked if not begun] + [question.name for question in list(self.questions)]
+        return [question.name for begun, question in asked if begun], queued
+
+    def take_result(self, trial_id: str, result: Row) -> bool:
         """True: the trial stops here."""
-        handout = self.live[trial_id]
-        if result.get("state") == "DISK FULL":
-            raise OSError(f"trial {handout.number}: {result['reason']}")
-        if "state" in result:  # the trial's own word on how it failed
-            state = TrialState.PRUNED if result["state"] == "PRUNED" else TrialState.FAIL
-            for row in handout.attempt.rows():  # its last row may be one that it could not report: the checkpoint comes between
-                self.study.report(handout.number, row)
-            self.study.tell(handout.number, state, result["reason"])
-            return True
-        stop = self.study.report(handout.number, result)
-        self.observer.epoch(handout.number, result)
-        return stop or (self.stopping.is_set() and result["epoch"] < handout.config.train.epochs)
+        if "actor" in result:
+            self.workers[trial_id] = Worker(result["actor"].pop(), result["node"], result["worker"])
+            self.heard = time.monotonic()
+            return self.stopping.is_set()
+        question = self.asked.get(trial_id)
+        if question is None:
+            assert self.trials is not None
+            stop = self.trials.take_row(trial_id, result)
+        else:
+            stop = self.enough or trial_id in self.released
+            if "answer" in result:
+                question.answer.set_result(result["answer"])
+            elif "failed" in result:
+                question.answer.set_exception(RuntimeError(result["failed"]))
+            self.heard = self.heard if "waiting" in result else time.monotonic()
+        if result.get("spent"):  # Tune would use the process again for what follows a stop, but not one that died
+            ray.kill(self.workers[trial_id].actor)
+            return False
+        return stop
+
+    def take_error(self, trial_id: str, trial: Any) -> None:
+        worker = self.workers.get(trial_id)
+        self.causes[trial_id] = cause_of_death(None if worker is None else worker.actor, None if worker is None else worker.name, trial)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        handout = self.live.pop(trial_id, None)
-        try:
-            if handout is not None:
-                self.end(handout, *(self.causes.pop(trial_id, ("the worker died", None)) if error else (None, None)))
-        except Exception as failure:
-            self.broken = failure
-            raise
-
-    def end(self, handout: Handout, cause: str | None, node: str | None = None) -> None:
-        """`cause`: of a dead worker, and the node that it was on; None for a trial that ended or was stopped."""
-        number, stopping = handout.number, self.stopping.is_set()
-        if cause is not None and stopping:  # a budget's end, see StudyPruning.end_attempts: it stays RUNNING
-            return
-        trial = self.study.trial(number)
-        if cause is None and not trial.state.is_finished():
-            if (trial.last_step or 0) >= handout.config.train.epochs:  # what was reported, not what a network's folder shows by now
-                self.study.tell(number, TrialState.COMPLETE)
-            elif stopping:  # on request: it stays RUNNING, shown as interrupted
-                return
-            else:
-                cause = "it ended before its last epoch"
-        if cause is not None:
-            grew = len(handout.attempt.rows()) > handout.first_epoch  # an epoch trained again is no progress
-            self.barren[number] = [] if grew else [*self.barren.get(number, []), node]
-            # Asked now and not before: a dead worker is seen sooner than the death of its node, which is no failure of the trial.
-            if sum(node is None or self.place.alive(node) for node in self.barren[number]) < MAX_BARREN_ATTEMPTS:
-                self.observer.lost(number, cause)
-                self.study.unfinished.append(number)
-                return
-            self.study.tell(number, TrialState.FAIL, f"{cause}, {MAX_BARREN_ATTEMPTS} attempts in a row")
-        self.observer.ended(number)
+        worker, question = self.workers.pop(trial_id, None), self.asked.pop(trial_id, None)
+        cause = self.causes.pop(trial_id, "the worker died") if error else None
+        if question is not None:
+            if not question.answer.done():
+                question.answer.set_exception(RuntimeError(cause or "it was stopped"))
+        elif self.trials is not None:
+            self.trials.end(trial_id, cause, None if worker is None else worker.node)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles its searcher for a restore that never comes
@@ -124,45 +132,25 @@ class StudySearch(Searcher):
 class StudyPruning(FIFOScheduler):
     """Stops a trial when the study says so."""
 
-    def __init__(self, search: StudySearch):
+    def __init__(self, search: WorkerSearch):
         super().__init__()
         self.search = search
-        self.ray_trials: list[Any] = []
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self.ray_trials.append(trial)
-
-    def end_attempts(self) -> None:
-        """Kills the workers of what runs, in the middle of its epoch. Called again and again: one may still be starting."""
-        self.ray_trials = [trial for trial in self.ray_trials if not trial.is_finished()]
-        for trial in list(self.ray_trials):
-            actor = trial.temporary_state.ray_actor
-            if actor is not None:
-                ray.kill(actor)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return TrialScheduler.STOP if self.search.on_result(trial.trial_id, result) else TrialScheduler.CONTINUE
+        return TrialScheduler.STOP if self.search.take_result(trial.trial_id, result) else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        # Its own words are in a file of this driver's; Ray's get_error looks into the storage, where it may not have come yet.
-        error = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-        self.search.causes[trial.trial_id] = cause_of(error), node_of(trial.temporary_state.ray_actor)
+        self.search.take_error(trial.trial_id, trial)
 
 
-def node_of(actor: Any) -> str | None:
-    """The id of the node that an actor is on, or was on; None where it never came to be on one."""
-    known = ray._private.state.actors(actor._actor_id.hex()) if actor is not None else {}
-    return known.get("Address", {}).get("NodeID") or None
+class StopsWhenIdle(tune.Stopper):
+    """Ends what still waits for a place when all that had begun has stopped: Tune would wait with it, however long."""
 
+    def __init__(self, search: WorkerSearch):
+        self.search = search
 
-def cause_of(error: str) -> str:
-    """Ray's account of a lost worker in a few words."""
-    low = error.lower()
-    if "node has died" in low:
-        return "its node was lost"
-    if "outofmemory" in low or "low on memory" in low:  # Ray's own monitor; of the kernel's killer it knows only that it may have been it
-        return "the worker was killed: the host ran out of memory"
-    if "actor" in low and ("died" in low or "dead" in low):
-        return "the worker died (killed, perhaps because the host ran out of memory)"
-    last = [line.strip() for line in error.splitlines() if line.strip()]
-    return f"the worker failed: {last[-1][:200] if last else 'unknown'}"
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.search.stopping.is_set() and not self.search.workers

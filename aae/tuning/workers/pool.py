@@ -1,8 +1,4 @@
-"""Ray Tune, running: its workers first answer questions, as the rehearsal's, and then train a study's trials in the same processes.
-
-A worker's start, its process with torch, Ray and the data, takes as long as hundreds of steps. So who has answered waits, as a trial
-of Tune that reports nothing, until there is something else to do: Tune would end the process.
-"""
+"""Ray Tune, running: its workers first answer questions, as the rehearsal's, and then train a study's trials in the same processes."""
 
 from __future__ import annotations
 
@@ -10,107 +6,61 @@ import logging
 import os
 import shutil
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, TimeoutError
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import cloudpickle, tune
-from ray.tune.search import Searcher
 
-from aae.runs import Row
-from aae.tuning.cluster.nodes import Place
+from aae.tuning.cluster.nodes import Place, describe_nodes
+from aae.tuning.cluster.sessions import session_folder
 from aae.tuning.study.study import SweepStudy
-from aae.tuning.workers.engine import Observer, StudyPruning, StudySearch
-from aae.tuning.workers.trial import run_trial
+from aae.tuning.workers.deaths import last_words
+from aae.tuning.workers.engine import Question, StopsWhenIdle, StudyPruning, WorkerSearch
+from aae.tuning.workers.handouts import Observer
+from aae.tuning.workers.trial import TrialWorker
 
 POLL_S = 0.2
-
-
-@dataclass
-class Question:
-    asked: bytes  # (function, arguments)
-    answer: Future[Any] = field(default_factory=Future)
-
-
-class WorkerSearch(Searcher):
-    """What Tune hands to its workers: questions, and the trials of the study when there is one."""
-
-    def __init__(self, metric: str, place: Place, stopping: threading.Event):
-        super().__init__(metric=metric, mode="min")
-        self.place, self.stopping = place, stopping
-        self.study: StudySearch | None = None
-        self.questions: deque[Question] = deque()
-        self.asked: dict[str, Question] = {}  # Ray's trial id -> what it was asked; answered ones wait
-        self.released: set[str] = set()  # those whose process is wanted for what was handed out since
-        self.causes: dict[str, tuple[str, str | None]] = {}  # see StudySearch
-        self.enough = False  # nothing more is handed out for which a process would have to wait
-
-    def suggest(self, trial_id: str) -> Any:
-        given: Any = None
-        busy = sum(not question.answer.done() for question in self.asked.values())
-        if self.stopping.is_set():
-            given = Searcher.FINISHED
-        elif self.questions and busy < self.place.slots:
-            self.asked[trial_id] = self.questions.popleft()
-            given = {"question": self.asked[trial_id].asked}
-        elif self.study is not None:
-            given = self.study.suggest(trial_id)
-        if isinstance(given, dict):  # one process for one that is handed out: Tune keeps no more of them than it has use for
-            waiting = (each for each, question in self.asked.items() if question.answer.done() and each not in self.released)
-            self.released.update(list(waiting)[:1])
-        elif self.study is not None or self.stopping.is_set():
-            self.enough = True
-        return given
-
-    def on_result(self, trial_id: str, result: Row) -> bool:
-        """True: the trial stops here."""
-        question = self.asked.get(trial_id)
-        if question is None:
-            assert self.study is not None
-            return self.study.on_result(trial_id, result)
-        if "answer" in result:
-            question.answer.set_result(result["answer"])
-        return self.enough or trial_id in self.released
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        question = self.asked.pop(trial_id, None)
-        if question is not None and not question.answer.done():
-            cause, _ = self.causes.pop(trial_id, ("it was stopped", None))
-            question.answer.set_exception(RuntimeError(cause))
-        elif question is None and self.study is not None:
-            self.study.on_trial_complete(trial_id, result, error)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray pickles its searcher for a restore that never comes
-
-    def save(self, checkpoint_path: str) -> None:
-        """The study is in its journal."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """The study is in its journal."""
+ANSWER_S = 120.0  # on one machine, without any worker's word; a cluster may have to bring up a node first
+SAY_S = 30.0  # on a cluster, between two lines about what still waits
+END_S = 60.0  # what ending Tune may take: it gives its workers 15 s
 
 
 class Workers:
     """`with Workers(...) as workers`: Ray Tune works until the study that it is given ends, or `stopping` is set. `about`:
-    wandb_runs.describe_study's. What Ray writes is in `run` and goes at the end."""
+    wandb_runs.describe_study's. What Ray writes is in `run` and goes at the end. `until`, by time.monotonic: when the minutes of the
+    invocation are used up. `say`: takes a line for the user."""
 
-    def __init__(self, place: Place, about: dict[str, Any], metric: str, run: Path):
+    def __init__(
+        self,
+        place: Place,
+        about: dict[str, Any],
+        metric: str,
+        run: Path,
+        until: float | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ):
         self.place, self.scratch, self.stopping = place, run / ".ray", threading.Event()
+        self.until, self.say = until, say
         self.search = WorkerSearch(metric, place, self.stopping)
-        self.pruning = StudyPruning(self.search)
         self.failure: BaseException | None = None
         # It prints a killed worker's whole traceback, and of a trial that went on and was completed that it was not.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.most_on_a_node)  # else one: a new node would fill up a trial at a time
         given = about | {"slots": place.slots, "gpu": self.gpu}
         self.tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(run_trial, study=given), place.resources),
-            tune_config=tune.TuneConfig(search_alg=self.search, scheduler=self.pruning, num_samples=-1, reuse_actors=True),
+            tune.with_resources(tune.with_parameters(TrialWorker, study=given), place.resources),
+            tune_config=tune.TuneConfig(search_alg=self.search, scheduler=StudyPruning(self.search), num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
-                name="tune", storage_path=str(self.scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=0)
+                name="tune",
+                storage_path=str(self.scratch.resolve()),
+                verbose=0,
+                stop=StopsWhenIdle(self.search),
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         self.thread = threading.Thread(target=self._fit, daemon=True)  # so that the main thread stays free for signals
@@ -131,7 +81,8 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
-        while self.work():
+        until = time.monotonic() + END_S
+        while self.work() and time.monotonic() < until:
             self.end_attempts()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -141,16 +92,20 @@ class Workers:
         return self.thread.is_alive()
 
     def end_attempts(self) -> None:
-        self.pruning.end_attempts()
+        """Kills the workers of what runs, in the middle of its epoch: an epoch may take an hour. Called again and again: one may still
+        be starting."""
+        for worker in list(self.search.workers.values()):  # a copy: Tune's thread adds and removes
+            ray.kill(worker.actor)
 
-    def ask(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def ask(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], names: Sequence[str]) -> list[Any]:
         """What the function returns for each of the arguments, with a trial's resources, as many at a time as trials will be. Of a worker
-        that died, a RuntimeError that says of what."""
-        questions = [Question(cloudpickle.dumps((function, each))) for each in arguments]
+        that died, a RuntimeError that says of what. `names` say what is asked. Raises RuntimeError where nobody answers in time."""
+        questions = [Question(name, cloudpickle.dumps((function, each))) for name, each in zip(names, arguments, strict=True)]
+        self.search.heard = self.said = time.monotonic()
         self.search.questions.extend(questions)
-        return [self._answer(question.answer) for question in questions]
+        return [self._wait_for(question.answer) for question in questions]
 
-    def _answer(self, answer: Future[Any]) -> Any:
+    def _wait_for(self, answer: Future[Any]) -> Any:
         while True:
             try:
                 return answer.result(POLL_S)
@@ -158,14 +113,28 @@ class Workers:
                 if not self.thread.is_alive():
                     self.raise_failure()
                     raise RuntimeError("Ray Tune ended before its workers had answered") from None
+                self._refuse_silence()
             except RuntimeError as error:
                 return error
 
+    def _refuse_silence(self) -> None:
+        now = time.monotonic()
+        busy, queued = self.search.unanswered()
+        doing = "; ".join(f"{what}: {', '.join(names)}" for what, names in (("at work on", busy), ("queued", queued)) if names)
+        if self.until is not None and now > self.until:
+            raise RuntimeError(f"study.max_minutes is used up before the first trial ({doing})")
+        if not self.place.joined and now - self.search.heard > ANSWER_S:
+            own = last_words(session_folder(), "*")
+            log = f"a worker's log ends with: {own}" if own else "no worker's log says why"
+            raise RuntimeError(f"no word from a worker within {ANSWER_S:.0f} s ({doing}); {log}")
+        if self.place.joined and now - self.said > SAY_S:
+            self.said = now
+            needs = ", ".join(f"{amount:g} {kind}" for kind, amount in self.place.resources.items())
+            self.say(f"waiting for workers ({doing}); each takes {needs}; {describe_nodes()}")
+
     def begin(self, study: SweepStudy, observer: Observer) -> None:
         """The workers train the study's trials from now on."""
-        search = StudySearch(study, observer, self.place, self.stopping)
-        search.causes = self.search.causes
-        self.search.study = search
+        self.search.begin(study, observer)
 
     def raise_failure(self) -> None:
         """Raises RuntimeError where Tune itself has failed."""

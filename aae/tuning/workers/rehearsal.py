@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,14 +22,14 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from aae import checkpoint
+from aae import checkpoint, samples
 from aae.config import ConfigError, TrialConfig, flatten
-from aae.data import DataError, load_dataset
+from aae.data import DataError, load_configured
 from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
 from aae.layers import set_paths, to_trial
-from aae.runs import PARENT
+from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
 from aae.tuning.spec.sweep import Sweep
@@ -36,7 +37,6 @@ from aae.tuning.workers.pool import Workers
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
-GB = 10**9
 MAX_BLAMED = 20  # paths that are tried for one that cures a failure
 
 
@@ -56,6 +56,7 @@ class Cost:
     kept_bytes: int  # what is left of it in the end
     gpu_bytes: int  # at most, 0 without a GPU
     gpu_total_bytes: int = 0  # of the GPU that it ran on
+    not_drawn: str | None = None  # why it has no pictures
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def precision_there(sweep: Sweep, workers: Workers) -> str:
     if config.train.precision != "auto":
         return config.train.precision
     num = min(workers.place.slots, len(cases_of(sweep)))
-    answers = workers.ask(precision_here, [(config, workers.gpu)] * num)
+    answers = workers.ask(precision_here, [(config, workers.gpu)] * num, [f"the precision of worker {k + 1}" for k in range(num)])
     known = {answer for answer in answers if isinstance(answer, str)}
     if not known:
         raise RuntimeError(f"train.precision: got auto; the workers that were asked for it failed: {answers[0]}")
@@ -96,7 +97,7 @@ def precision_there(sweep: Sweep, workers: Workers) -> str:
 
 
 def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost | Failure:
-    """What a worker does: two steps, a few timed ones, an evaluation and a checkpoint to nowhere."""
+    """What a worker does: two steps, a few timed ones, an evaluation, pictures and a checkpoint to nowhere."""
     started = time.monotonic()
     try:
         device = choose_device(gpu)
@@ -105,8 +106,7 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         config = resolve(config, device)
         steady_memory()
         repeatable(device, config.train.num_threads)
-        folder = config.data.folder and str(Path(command_folder, Path(config.data.folder).expanduser()))
-        dataset = load_dataset(config.data.name, folder, config.data.num_validation)
+        dataset = load_configured(config.data, command_folder)
         draws, validation = prepare(config, dataset, None, device), dataset.validation.to(device)
         in_epoch = len(dataset.train.label_N) // config.train.batch_size
         rate = rate_multiplier(config.optim.schedule, config.train.epochs, in_epoch)
@@ -114,17 +114,17 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         def autocast() -> contextlib.AbstractContextManager[Any]:
             return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-        def train(steps: int, draw: Draw = draws[0]) -> float:
+        def seconds_of(steps: int, draw: Draw = draws[0]) -> float:
             since = time.monotonic()
             train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate)
             return time.monotonic() - since
 
         start_s = time.monotonic() - started
         for draw in draws:
-            train(min(2, in_epoch), draw)  # the first steps also pay for what comes once
-        once = train(1)
+            seconds_of(min(2, in_epoch), draw)  # the first steps also pay for what comes once
+        once = seconds_of(1)
         steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
-        step_s = train(steps) / steps
+        step_s = seconds_of(steps) / steps
         since = time.monotonic()
         measure(draws[0].state, validation)
         measure_s, since = time.monotonic() - since, time.monotonic()
@@ -135,7 +135,12 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         used = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
         total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
         epoch_s = len(draws) * (in_epoch * step_s + measure_s) + time.monotonic() - since
-        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), used, total)
+        why = None
+        if config.train.sample_every:
+            with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as nowhere:  # its disk is not the trials'
+                shown = draws[0].state.averaged, validation, config, dataset.image_shape
+                why = samples.why_not_drawn(Path(nowhere), 1, *shown)
+        return Cost(epoch_s, start_s, whole.tell(), kept.tell(), used, total, why)
     except Diverged as error:
         return Failure(f"diverges at once ({error})", diverged=True)
     except DataError as error:
@@ -147,8 +152,8 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
 
 
-def try_out_there(configs: list[TrialConfig], workers: Workers) -> list[Cost | Failure]:
-    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs])
+def try_out_there(configs: dict[str, TrialConfig], workers: Workers) -> list[Cost | Failure]:
+    answers = workers.ask(try_out, [(config, str(Path.cwd()), workers.gpu) for config in configs.values()], list(configs))
     return [Failure(str(answer)) if isinstance(answer, RuntimeError) else answer for answer in answers]
 
 
@@ -156,7 +161,7 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
     """Case -> what it costs. Raises ConfigError where one fails, or where all diverge: a trial that diverges teaches the sampler, a
     study of nothing else is a mistake."""
     cases = cases_of(sweep)
-    found = try_out_there([sweep.config(case.values) for case in cases], workers)
+    found = try_out_there({case.name: sweep.config(case.values) for case in cases}, workers)
     failures = [(case, failure) for case, failure in zip(cases, found, strict=True) if isinstance(failure, Failure)]
     diverged = [case for case, failure in failures if failure.diverged]
     for case, failure in failures:
@@ -164,6 +169,10 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
             raise ConfigError(refusal(sweep, case, failure, workers))
     costs = {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
     refuse_crowd(costs.values(), workers.place.resources.get("gpu", 0))
+    undrawn = next((why for why in (cost.not_drawn for cost in costs.values()) if why is not None), None)
+    if undrawn is not None:
+        text = f"warning: pictures cannot be drawn ({undrawn}); trials train without (train.sample_every=0 asks for none)"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     for case in diverged:
         console.print(f"note: {case.name} diverges at once: {values_text(case.values)}", highlight=False, markup=False, soft_wrap=True)
     return costs
@@ -187,7 +196,7 @@ def refusal(sweep: Sweep, case: Case, failure: Failure, workers: Workers) -> str
         return failure.what
     config = flatten(sweep.config(case.values))
     for path, cured in cures(sweep, case)[:MAX_BLAMED]:
-        (again,) = try_out_there([cured], workers)
+        (again,) = try_out_there({f"{case.name} with another {path}": cured}, workers)
         if not isinstance(again, Failure):
             return f"{path}: got {config.get(path)}; {case.name} {failure.what}, with {flatten(cured).get(path)} it does not"
     return f"{sweep.source}: {case.name} {failure.what}; its values: {values_text(case.values) or 'the fixed ones'}"

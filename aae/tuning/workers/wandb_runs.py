@@ -28,6 +28,7 @@ INIT_TIMEOUT_S = 20.0  # on a thread of its own: nobody waits for it
 UPLOAD_TIMEOUT_S = 15.0  # what W&B may take at a run's end and at a process's exit; the rest waits for `wandb sync`
 TRIAL_WAIT_S = 1.5  # Ray gives a stopped trial's thread 2 s
 STUDY_WAIT_S = 20.0
+LEAVE_S = 1.0
 START_S = 0.1  # between two runs that open online, on average, when every slot starts one
 FOLLOW_S = 10.0  # how often the driver looks for newly told trials
 PASSED_ON = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_RUN_GROUP", "WANDB_TAGS")  # to workers on other nodes
@@ -68,14 +69,14 @@ def describe_study(name: str, run_id: str, run: Path, metric: str, baselines: li
     }
 
 
-def warn(text: str) -> None:
+def print_warning(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 class Guard:
     """Does W&B's calls one after another on a thread of its own. The first failure is said, and nothing is asked after it."""
 
-    def __init__(self, say: Callable[[str], None] = warn) -> None:
+    def __init__(self, say: Callable[[str], None] = print_warning) -> None:
         self.say, self.broken = say, False
         self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
@@ -133,7 +134,7 @@ class Tracker:
         if study["wandb_mode"] == "online":  # as many start at once as there are slots, and the service limits its rate
             time.sleep(random.uniform(0.0, START_S * (study.get("slots", 1) - 1)))
         tags = [f"trial {name}", *([study["baselines"][name]] if name in study["baselines"] else [])]
-        self.run = start(study, name, "trial", config, tags, warn)
+        self.run = open_run(study, name, "trial", config, tags, print_warning)
         self.run.define_metric("epoch")
         self.run.define_metric("*", step_metric="epoch")
         self.epoch = last_step(self.run)
@@ -156,7 +157,7 @@ class Tracker:
         self.run.finish(exit_code=1 if state == "FAIL" else 0)
 
 
-def start(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], tags: list[str], say: Callable[[str], None]) -> Any:
+def open_run(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], tags: list[str], say: Callable[[str], None]) -> Any:
     """A W&B run under a fixed id, so that a trial or a study that goes on is the same run. Offline, said once, where the service
     does not answer."""
     global unreachable
@@ -212,7 +213,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
     def work() -> None:
         import wandb
 
-        run = start(study, "study", "study", {"study": study["name"]}, ["study"], say)
+        run = open_run(study, "study", "study", {"study": study["name"]}, ["study"], say)
         run.define_metric("told")
         run.define_metric("*", step_metric="told")
         shown_in = Path(study["run"]) / "wandb"
@@ -226,7 +227,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
             before = max(before, len(rows))
             if ended:
                 break
-        columns, data = table(trials(), study["metric"])
+        columns, data = trials_table(trials(), study["metric"])
         run.summary["num_trials"] = len(data)
         try:
             figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in shown}
@@ -248,9 +249,16 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
 
 
 def leave_at_exit() -> None:
-    """W&B's hook at the process's exit waits for its service process without a bound; a service that hangs would hold it for ever."""
-    with contextlib.suppress(AttributeError, KeyError, TypeError):  # nothing public takes the hook away alone
-        sys.modules["wandb"].sdk.wandb_setup.singleton()._connection._cleanup()
+    """W&B's hook at the process's exit waits for its service process without a bound; a service that hangs would hold it for ever.
+    `teardown` takes the hook away and then waits likewise: on a thread that ends with the process."""
+
+    def teardown() -> None:
+        with contextlib.suppress(Exception):
+            sys.modules["wandb"].teardown()
+
+    thread = threading.Thread(target=teardown, daemon=True)
+    thread.start()
+    thread.join(LEAVE_S)
 
 
 def told_rows(trials: list[Any], metric: str) -> list[Row]:
@@ -264,7 +272,7 @@ def told_rows(trials: list[Any], metric: str) -> list[Row]:
     return rows
 
 
-def table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
+def trials_table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
     """(columns, rows) with every trial's state and reason, as the study knows them."""
     from aae.tuning.study.optuna_views import baseline_name, last_value, word_of  # with Optuna: a trial's worker does not need it
 

@@ -1,0 +1,54 @@
+"""Which switches of a configuration exclude each other. `config.TrialConfig` asks this when it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aae.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from aae.config import TrialConfig
+
+
+def check_switches(config: TrialConfig) -> None:
+    """Switches that exclude each other, each with the way out: a mode is a set of switches, and nothing else says which.
+    Raises ConfigError."""
+    data, model, objective = config.data, config.model, config.objective
+    adversarial_z, prior = objective.adversarial_z, objective.adversarial_z.prior
+    for name in ("adversarial_y", "classification"):
+        if getattr(objective, name) is not None and model.class_source != "encoder":
+            raise ConfigError(
+                f"objective.{name}: it needs an inferred class, got model.class_source={model.class_source}; "
+                f"set model.class_source=encoder, or objective.{name}=null"
+            )
+    if objective.classification is not None:
+        require(data.num_labels != 0, "objective.classification", "data.num_labels=0", "give labels, or objective.classification=null")
+    if adversarial_z.sees_label:
+        path = "objective.adversarial_z.sees_label"
+        require(data.num_labels != 0, path, "data.num_labels=0", f"give labels, or {path}=false")
+    if model.class_source == "label":
+        want = "the decoder is told every image's label: give -1, all of them, or infer the class with model.class_source=encoder"
+        require(data.num_labels == -1, "data.num_labels", data.num_labels, want)
+    class_prior = objective.adversarial_y.prior if objective.adversarial_y is not None else None
+    if class_prior is not None and class_prior.values is not None:
+        got, want = len(class_prior.values), f"give one for each of the {model.num_classes} classes (model.num_classes)"
+        require(got == model.num_classes, "objective.adversarial_y.prior.values", f"{got} values", want)
+    if class_prior is not None and class_prior.kind == "labels":
+        path, want = "objective.adversarial_y.prior.kind", "it counts the labels that are drawn: give some, or kind uniform or given"
+        require(data.num_labels != 0, path, "labels with data.num_labels=0", want)
+        want = "which head is which class is not known then: turn it on, or give kind uniform or given"
+        require(objective.classification is not None, path, "labels without objective.classification", want)
+    reads = objective.classification is not None or adversarial_z.sees_label or model.class_source == "label"
+    want = "nothing reads labels here: turn objective.classification or objective.adversarial_z.sees_label on, or give 0"
+    require(data.num_labels == 0 or reads, "data.num_labels", data.num_labels, want)
+    if model.combine == "heads" and model.class_source == "none":
+        raise ConfigError("model.combine: got heads without a class; W y + z needs y: set model.class_source=encoder, or combine=concat")
+    if objective.head_separation is not None and model.combine != "heads":
+        raise ConfigError(
+            "objective.head_separation: got model.combine=concat, which has no heads to keep apart; "
+            "set model.combine=heads, or objective.head_separation=null"
+        )
+    if prior.kind == "mixture":
+        require(model.z_dim % 2 == 0, "model.z_dim", model.z_dim, "the mixture lives in pairs of dimensions: give an even number")
+    if prior.kind == "swiss_roll":
+        require(model.z_dim == 2, "model.z_dim", model.z_dim, "the swiss roll is a curve in a plane: give 2")

@@ -1,0 +1,141 @@
+"""Ray that cannot start, folders that it cannot use, and a HOME that nobody can write."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aae.config import ConfigError
+from aae.tuning.cluster import home, sessions
+from tests.sweeping import PROJECT
+
+MEMORY = (
+    "After taking into account object store and redis memory usage, the amount of memory on this node available for tasks and actors "
+    "(-0.01 GB) is less than -5% of total. You can adjust these settings with ray.init(memory=<bytes>)."
+)
+LONG = "/" + "x" * sessions.MAX_TEMP_BYTES
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """Ray that fails with `error`, after it has made its session's folder."""
+
+    def make(error: BaseException) -> Path:
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+        session = tmp_path / "ray" / f"session_2026-01-01_00-00-00_000000_{os.getpid()}"
+
+        def init(**options):
+            (session / "logs").mkdir(parents=True)
+            raise error
+
+        monkeypatch.setattr(sessions, "MAX_TEMP_BYTES", 1000)  # pytest's own folder is a long one
+        monkeypatch.setattr(sessions.ray, "init", init)
+        return session
+
+    return make
+
+
+def test_too_little_memory_is_said_as_that_and_no_session_folder_is_left(failing):
+    """It was "RAY_ADDRESS: got None; no Ray cluster answers there"."""
+    session = failing(ValueError(MEMORY))
+    with pytest.raises(ConfigError) as caught:
+        sessions.start_ray(None)
+    assert str(caught.value).startswith("Ray cannot start on this machine: ") and str(caught.value).endswith("; give it more memory")
+    assert "RAY_ADDRESS" not in str(caught.value) and "ray.init" not in str(caught.value) and "\n" not in str(caught.value)
+    assert not session.exists()
+
+
+def test_a_start_that_is_interrupted_leaves_no_session_folder_and_another_driver_s_stays(failing):
+    session = failing(KeyboardInterrupt())
+    others = session.with_name("session_2026-01-01_00-00-00_000000_1")
+    others.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        sessions.start_ray(None)
+    assert not session.exists() and others.exists()
+
+
+def test_an_address_where_no_ray_answers_is_still_named(failing):
+    failing(ConnectionError("refused"))
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS: got 10.0.0.1:6379; no Ray cluster answers there \(refused\)"):
+        sessions.start_ray("10.0.0.1:6379")
+
+
+def test_a_tmpdir_too_long_for_sockets_is_left_for_a_short_one_and_a_ray_tmpdir_is_named(monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/scratch/job-17")
+    sessions.shorten_temp_folder()
+    assert sessions.temp_folder() == ("TMPDIR", "/scratch/job-17")
+    monkeypatch.setenv("TMPDIR", LONG)
+    sessions.shorten_temp_folder()
+    assert sessions.temp_folder() == ("RAY_TMPDIR", "/tmp")
+    monkeypatch.setenv("RAY_TMPDIR", LONG)
+    with pytest.raises(ConfigError, match=f"RAY_TMPDIR: got {LONG}; .*set RAY_TMPDIR to a folder of at most {sessions.MAX_TEMP_BYTES}"):
+        sessions.shorten_temp_folder()
+
+
+def test_the_longest_socket_of_ray_fits_under_the_longest_folder_that_is_taken():
+    name = "session_2026-11-28_15-46-42_856867_4194304"
+    path = Path("/" + "x" * (sessions.MAX_TEMP_BYTES - 1), "ray", name, "sockets", "plasma_store.1")
+    assert len(str(path)) <= 103  # what macOS takes
+
+
+def test_a_dead_session_goes_wherever_ray_had_put_it_and_nothing_else_does(tmp_path):
+    def removed(folder: Path, host: str = "") -> bool:
+        return sessions.remove_dead_session({"host": host or socket.gethostname(), "session": str(folder)})
+
+    session = tmp_path / "ray" / "session_2026-01-01_00-00-00_1_1"
+    data = tmp_path / "session_mine"
+    for folder in (session, data):
+        (folder / "logs").mkdir(parents=True)
+    assert not removed(session, "another host") and not removed(data) and not removed(tmp_path / "ray")
+    assert removed(session) and not session.exists() and data.exists()
+
+
+# ---- HOME ----
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/none")
+    for name in (*home.CACHE_VARIABLES, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("where", ["/proc/none", "/"])
+def test_without_a_home_caches_lie_in_the_run_folder_while_it_works_and_the_token_is_the_session_s_own(
+    no_home, monkeypatch, tmp_path, where
+):
+    monkeypatch.setenv("HOME", where)
+    monkeypatch.setenv("WANDB_CACHE_DIR", "/mine")
+    with home.caches_placed(tmp_path):
+        assert os.environ["MPLCONFIGDIR"] == os.environ["WANDB_DATA_DIR"] == str(tmp_path / home.CACHES)
+        assert os.environ["WANDB_CACHE_DIR"] == "/mine"
+        (tmp_path / home.CACHES).mkdir()
+    assert list(tmp_path.iterdir()) == []
+    home.make_session_token()
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_with_a_home_nothing_is_changed(no_home, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = dict(os.environ)
+    with home.caches_placed(tmp_path):
+        home.make_session_token()
+        assert dict(os.environ) == before
+
+
+def test_a_token_that_the_user_names_is_kept(no_home, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/secret/token")
+    home.make_session_token()
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_a_home_that_nobody_may_enter_and_uv_run_do_not_break_the_import():
+    """Under `uv run` Ray would start its workers by uv; it reads whether to when it is imported."""
+    program = "import aae.tuning, ray; print(ray.get_runtime_context is not None, aae.tuning.os.environ['RAY_ENABLE_UV_RUN_RUNTIME_ENV'])"
+    env = os.environ | {"PYTHONPATH": str(PROJECT), "HOME": "/proc/1/root/nobody"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.stdout == "True 0\n", done.stderr
