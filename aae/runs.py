@@ -9,6 +9,7 @@ not may go on writing into its own attempt and harms nobody. `metrics.jsonl` hol
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -181,6 +182,7 @@ class TrialFolder:
         self.labels_path = self.path / "labels.json"
         self.class_prior_path = self.path / "class_prior.json"  # p(y) of each draw, where it counts the drawn labels
         self.fork_path = self.path / "fork.json"
+        self.warnings_path = self.path / "warnings.txt"
 
     def last_attempt(self) -> Attempt | None:
         numbers = [int(path.name.split("-")[1]) for path in self.path.glob("attempt-*") if path.name.split("-")[1].isdigit()]
@@ -216,6 +218,16 @@ class TrialFolder:
         link_or_copy(saved, making / "checkpoint.pt")
         write_rows(making / "metrics.jsonl", rows)
         os.rename(making, self.path / "attempt-0")
+
+    def add_warning(self, text: str) -> None:
+        """What a worker has to say that ends nothing; a line each. A disk that takes no more is no reason to fail."""
+        with contextlib.suppress(OSError), open(self.warnings_path, "a", encoding="utf-8") as file:
+            file.write(" ".join(text.split()) + "\n")
+
+    def warnings(self) -> list[str]:
+        with contextlib.suppress(OSError):
+            return self.warnings_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return []
 
     @property
     def fork(self) -> Row:

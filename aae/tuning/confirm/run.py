@@ -8,6 +8,7 @@ the same command goes on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
 from dataclasses import replace
@@ -39,7 +40,7 @@ from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.pool import Workers
-from aae.tuning.workers.wandb_runs import describe_study
+from aae.tuning.workers.wandb_environment import describe_study
 
 SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
 
@@ -178,9 +179,10 @@ def train_stages(
         winner = study.study.user_attrs.get(WINNER)
         study.sweep = stage = sweep_of_trainings(run, sweep, plan, winner)
         if not study.all_told:
+            say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+            about = describe_study(f"{run.name}-{CONFIRM}", f"{made_id}c", run, study.metric, list(stage.baselines), say)
             place = place or enter_cluster(stage, lock, stack, console)
             console.print(f"{stage_line(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
-            about = describe_study(f"{run.name}-{CONFIRM}", f"{made_id}c", run, study.metric, list(stage.baselines))
             with Workers(place, about, study.metric, study.run) as workers:
                 received = train_study(study, workers, budget, console, lambda: None)
             if not study.all_told:

@@ -29,7 +29,7 @@ WAIT_S = 0.2  # of a worker without work, between two signs of life
 
 class TrialWorker(tune.Trainable):
     """Ray's actor. A step gives Tune the next result of the hand-out; a stop closes it where it stands, at the end of an epoch, and what
-    it held is gone before the next one begins. `study` is wandb_runs.describe_study's, with what the place gives a trial."""
+    it held is gone before the next one begins. `study` is wandb_environment.describe_study's, with what the place gives a trial."""
 
     def setup(self, config: dict[str, Any], study: dict[str, Any] | None = None) -> None:
         assert study is not None
