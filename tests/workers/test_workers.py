@@ -48,7 +48,7 @@ def make_search(num_questions: int, slots: int = 2) -> tuple[WorkerSearch, list[
 
 
 def introduce(search: WorkerSearch, trial: str, actor: object = None) -> bool:
-    return search.take_result(trial, {"actor": [actor], "node": "a", "worker": "1"})
+    return search.take_result(trial, {"actor": [actor], "node": "a", "worker": "1", "hostname": "h"})
 
 
 def test_no_more_questions_are_out_than_trials_will_be_and_each_that_follows_takes_one_process():
@@ -100,10 +100,10 @@ def test_a_worker_that_begins_while_others_are_ended_is_ended_with_the_next_look
 
     def kill(actor):
         killed.append(actor)
-        search.workers.setdefault("b", Worker("b", "a", "2"))
+        search.workers.setdefault("b", Worker("b", "a", "2", None))
 
     monkeypatch.setattr(pool.ray, "kill", kill)
-    search.workers["a"] = Worker("a", "a", "1")
+    search.workers["a"] = Worker("a", "a", "1", None)
     workers = SimpleNamespace(search=search)
     pool.Workers.end_attempts(workers)
     assert killed == ["a"]
