@@ -22,7 +22,7 @@ TRAINING_NEEDS = ("python", "torch", "numpy")  # versions that the numbers of on
 STUDY_NEEDS = (*TRAINING_NEEDS, "optuna")  # and those of a study
 TRAINING = ("aae.train",)  # what the numbers of one training depend on: this module and all that it imports
 STUDY = (*TRAINING, "aae.tuning.spec", "aae.tuning.study")  # and what a study's decisions depend on
-NAMED = 5  # changes in a refusal
+MAX_CHANGES = 5  # changes in a refusal
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -113,7 +113,7 @@ def note_of_other_changes(recorded: dict[str, Any], now: dict[str, Any]) -> list
 
 
 def first_of(changes: list[str]) -> str:
-    return ", ".join(changes[:NAMED]) + (f" and {len(changes) - NAMED} more" if len(changes) > NAMED else "")
+    return ", ".join(changes[:MAX_CHANGES]) + (f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else "")
 
 
 def version(package: str) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 from aae.config import ConfigError
 
 Row = dict[str, Any]
+GB = 10**9  # bytes
 JOURNAL = "study.journal"  # of a run folder, and of its confirmation
 CONFIRM = "confirm"  # the confirmation's folder in the run's, and the study in it
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}

@@ -54,7 +54,7 @@ class Confirmed:
         scaled = 100 * value if self.percent else value
         return f"{scaled:{'+' if sign else ''}.2f}" if self.percent else f"{scaled:{'+' if sign else ''}.4g}"
 
-    def shown(self, value: float | None) -> str:
+    def value_text(self, value: float | None) -> str:
         return shown(self.metric, value)
 
     def mean(self, role: str) -> str:
@@ -62,7 +62,7 @@ class Confirmed:
         values = self.known(role)
         if not values:
             return "no value"
-        text = self.shown(float(np.mean(values)))
+        text = self.value_text(float(np.mean(values)))
         return f"{text} +-{self.plain(t_interval(values)[1] - float(np.mean(values)))}" if len(values) > 1 else text
 
 
@@ -82,17 +82,17 @@ def read_confirmed(run: Path) -> Confirmed | None:
 # ---- words ----
 
 
-def verdict(found: Confirmed) -> list[str]:
+def confirmation_verdict(found: Confirmed) -> list[str]:
     """The answer first, then what it rests on, and what it does not say."""
     report = found.report
-    lines = [headline(found), *judgement(found)]
+    lines = [confirmation_headline(found), *judgement(found)]
     lines += [spread_of(found, role) for role in ("winner", "baseline") if report[role] is not None]
     lines += [line for role in ("winner", "baseline") if report[role] is not None for line in accidents(found, role)]
     values = found.known("winner")
     if len(values) > 1:
         lines.append(
-            f"Against a number from elsewhere: the winner reaches {found.shown(float(np.mean(values)))} (its mean) and beats what is above "
-            f"{found.shown(upper_bound(values))} (its one-sided 95 % upper bound)."
+            f"Against a number from elsewhere: the winner reaches {found.value_text(float(np.mean(values)))} (its mean) and beats "
+            f"what is above {found.value_text(upper_bound(values))} (its one-sided 95 % upper bound)."
         )
         n, (mean, trapped), _ = coverage(len(values))
         *_, (difference, trapped_difference) = coverage(len(found.differences) or len(values))
@@ -103,10 +103,10 @@ def verdict(found: Confirmed) -> list[str]:
         )
     lines += test_error(found)
     lines.append(selection(found))
-    return lines + fewer_labels(found)
+    return lines + fewer_labels_lines(found)
 
 
-def headline(found: Confirmed) -> str:
+def confirmation_headline(found: Confirmed) -> str:
     report = found.report
     what = f"{found.metric} after {report['epochs']} epochs"
     first = f"{report['winner']['name']} {found.mean('winner')} ({interval_of(found.known('winner'))})"
@@ -158,8 +158,9 @@ def spread_of(found: Confirmed, role: str) -> str:
         return f"{found.report[role]['name']}: every training failed."
     each = ", ".join(found.plain(value) for value in found.values(role))
     return (
-        f"{found.report[role]['name']}, every draw: {each}{' %' if found.percent else ''}; median {found.shown(float(np.median(values)))}, "
-        f"range {found.plain(min(values))} to {found.plain(max(values))}, n = {len(values)}."
+        f"{found.report[role]['name']}, every draw: {each}{' %' if found.percent else ''}; "
+        f"median {found.value_text(float(np.median(values)))}, range {found.plain(min(values))} to {found.plain(max(values))}, "
+        f"n = {len(values)}."
     )
 
 
@@ -203,7 +204,7 @@ def selection(found: Confirmed) -> str:
     )
 
 
-def fewer_labels(found: Confirmed) -> list[str]:
+def fewer_labels_lines(found: Confirmed) -> list[str]:
     lines = []
     for fewer in found.report["fewer_labels"]:
         first, *rest = list(fewer["chosen"].items())
@@ -220,8 +221,8 @@ def fewer_labels(found: Confirmed) -> list[str]:
 # ---- the page ----
 
 
-def section(found: Confirmed) -> str:
-    first, *rest = verdict(found)
+def confirmation_section(found: Confirmed) -> str:
+    first, *rest = confirmation_verdict(found)
     text = "".join(f"<p>{escape(line)}</p>" for line in rest)
     roles = [role for role in ("winner", "baseline") if found.report[role] is not None]
     big = "".join(
@@ -243,7 +244,7 @@ def picture(found: Confirmed, roles: list[str]) -> str:
     at = lambda value: round(20 + 200 * (high - value) / (high - low or 1), 1)  # noqa: E731 - an error's height
     column = {role: 150 + 160 * index for index, role in enumerate(roles)}
     marks = [
-        f"<text x=4 y={at(value) + 4}>{found.shown(value)}</text><path d='M70 {at(value)}H{130 + 160 * len(roles)}' stroke='#e8eaed'/>"
+        f"<text x=4 y={at(value) + 4}>{found.value_text(value)}</text><path d='M70 {at(value)}H{130 + 160 * len(roles)}' stroke='#e8eaed'/>"
         for value in dict.fromkeys((low, high))
     ]
     for values in zip(*(found.values(role) for role in roles), strict=True):
@@ -266,7 +267,7 @@ def draw_table(found: Confirmed, roles: list[str]) -> str:
     head = "".join(f"<th>{escape(found.report[role]['name'])}</th>" for role in roles) + ("<th>difference</th>" if len(roles) > 1 else "")
     body = []
     for draw, *values in zip(found.report["draws"], *(found.values(role) for role in roles), strict=True):
-        cells = [found.shown(value) for value in values]
+        cells = [found.value_text(value) for value in values]
         if len(roles) > 1:
             cells.append(found.plain(None if None in values else values[0] - values[1], True))
         body.append(f"<tr><td>{draw}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
@@ -281,7 +282,7 @@ def selection_table(found: Confirmed) -> str:
     for index, one in enumerate(found.report["candidates"]):
         values = one["selection"]
         mean = None if None in values else float(np.mean(values))
-        cells = [found.shown(one["search"]), *map(found.shown, values), found.shown(mean)]
+        cells = [found.value_text(one["search"]), *map(found.value_text, values), found.value_text(mean)]
         kind = " class=best" if index == found.report["frozen"]["candidate"] else ""
         body.append(f"<tr{kind}><td class=text>{escape(one['name'])}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     table = f"<table><tr><th class=text>candidate</th><th>in the search</th>{head}<th>mean</th></tr>{''.join(body)}</table>"

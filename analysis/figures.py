@@ -17,6 +17,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
 from aae.pictures import import_matplotlib, matplotlib_defaults
+from analysis.advice import TOP_SHARE
 from analysis.trials import Run, TrialRecord, short_names
 
 import_matplotlib()  # before the modules below do it
@@ -27,9 +28,8 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, Nul
 from optuna.visualization import matplotlib as plots  # noqa: E402
 
 MIN_FOR_PLOTS = 2  # complete trials, for parallel coordinates and slices
-MIN_FOR_IMPORTANCE = 8
+MIN_FOR_IMPORTANCE_FIGURE = 8
 FEW = 100  # trials, below which the importance is said to be a hint
-TOP_SHARE = 0.25  # "good" in the importance: this share of the trials
 SLICES_A_ROW = 4
 STYLE = {  # of learning curves: colour, width, end marker
     "COMPLETE": ("#7aa6c2", 1.2, "o"),
@@ -73,7 +73,7 @@ def to_png(figure: Figure, width: float, height: float) -> bytes:
     return buffer.getvalue()
 
 
-def study_of(run: Run, values: Callable[[TrialRecord], float | None], baselines: bool) -> optuna.Study:
+def optuna_study(run: Run, values: Callable[[TrialRecord], float | None], baselines: bool) -> optuna.Study:
     """A copy in memory. Trials without a value count as failed; so do baselines that the space cannot express, if not wanted."""
     study, short = optuna.create_study(), short_names(run.searched_paths)
     for trial in run.trials:
@@ -104,7 +104,7 @@ def complete(run: Run) -> str:
 
 
 def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
-    study = study_of(run, final, baselines=False)
+    study = optuna_study(run, final, baselines=False)
     count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
     if not run.searched_paths:
         raise NotDrawn(f"This study searched no parameter, so there is {what}.")
@@ -114,7 +114,7 @@ def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
 
 
 def history(run: Run) -> tuple[bytes, str]:
-    study = study_of(run, final, baselines=True)
+    study = optuna_study(run, final, baselines=True)
     count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
     if not count:
         kept = "" if run.constraint is None else " and keeps the constraint"
@@ -143,15 +143,15 @@ def history(run: Run) -> tuple[bytes, str]:
 
 
 def importance(run: Run) -> tuple[bytes, str]:
-    study = study_of(run, final, baselines=False)
+    study = optuna_study(run, final, baselines=False)
     count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
-    if count < MIN_FOR_IMPORTANCE:  # then pruned trials too, all judged at the same epoch
+    if count < MIN_FOR_IMPORTANCE_FIGURE:  # then pruned trials too, all judged at the same epoch
         reached = [trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows]
-        if len(reached) < MIN_FOR_IMPORTANCE:
-            enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE}"
+        if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
+            enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
             raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
-        study = study_of(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
+        study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
         few = f"only {count} are complete, and {epoch} is the last epoch that all of these reached"
         what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
         count = len(reached)

@@ -20,9 +20,9 @@ from aae.runs import write_atomically
 from aae.samples import ImageShape
 from analysis.trials import find_trained, load_images, writing
 
-MAX_NUM = 1_000_000
+MAX_IMAGES = 1_000_000
 MAX_SHOWN = 400  # images in the PNG; the .npy holds all
-COLUMNS = 10
+PNG_COLUMNS = 10
 
 
 def image_shape(config: TrialConfig, x_dim: int) -> ImageShape:
@@ -33,7 +33,7 @@ def image_shape(config: TrialConfig, x_dim: int) -> ImageShape:
 def generate(path: Path, number: int | None, num: int, seed: int, label: int | None, component: int | None) -> list[Path]:
     """Writes a PNG, where one can show the images, and an .npy (uint8, (N, H, W), or (N, H, W, C) in colour) and returns their paths.
     Raises ConfigError or DataError; nothing is written then."""
-    require(1 <= num <= MAX_NUM, "--num", num, f"give a count from 1 to {MAX_NUM}")
+    require(1 <= num <= MAX_IMAGES, "--num", num, f"give a count from 1 to {MAX_IMAGES}")
     require(0 <= seed < 2**63, "--seed", seed, "give a seed of at least 0, below 2^63")
     trained = find_trained(path, number)
     model, config = checkpoint.load(trained.folder.path)
@@ -57,7 +57,7 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
         write_atomically(array, buffer.getvalue())
         if shape[0] not in pictures.SHOWN_CHANNELS:
             return [array]
-        return [pictures.image_grid(trained.picture(f"{stem}.png"), pixels_NX[:MAX_SHOWN], shape, min(num, COLUMNS)), array]
+        return [pictures.image_grid(trained.picture(f"{stem}.png"), pixels_NX[:MAX_SHOWN], shape, min(num, PNG_COLUMNS)), array]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -38,7 +38,7 @@ def scatter(shown: Shown) -> list[Path]:
     return [samples.latent(path, shown.model, images, shown.config, shown.trained.title, shown.num)]
 
 
-KINDS: dict[str, Callable[[Shown], list[Path]]] = {
+PICTURES: dict[str, Callable[[Shown], list[Path]]] = {
     "samples": lambda shown: [shown.grid("samples", samples.samples(shown.model, shown.config))],
     "reconstructions": lambda shown: [shown.grid("reconstructions", samples.reconstructions(shown.model, shown.dataset.validation))],
     "latent": scatter,
@@ -47,13 +47,13 @@ KINDS: dict[str, Callable[[Shown], list[Path]]] = {
 }
 
 
-def kinds_of(config: TrialConfig) -> list[str]:
+def pictures_of(config: TrialConfig) -> list[str]:
     """What the mode has."""
     has = {
         "manifold": config.model.z_dim == 2,
         "clusters": config.model.class_source == "encoder" and config.objective.classification is None,
     }
-    return [kind for kind in KINDS if has.get(kind, True)]
+    return [kind for kind in PICTURES if has.get(kind, True)]
 
 
 def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: int) -> list[Path]:
@@ -61,7 +61,7 @@ def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: i
     require(num >= 2, "--num", num, "give at least 2 images")
     trained = find_trained(path, number)
     model, config = checkpoint.load(trained.folder.path)
-    asked = list(dict.fromkeys(kinds or kinds_of(config)))
+    asked = list(dict.fromkeys(kinds or pictures_of(config)))
     if "manifold" in asked:
         want = "a manifold is a plane: leave it out, the latent picture projects the codes"
         require(config.model.z_dim == 2, "--kind manifold", f"codes of {config.model.z_dim} dimensions (model.z_dim)", want)
@@ -75,7 +75,7 @@ def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: i
         require(kinds is None or asked == ["latent"], "--kind", " ".join(asked), want)
         asked = ["latent"]
     with writing(trained.report):
-        return [picture for kind in asked for picture in KINDS[kind](shown)]
+        return [picture for kind in asked for picture in PICTURES[kind](shown)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,7 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a sweep, or of a single aae.train")
     parser.add_argument("--trial", type=int, metavar="N", help="which trial of a sweep (default: the best complete one)")
-    parser.add_argument("--kind", nargs="+", choices=KINDS, metavar="KIND", help=f"{', '.join(KINDS)} (default: those that the mode has)")
+    parser.add_argument(
+        "--kind", nargs="+", choices=PICTURES, metavar="KIND", help=f"{', '.join(PICTURES)} (default: those that the mode has)"
+    )
     parser.add_argument("--num", type=int, default=2000, metavar="N", help="validation images in latent.png (default: 2000)")
     options = parser.parse_args(arguments)
     try:

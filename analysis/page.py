@@ -12,9 +12,9 @@ from aae import metrics
 from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
-from analysis.strips import drawn, strips
+from analysis.strips import drawn_by_kind, strips
 from analysis.trials import Run, TrialRecord, ranked, short_names, states
-from analysis.verdict import verdict
+from analysis.verdict import search_verdict
 
 BESIDE = {  # what the table of trials shows beside a metric
     "val/error": ("val/knn_error",),
@@ -50,10 +50,10 @@ HEADINGS = {
 }
 
 
-def compose(run: Run, figures: Figures) -> str:
+def page_html(run: Run, figures: Figures) -> str:
     parts = [
         f"<h1>{escape(run.name)}</h1><p class=note>{escape(about(run))}</p>",
-        *([confirmed.section(run.confirmed), "<h2>The search before it</h2>"] if run.confirmed else []),
+        *([confirmed.confirmation_section(run.confirmed), "<h2>The search before it</h2>"] if run.confirmed else []),
         verdict_section(run),
         "<h2>Reproduce</h2>" + section(reproduce_section(run)),
         "<h2>Trials</h2>" + section(trial_table(run)),
@@ -79,7 +79,7 @@ def about(run: Run) -> str:
 
 
 def verdict_section(run: Run) -> str:
-    first, *rest = verdict(run)
+    first, *rest = search_verdict(run)
     numbers = ""
     if run.best is not None:
         beside = [trial for trial in run.trials if trial.baseline and trial.state == "COMPLETE" and trial is not run.best]
@@ -87,7 +87,7 @@ def verdict_section(run: Run) -> str:
             (" class=best", run.best, f"best: trial {run.best.name}"),
             *(("", trial, f"baseline {trial.baseline}{', breaks the constraint' if trial.excess else ''}") for trial in beside),
         ]
-        items = [f"<div{kind}><b>{escape(run.shown(trial.value))}</b> {escape(text)}</div>" for kind, trial, text in shown]
+        items = [f"<div{kind}><b>{escape(run.value_text(trial.value))}</b> {escape(text)}</div>" for kind, trial, text in shown]
         numbers = f"<div class=numbers>{''.join(items)}</div>"
     values = {} if run.best is None else run.best.params
     table = ""
@@ -135,7 +135,7 @@ def trial_table(run: Run) -> str:
         more = [metrics.shown(key, trial.last.get(key)) for key in columns]
         if trial.excess:
             more[0] += f" > {constraint['upper']:g}"
-        cells = [run.shown(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *more]
+        cells = [run.value_text(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *more]
         cells += [number(trial.params.get(path)) for path in short]
         kind = " class=best" if trial is run.best else ""
         first = f"<td class=text>{escape(trial.name)}</td><td class=text>{trial.state}</td>"
@@ -194,7 +194,7 @@ def pictures(run: Run) -> str:
     """Those that the training itself drew, of its highest epoch, and how they came to be."""
     if run.best is None:
         return section("<p>No trial is complete, so there is no best one to show.</p>")
-    by_kind = drawn(run.best.folder)
+    by_kind = drawn_by_kind(run.best.folder)
     if not by_kind:
         command = f"python -m analysis.latents {shlex.quote(str(run.path))} --trial {run.best.number}"
         return section(f"<p>This trial drew no pictures. Where its checkpoint is, this draws them:</p><pre>{escape(command)}</pre>")

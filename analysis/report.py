@@ -25,10 +25,10 @@ from aae.runs import write_atomically
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import draw_all
-from analysis.page import compose, number, train_command
-from analysis.strips import KINDS, strips
+from analysis.page import number, page_html, train_command
+from analysis.strips import STRIP_KINDS, strips
 from analysis.trials import Run, TrialRecord, find_trained, ranked, read_run, short_names, states, writing
-from analysis.verdict import verdict
+from analysis.verdict import search_verdict
 
 TOP = 10  # trials on the screen
 HEAD_WIDTH = 62  # characters of the columns that every table has
@@ -39,9 +39,9 @@ def write_files(run: Run) -> Path:
     written whole. Raises ConfigError where it cannot be."""
     figures = draw_all(run)
     files: dict[str, bytes | str | None] = {f"{name}.png": png for name, (png, _) in figures.items()}
-    files |= {f"strip-{kind}.png": None for kind in KINDS}
+    files |= {f"strip-{kind}.png": None for kind in STRIP_KINDS}
     files |= {f"strip-{kind}.png": png for kind, png in (strips(run.best.folder) if run.best is not None else {}).items()}
-    files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": compose(run, figures)}
+    files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": page_html(run, figures)}
     report = run.path / "report"
     with writing(report):
         for name, content in files.items():
@@ -58,7 +58,7 @@ def best_yaml(run: Run) -> str | None:
         return None
     config = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
     sweep = {"study": {"name": f"{run.name}-best", "metric": run.metric}, "trial": config}
-    head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.shown(best.value)} after {best.epochs} epochs.\n"
+    head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.value_text(best.value)} after {best.epochs} epochs.\n"
     return f"{head}#   {train_command(run, best)}\n" + OmegaConf.to_yaml(OmegaConf.create(sweep))
 
 
@@ -79,7 +79,7 @@ def trials_csv(run: Run) -> str:
 
 
 def show(run: Run, console: Console) -> None:
-    for line in [*(confirmed.verdict(run.confirmed) if run.confirmed else []), *verdict(run)]:
+    for line in [*(confirmed.confirmation_verdict(run.confirmed) if run.confirmed else []), *search_verdict(run)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)  # a reason or a name may look like rich's markup
     if run.trials:
         console.print(table_of(run, ranked(run)[:TOP], console.width))
@@ -108,7 +108,7 @@ def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for trial in trials:
         mark = " *" if trial.excess else ""
-        head = (trial.name, trial.state, run.shown(trial.value) + mark, str(trial.epochs), f"{trial.seconds:.0f}")
+        head = (trial.name, trial.state, run.value_text(trial.value) + mark, str(trial.epochs), f"{trial.seconds:.0f}")
         values = [number(trial.params.get(path)) for path in short]
         table.add_row(*map(Text, (*head, *values)), style="bold" if trial is run.best else None)
     return table

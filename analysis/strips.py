@@ -13,24 +13,24 @@ from aae.pictures import matplotlib_defaults
 from aae.runs import TrialFolder
 
 MAX_PICTURES = 6  # in a strip; the first and the last epoch always
-KINDS = ("latent", "samples", "reconstructions")
+STRIP_KINDS = ("latent", "samples", "reconstructions")
 PANEL_INCHES, DPI = 4.0, 130
 
 
-def drawn(folder: TrialFolder) -> dict[str, dict[int, Path]]:
+def drawn_by_kind(folder: TrialFolder) -> dict[str, dict[int, Path]]:
     """Kind -> epoch -> picture, of the highest attempt. Kinds that were not drawn are left out."""
     attempt, found = folder.last_attempt(), dict[str, dict[int, Path]]()
     for path in sorted(attempt.samples_path.glob("epoch-*.png")) if attempt is not None else []:
         match = re.fullmatch(r"epoch-(\d+)-(\w+)\.png", path.name)
         if match:
             found.setdefault(match[2], {})[int(match[1])] = path
-    return {kind: found[kind] for kind in KINDS if kind in found}
+    return {kind: found[kind] for kind in STRIP_KINDS if kind in found}
 
 
 def strips(folder: TrialFolder) -> dict[str, bytes]:
     """Kind -> PNG. None of a kind that was drawn after one epoch alone, or whose pictures cannot be read: no report fails of one."""
     found = {}
-    for kind, pictures in drawn(folder).items():
+    for kind, pictures in drawn_by_kind(folder).items():
         if len(pictures) > 1:
             with contextlib.suppress(Exception):
                 found[kind] = strip(pictures)

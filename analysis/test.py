@@ -21,14 +21,14 @@ from aae.model import Autoencoder
 from aae.runs import JOURNAL, Row, TrialFolder, read_json, write_json
 from analysis.trials import load_images, writing
 
-MAX_NUM = 1_000_000
+MAX_PARZEN_SAMPLES = 1_000_000
 KEYS = {"epochs", "num_images", "metrics", "standard_errors"}
 HALVES = ("test/knn_error",)  # scored on the second half of the images
 
 
 def test(path: Path, num: int) -> dict[str, Any]:
     """The content of FOLDER/test.json; where it is there already, nothing is evaluated again. Raises ConfigError or DataError."""
-    require(1 <= num <= MAX_NUM, "--num", num, f"give a count from 1 to {MAX_NUM}")
+    require(1 <= num <= MAX_PARZEN_SAMPLES, "--num", num, f"give a count from 1 to {MAX_PARZEN_SAMPLES}")
     result = finished(path)
     written: dict[str, Any] | None = read_json(path / "test.json")
     if written is not None:

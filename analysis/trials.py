@@ -38,6 +38,8 @@ from aae.runs import (
 )
 from analysis.confirmed import Confirmed, read_confirmed
 
+MAX_NAMED = 5  # trials or values that a sentence names
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -97,7 +99,7 @@ class Run:
     def searched_paths(self) -> list[str]:
         return list(dict.fromkeys(path for trial in self.trials for path in trial.params))
 
-    def shown(self, value: float | None) -> str:
+    def value_text(self, value: float | None) -> str:
         """A value of the metric as tables show it: errors in percent."""
         return metrics.shown(self.metric, value)
 

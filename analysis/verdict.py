@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 
 from aae.metrics import healthy_classes, is_error, shown
-from analysis.trials import Run, TrialRecord, states
-
-NAMED = 5  # trials that a sentence names
+from analysis.trials import MAX_NAMED, Run, TrialRecord, states
 
 
-def verdict(run: Run) -> list[str]:
+def search_verdict(run: Run) -> list[str]:
     """The answer first, then what it rests on."""
     best = run.best
     if best is None:
         return no_verdict(run)
-    lines = [headline(run, best)]
+    lines = [search_headline(run, best)]
     tied = [trial.name for trial in run.complete if trial is not best and (trial.excess, trial.value) == (best.excess, best.value)]
     if tied:
         lines.append(f"Trial {', '.join(tied)} has the same number; the earlier one is named.")
@@ -24,7 +22,7 @@ def verdict(run: Run) -> list[str]:
         lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
     scored = sum(trial.value is not None and not trial.excess for trial in run.trials)
     lines.append(
-        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {draw(best)}"
+        f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {describe_draw(best)}"
         + (f", and the lowest of {scored} trials' numbers, which flatters it." if not best.excess else ".")
     )
     lines += seen(run, best) + begun_elsewhere(run)
@@ -32,8 +30,8 @@ def verdict(run: Run) -> list[str]:
     return lines + beside(run, best) + baseline_lines(run, best)
 
 
-def headline(run: Run, best: TrialRecord) -> str:
-    value = f"{run.metric} {run.shown(best.value)} after {best.epochs} epochs"
+def search_headline(run: Run, best: TrialRecord) -> str:
+    value = f"{run.metric} {run.value_text(best.value)} after {best.epochs} epochs"
     if run.constraint is None:
         return f"Best configuration: trial {best.name}, {value}."
     metric, upper = run.constraint["metric"], run.constraint["upper"]
@@ -43,7 +41,7 @@ def headline(run: Run, best: TrialRecord) -> str:
     return f"Best configuration: trial {best.name}, {value}, with {held} (at most {upper:g})."
 
 
-def draw(best: TrialRecord) -> str:
+def describe_draw(best: TrialRecord) -> str:
     """What one training stands for: one of many draws of labels, where it has any, and of weights."""
     num_labels, initialisation = best.config.get("data.num_labels"), f"one initialisation (seed {best.config.get('train.seed')})"
     if not num_labels:
@@ -99,7 +97,7 @@ def beside(run: Run, best: TrialRecord) -> list[str]:
     if run.metric == "val/cluster_error":
         lines.append(without_labels(run, best))
     if run.metric == "val/component_error" and "val/component_error_of_prior" in best.last:
-        floor = run.shown(best.last["val/component_error_of_prior"])
+        floor = run.value_text(best.last["val/component_error_of_prior"])
         lines.append(f"Of the prior's own samples {floor} lie nearest to another class's part: codes that match it perfectly get no lower.")
     if run.metric == "val/parzen_nll" and "val/parzen_std" in best.last:
         std, num = best.last["val/parzen_std"], best.config.get("train.parzen_samples")
@@ -117,8 +115,8 @@ def constraint_lines(run: Run) -> list[str]:
     broken = sorted((trial for trial in run.complete if trial.excess), key=lambda trial: trial.number)
     if not broken:
         return [f"All complete trials keep {metric} at most {upper:g}."]
-    named = ", ".join(f"{trial.name} ({shown(metric, trial.last.get(metric))})" for trial in broken[:NAMED])
-    more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+    named = ", ".join(f"{trial.name} ({shown(metric, trial.last.get(metric))})" for trial in broken[:MAX_NAMED])
+    more = f" and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
     return [f"{len(broken)} of {len(run.complete)} complete trials break {metric} at most {upper:g}: trial {named}{more}."]
 
 
@@ -132,7 +130,7 @@ def without_labels(run: Run, best: TrialRecord) -> str:
     same = ", the same one" if chosen is best else ""
     return (
         f"Chosen without labels ({rule}; {len(healthy)} of {len(run.complete)} complete trials are): trial {chosen.name}{same}, "
-        f"{run.metric} {run.shown(chosen.value)}, val/reconstruction {shown('val/reconstruction', chosen.last['val/reconstruction'])}."
+        f"{run.metric} {run.value_text(chosen.value)}, val/reconstruction {shown('val/reconstruction', chosen.last['val/reconstruction'])}."
     )
 
 
@@ -151,11 +149,11 @@ def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
         elif trial.state != "COMPLETE" or trial.value is None or best.value is None:
             lines.append(f"{name} is {trial.state}{f' ({trial.reason})' if trial.reason else ''}: no number to compare with.")
         elif trial.excess > best.excess:
-            lines.append(f"{name}: {run.shown(trial.value)}, and it breaks the constraint: no number to compare with.")
+            lines.append(f"{name}: {run.value_text(trial.value)}, and it breaks the constraint: no number to compare with.")
         else:
             gap = (trial.value - best.value) * run.scale
             text = f"{gap:.2f} points" if is_error(run.metric) else shown(run.metric, gap)
-            lines.append(f"{name}: {run.shown(trial.value)}, {text} above the best, on the same {same}.")
+            lines.append(f"{name}: {run.value_text(trial.value)}, {text} above the best, on the same {same}.")
             gaps += not best.baseline
     if gaps:
         lines.append("The baselines were run once and not selected, so even a real gap would look larger here than it is.")

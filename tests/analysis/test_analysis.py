@@ -196,11 +196,11 @@ def test_a_torn_picture_fails_no_report(trained, tmp_path):
 
 
 def test_the_verdict_names_the_best_complete_trial_first_and_not_a_lower_one_that_was_stopped(mixed):
-    assert page.verdict(read_run(mixed))[0] == "Best configuration: trial 6, val/error 4.00 % after 3 epochs."
+    assert page.search_verdict(read_run(mixed))[0] == "Best configuration: trial 6, val/error 4.00 % after 3 epochs."
 
 
 def test_the_verdict_says_that_one_draw_is_no_result_and_how_uncertain_the_number_is(mixed):
-    text = " ".join(page.verdict(read_run(mixed)))
+    text = " ".join(page.search_verdict(read_run(mixed)))
     assert "This is no result yet: one draw of 20 labels (label seed 0) and one initialisation (seed 0)" in text
     assert "lowest of 13 trials' numbers" in text  # all but the failed one
     assert "used 105 validation labels" in text and "The test set was not read." in text
@@ -208,7 +208,7 @@ def test_the_verdict_says_that_one_draw_is_no_result_and_how_uncertain_the_numbe
 
 
 def test_the_verdict_sets_the_baselines_beside_the_best(mixed):
-    lines = page.verdict(read_run(mixed))
+    lines = page.search_verdict(read_run(mixed))
     assert "Baseline known (trial 0): 10.00 %, 6.00 points above the best, on the same labels and epochs." in lines
     assert f"Baseline {HOSTILE} (trial 1): 20.00 %, 16.00 points above the best, on the same labels and epochs." in lines
     assert "not selected" in lines[-1]
@@ -217,7 +217,7 @@ def test_the_verdict_sets_the_baselines_beside_the_best(mixed):
 def test_the_verdict_of_a_study_in_which_every_trial_failed_gives_the_reasons_and_no_best(tmp_path):
     reasons = ["DataError: no file", "DataError: no file", "MemoryError", "OSError: x", "KeyError: 'y'"]
     run = read_run(play(tmp_path, [failed(reason) for reason in reasons]))
-    first, why = page.verdict(run)
+    first, why = page.search_verdict(run)
     assert first == "All 5 trials failed, so there is no best configuration."
     assert why == "Why: DataError: no file; MemoryError; OSError: x. And 1 other reasons, in the table of trials."
     assert run.best is None and report.best_yaml(run) is None
@@ -235,32 +235,32 @@ def test_a_study_without_a_trial_has_nothing_to_judge(journal, tmp_path, undrawn
 
 def test_a_study_in_which_nothing_is_complete_yet_says_how_it_stands(tmp_path):
     fates = [Fate([0.5], "interrupted"), Fate([0.5], "PRUNED", "pruned at epoch 1"), Fate([0.1], "DIVERGED"), failed()]
-    lines = page.verdict(read_run(play(tmp_path, fates)))
+    lines = page.search_verdict(read_run(play(tmp_path, fates)))
     assert lines[0].startswith("No trial is complete") and "1 PRUNED, 1 DIVERGED, 1 FAIL, 1 interrupted" in lines[0]
 
 
 @pytest.mark.parametrize(("fate", "says"), [(Fate([0.3, 0.3, 0.3]), "was better"), (failed(), "is complete")])
 def test_a_baseline_that_is_the_best_is_said_to_be_and_its_gap_to_another_is_not_played_down(fate, says, tmp_path):
     baselines = {"paper": OUTSIDE, "other": INSIDE}
-    lines = page.verdict(read_run(play(tmp_path, [Fate([0.3, 0.2, 0.1]), Fate([0.3, 0.3, 0.2]), fate], baselines=baselines)))
+    lines = page.search_verdict(read_run(play(tmp_path, [Fate([0.3, 0.2, 0.1]), Fate([0.3, 0.3, 0.2]), fate], baselines=baselines)))
     assert lines[0].startswith("Best configuration: trial 0 (paper), val/error 10.00 %")
     assert f"Baseline paper (trial 0) is itself the best: no searched configuration {says}." in lines
     assert lines[-1] == "Baseline other (trial 1): 20.00 %, 10.00 points above the best, on the same labels and epochs."
 
 
 def test_a_baseline_that_failed_is_no_number_to_compare_with(tmp_path):
-    lines = page.verdict(read_run(play(tmp_path, [failed("MemoryError"), Fate([0.3, 0.2, 0.1])], baselines={"paper": OUTSIDE})))
+    lines = page.search_verdict(read_run(play(tmp_path, [failed("MemoryError"), Fate([0.3, 0.2, 0.1])], baselines={"paper": OUTSIDE})))
     assert lines[0].startswith("Best configuration: trial 1,")
     assert lines[-1] == "Baseline paper (trial 0) is FAIL (MemoryError): no number to compare with."
 
 
 def test_a_study_without_baselines_says_that_nothing_known_stands_beside_its_number(tmp_path):
-    assert "This study ran no baseline" in page.verdict(read_run(play(tmp_path, [Fate([0.3, 0.2, 0.1])])))[-1]
+    assert "This study ran no baseline" in page.search_verdict(read_run(play(tmp_path, [Fate([0.3, 0.2, 0.1])])))[-1]
 
 
 def test_a_tie_and_trials_that_go_on_are_said(tmp_path):
     fates = [Fate([0.3, 0.2, 0.1]), Fate([0.3, 0.2, 0.1]), Fate([0.3], "interrupted")]
-    lines = page.verdict(read_run(play(tmp_path, fates)))
+    lines = page.search_verdict(read_run(play(tmp_path, fates)))
     assert lines[0].startswith("Best configuration: trial 0,")
     assert "Trial 1 has the same number; the earlier one is named." in lines
     assert "1 of 3 trials has not ended yet, so this may change." in lines
@@ -281,7 +281,7 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     fates = [Fate([30.0], more={"val/prior_mismatch": 0.1}), Fate([20.0], more={"val/prior_mismatch": 0.5})]
     fates += [Fate([25.0], more={"val/prior_mismatch": 0.2})]
     run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE, "wild": OUTSIDE})
-    lines = page.verdict(read_run(run))
+    lines = page.search_verdict(read_run(run))
     assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epochs, with val/prior_mismatch 0.2 (at most 0.2).")
     assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (wild) (0.5)." in lines
     assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
@@ -304,7 +304,7 @@ def test_where_every_trial_breaks_the_constraint_there_is_no_best_configuration(
     fates = [Fate([20.0], more={"val/prior_mismatch": 0.9}), Fate([30.0], more={"val/prior_mismatch": 0.3})]
     run = read_run(play(tmp_path, fates, study=HELD, trial=UNSUPERVISED))
     start = "No complete trial keeps val/prior_mismatch at most 0.2; the nearest is trial 1, val/prior_mismatch 0.3, val/reconstruction 30"
-    assert page.verdict(run)[0].startswith(start)
+    assert page.search_verdict(run)[0].startswith(start)
     assert figures.draw_all(run)["history"] == (
         None,
         "No trial is complete and keeps the constraint, so there is no history of the best one.",
@@ -331,7 +331,7 @@ def cluster_fates(healthy: list[bool]) -> list[Fate]:
 )
 def test_the_choice_without_labels_stands_beside_the_one_that_saw_them(healthy, says, tmp_path):
     """Trial 0 has the lowest reconstruction, and uses too few of its 16 clusters where it is not healthy."""
-    lines = page.verdict(read_run(play(tmp_path, cluster_fates(healthy), study={"metric": "val/cluster_error"}, trial=CLUSTERS)))
+    lines = page.search_verdict(read_run(play(tmp_path, cluster_fates(healthy), study={"metric": "val/cluster_error"}, trial=CLUSTERS)))
     assert lines[0] == "Best configuration: trial 0, val/cluster_error 10.00 % after 1 epochs."
     text = " ".join(lines)
     assert says in text and "Training saw no label; this choice does." in text and "10,000 validation labels" in text
@@ -346,7 +346,7 @@ def test_the_component_error_stands_beside_the_priors_own(tmp_path):
     }
     space = {"optim.reconstruction.rate": SPACE["optim.reconstruction.rate"]}
     fates = [Fate([0.05], more={"val/component_error_of_prior": 0.0162})]
-    text = " ".join(page.verdict(read_run(play(tmp_path, fates, study={"metric": "val/component_error"}, trial=trial, space=space))))
+    text = " ".join(page.search_verdict(read_run(play(tmp_path, fates, study={"metric": "val/component_error"}, trial=trial, space=space))))
     assert "val/component_error 5.00 % after" in text and "Of the prior's own samples 1.62 % lie nearest to another class's part" in text
     assert "one initialisation (seed 0), trained with all labels" in text and "label seed" not in text
 
@@ -355,7 +355,7 @@ def test_a_likelihood_is_in_nats_everywhere_and_called_rough(tmp_path, undrawn):
     trial = UNSUPERVISED | {"train": {"epochs": 1, "batch_size": 50, "parzen_samples": 500, "precision": "float32"}}
     fates = [Fate([-100.0], more={"val/parzen_std": 0.18}), Fate([-112.5], more={"val/parzen_std": 0.2})]
     run = read_run(play(tmp_path, fates, study={"metric": "val/parzen_nll"}, trial=trial, baselines={"known": INSIDE}))
-    lines = page.verdict(run)
+    lines = page.search_verdict(run)
     assert lines[0] == "Best configuration: trial 1, val/parzen_nll -112.5 nats after 1 epochs."
     assert "Baseline known (trial 0): -100 nats, 12.5 nats above the best, on the same images and epochs." in lines
     assert any("500 samples, window 0.20 wide, chosen on other validation images: a rough one" in line for line in lines)
@@ -472,8 +472,8 @@ def test_the_page_shows_what_the_training_of_the_best_trial_drew(trained, tmp_pa
     run = copy(trained, tmp_path / "run")
     read = Page(report.write_files(read_run(run)))
     drawn = trial_folder(run, 0).last_attempt().samples_path
-    last = [drawn / f"epoch-0003-{kind}.png" for kind in strips.KINDS]
-    rows = [run / "report" / f"strip-{kind}.png" for kind in strips.KINDS]
+    last = [drawn / f"epoch-0003-{kind}.png" for kind in strips.STRIP_KINDS]
+    rows = [run / "report" / f"strip-{kind}.png" for kind in strips.STRIP_KINDS]
     assert read.pictures == [path.read_bytes() for path in last + rows]
     assert "each row one style z from the prior, each column one class y" in read.text
 

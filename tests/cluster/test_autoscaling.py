@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ray._private.services import get_node_ip_address
+from ray.util import get_node_ip_address
 
 from tests.sweeping import MARK, assert_one_truth, launch, marked, trials_of, wait_for
 

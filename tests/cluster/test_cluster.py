@@ -19,8 +19,8 @@ from aae.runs import read_manifest, trial_folder
 from aae.tuning.cluster import nodes as place
 from aae.tuning.cluster import preflight as cluster
 from aae.tuning.cluster import sessions
-from aae.tuning.cluster.nodes import Place, fitting
-from aae.tuning.cluster.preflight import Facts, facts_here, find_problems, named, shared_problem
+from aae.tuning.cluster.nodes import Place, trials_fitting
+from aae.tuning.cluster.preflight import Facts, distinct_names, facts_here, find_problems, shared_problem
 from aae.tuning.study.parents import load_sweep
 from tests.sweeping import MARK, assert_one_truth, begun, count_rows, launch, launched, marked, trials_of, wait_for, wait_until_gone
 
@@ -53,7 +53,7 @@ search_space:
     ],
 )
 def test_trials_are_counted_on_the_node_that_has_to_hold_them_whole(node, trial, num):
-    assert fitting(node, trial) == num
+    assert trials_fitting(node, trial) == num
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def node(name: str, **resources: float) -> dict:
 
 @pytest.mark.parametrize(("quota", "mask", "cores"), [(8, {0, 1}, 2), (2, set(range(64)), 2), (1, {0}, 1), (0, {0}, 1)])
 def test_here_there_are_no_more_cores_than_a_container_or_a_scheduler_leaves(monkeypatch, quota, mask, cores):
-    monkeypatch.setattr(sessions.ray._private.utils, "get_num_cpus", lambda **_: quota)
+    monkeypatch.setattr(sessions, "cores_in_quota", lambda: quota)
     monkeypatch.setattr(sessions.os, "sched_getaffinity", lambda pid: mask)
     assert sessions.cores() == cores
 
@@ -172,7 +172,7 @@ def test_a_folder_that_is_another_one_there_is_found_by_its_token(tmp_path):
 
 
 def test_nodes_of_one_address_have_names_of_their_own():
-    assert named(["10.0.0.1", "10.0.0.2", "10.0.0.1"]) == ["10.0.0.1#1", "10.0.0.2", "10.0.0.1#2"]
+    assert distinct_names(["10.0.0.1", "10.0.0.2", "10.0.0.1"]) == ["10.0.0.1#1", "10.0.0.2", "10.0.0.1#2"]
 
 
 def test_without_a_cluster_there_is_nothing_to_check(workplace, monkeypatch):
@@ -184,9 +184,7 @@ def test_without_a_cluster_there_is_nothing_to_check(workplace, monkeypatch):
 
 
 def test_a_machine_that_ray_start_made_a_node_joins_its_cluster_unless_it_is_told_not_to_or_nobody_answers(monkeypatch):
-    monkeypatch.setattr(
-        sessions, "ray", SimpleNamespace(_private=SimpleNamespace(utils=SimpleNamespace(read_ray_address=lambda: "10.9.9.9:6379")))
-    )
+    monkeypatch.setattr(sessions, "running_cluster_address", lambda: "10.9.9.9:6379")
     answers = [None, ConnectionRefusedError()]
     monkeypatch.setattr(sessions, "no_answer_from", lambda address: answers.pop(0))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from aae.config import ConfigError
-from aae.tuning.cluster.cluster_file import PLACEHOLDER, STOP, check_file, down
+from aae.tuning.cluster.cluster_file import PLACEHOLDER, STOP, check_file, stop_cluster
 from launch import main
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -149,7 +149,7 @@ def stopped(home: Path, monkeypatch, left: str) -> tuple[int, str, list[str]]:
     monkeypatch.setenv("LOG", str(home / "log"))
     monkeypatch.setenv("LEFT", left)
     console = Console(record=True, width=400)
-    code = down(filled(home, "cluster.yaml"), console)
+    code = stop_cluster(filled(home, "cluster.yaml"), console)
     return code, console.export_text(), (home / "log").read_text().splitlines()
 
 

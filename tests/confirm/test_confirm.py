@@ -23,8 +23,8 @@ from aae.data import Dataset, load_dataset, load_test
 from aae.runs import read_json, trial_folder, write_json
 from aae.tuning.confirm import run as confirm
 from aae.tuning.confirm.plan import PLAN, WINNER, Plan, choose
-from aae.tuning.confirm.run import chosen, load_searched, make_plan, said, staged
-from aae.tuning.confirm.test_set import confirmation_report, difference_error, fewer_labels
+from aae.tuning.confirm.run import load_searched, make_plan, stage_line, sweep_of_trainings, winner_line
+from aae.tuning.confirm.test_set import confirmation_report, difference_error, simulate_fewer_labels
 from aae.tuning.driver.run import Outcome
 from aae.tuning.spec.blocks import ConfirmConfig
 from aae.tuning.study.journal import open_study, read_study, read_trials
@@ -98,7 +98,7 @@ def asked_for(run: Path, **changes: object) -> tuple[Plan, object]:
 
 def stage(run: Path, sweep, plan: Plan, winner=None) -> SweepStudy:
     (run / "confirm").mkdir(exist_ok=True)
-    return SweepStudy(run / "confirm", staged(run, sweep, plan, winner))
+    return SweepStudy(run / "confirm", sweep_of_trainings(run, sweep, plan, winner))
 
 
 def error_on(handout) -> float:
@@ -127,7 +127,7 @@ def test_every_draw_takes_the_same_seeds_for_all_from_a_pool_of_its_stage(workpl
     run = search(workplace)
     plan, sweep = asked_for(run)
     winner = {"candidate": 2, "report_draws": 4}
-    trainings = list(staged(run, sweep, plan, winner).baselines.values())
+    trainings = list(sweep_of_trainings(run, sweep, plan, winner).baselines.values())
     assert len(trainings) == 4 * 3 + 2 * 4
     seeds = [values["data"]["label_seed"] for values in trainings]
     assert seeds == [100] * 4 + [101] * 4 + [102] * 4 + [200] * 2 + [201] * 2 + [202] * 2 + [203] * 2
@@ -135,7 +135,7 @@ def test_every_draw_takes_the_same_seeds_for_all_from_a_pool_of_its_stage(workpl
     searched = {number: checkpoint.read_config(trial_folder(run, number).path).model.z_dim for number in (3, 5)}
     assert [values["model"]["z_dim"] for values in trainings[2:4]] == [searched[3], searched[5]]
     assert [values["train"]["ema_decay"] for values in trainings[12:]] == [0.999, None] * 4
-    fixed = staged(run, sweep, plan, winner)
+    fixed = sweep_of_trainings(run, sweep, plan, winner)
     for values in trainings:  # what is trained differs from what the search trained in its seeds alone
         config = fixed.config(values)
         assert config.train.epochs == 2 and config.data.num_labels == 20
@@ -144,9 +144,9 @@ def test_every_draw_takes_the_same_seeds_for_all_from_a_pool_of_its_stage(workpl
 def test_without_labels_a_draw_is_an_initialisation(workplace):
     run = search(workplace, num_labels=0)
     plan, sweep = asked_for(run)
-    values = list(staged(run, sweep, plan, None).baselines.values())
+    values = list(sweep_of_trainings(run, sweep, plan, None).baselines.values())
     assert {v["data"]["label_seed"] for v in values} == {0} and [v["train"]["seed"] for v in values[::4]] == [100, 101, 102]
-    assert "3 initialisation seeds (this study draws no labels) from 100 on: 12 trainings" in said(plan, None)
+    assert "3 initialisation seeds (this study draws no labels) from 100 on: 12 trainings" in stage_line(plan, None)
 
 
 def test_a_plan_survives_the_journal(workplace):
@@ -227,10 +227,10 @@ def test_the_draws_of_a_half_width_come_from_the_pooled_paired_spread(workplace)
     assert winner["paired"] and math.isclose(winner["spread"], math.sqrt(np.mean(of_pairs)))
     n = winner["report_draws"]
     assert intervals.half_width(winner["spread"], n) <= 0.01 < intervals.half_width(winner["spread"], n - 1)
-    assert f"{n} draws" in chosen(plan, winner) and "not enough" not in chosen(plan, winner)
+    assert f"{n} draws" in winner_line(plan, winner) and "not enough" not in winner_line(plan, winner)
     narrow = Plan(plan.asked | {"half_width": 1e-5}, plan.candidates, plan.compared, 6, 10)
     winner = choose(narrow, study.trials(), "val/error")
-    assert winner["report_draws"] == 100 and "the pool's 100 are not enough for the 1e-05" in chosen(narrow, winner)
+    assert winner["report_draws"] == 100 and "the pool's 100 are not enough for the 1e-05" in winner_line(narrow, winner)
 
 
 # ---- intervals ----
@@ -413,12 +413,27 @@ def test_fewer_labels_choose_worse_and_how_much_is_said(workplace):
     for number, error in errors.items():
         prediction_N = np.where(random.permutation(5000) < 5000 * error, (label_N.numpy() + 1) % 10, label_N.numpy())
         np.save(trial_folder(run, number).last_attempt().path / "predictions.npy", prediction_N.astype(np.uint8))
-    few, many = fewer_labels(run, plan, "val/error", label_N)
+    few, many = simulate_fewer_labels(run, plan, "val/error", label_N)
     assert (few["labels"], many["labels"]) == (100, 1000)
     assert next(iter(many["chosen"])) == "3" and "2" not in few["chosen"]
     assert few["chosen"]["3"] < many["chosen"]["3"] and few["worse"] > many["worse"] > 0
     assert math.isclose(few["worse"], sum(share * (errors[int(n)] - 0.10) for n, share in few["chosen"].items()), abs_tol=1e-9)
-    assert fewer_labels(run, plan, "val/parzen_nll", label_N) == []
+    assert simulate_fewer_labels(run, plan, "val/parzen_nll", label_N) == []
+
+
+def test_fewer_labels_reads_predictions_of_many_classes_and_leaves_out_those_that_wrapped(workplace):
+    """An earlier version wrote all of them as uint8."""
+    run = search(workplace)
+    plan, _ = asked_for(run)
+    label_N, random = torch.arange(5000) % 300, np.random.default_rng(0)
+    for number, error in {3: 0.10, 5: 0.105, 4: 0.11, 2: 0.5}.items():
+        prediction_N = np.where(random.permutation(5000) < 5000 * error, (label_N.numpy() + 1) % 300, label_N.numpy())
+        kind = np.uint8 if number == 2 else np.uint16
+        np.save(trial_folder(run, number).last_attempt().path / "predictions.npy", prediction_N.astype(kind))
+    _, many = simulate_fewer_labels(run, plan, "val/error", label_N)
+    assert next(iter(many["chosen"])) == "3" and many["chosen"].keys() <= {"3", "4", "5"}
+    wrong = {3: 0.10, 5: 0.105, 4: 0.11}
+    assert math.isclose(many["worse"], sum(share * (wrong[int(n)] - 0.10) for n, share in many["chosen"].items()), abs_tol=1e-9)
 
 
 # ---- words ----
@@ -454,7 +469,7 @@ BASELINE_ERRORS = [0.0296, 0.0318, 0.0288, 0.0301, 0.0307]
 
 
 def test_the_verdict_says_both_means_the_difference_and_their_intervals():
-    lines = confirmed.verdict(a_report(WINNER_ERRORS, BASELINE_ERRORS))
+    lines = confirmed.confirmation_verdict(a_report(WINNER_ERRORS, BASELINE_ERRORS))
     low, high = (100 * bound for bound in intervals.t_interval(np.subtract(WINNER_ERRORS, BASELINE_ERRORS)))
     half = 100 * (intervals.t_interval(WINNER_ERRORS)[1] - np.mean(WINNER_ERRORS))
     assert lines[0].startswith(f"Confirmed: trial 3 2.31 % +-{half:.2f} (95 %, 5 draws) against paper (trial 0) 3.02 % +-")
@@ -469,44 +484,44 @@ def test_the_verdict_says_both_means_the_difference_and_their_intervals():
 
 def test_where_the_interval_holds_0_no_difference_was_shown():
     baseline = [value + shift for value, shift in zip(WINNER_ERRORS, (0.002, -0.0015, 0.001, -0.002, 0.001), strict=True)]
-    assert confirmed.verdict(a_report(WINNER_ERRORS, baseline))[1].startswith("No difference was shown")
+    assert confirmed.confirmation_verdict(a_report(WINNER_ERRORS, baseline))[1].startswith("No difference was shown")
 
 
 def test_where_the_baseline_is_better_on_the_fresh_draws_that_is_said():
-    text = " ".join(confirmed.verdict(a_report(BASELINE_ERRORS, WINNER_ERRORS))[1:3])
+    text = " ".join(confirmed.confirmation_verdict(a_report(BASELINE_ERRORS, WINNER_ERRORS))[1:3])
     assert "The baseline is better than the winner" in text and "contradict" in text
 
 
 def test_where_the_baseline_wins_the_selection_there_is_no_difference():
-    lines = confirmed.verdict(a_report(WINNER_ERRORS, None))
+    lines = confirmed.confirmation_verdict(a_report(WINNER_ERRORS, None))
     assert "The baseline plain itself won the selection" in lines[1] and "difference" not in lines[0]
-    alone = confirmed.verdict(a_report(WINNER_ERRORS, None, asked=ASKED | {"baseline": None}))
+    alone = confirmed.confirmation_verdict(a_report(WINNER_ERRORS, None, asked=ASKED | {"baseline": None}))
     assert "reported alone" in alone[1]
 
 
 def test_one_draw_has_no_interval_and_a_failed_training_is_said():
-    lines = confirmed.verdict(a_report([0.02], [0.03]))
+    lines = confirmed.confirmation_verdict(a_report([0.02], [0.03]))
     assert "n = 1 draw: no interval" in lines[0] and "no interval" in lines[1] and "+-" not in lines[0]
     found = a_report([0.02, None, 0.022], [0.03, 0.031, 0.03])
     assert len(found.differences) == 2
-    text = "\n".join(confirmed.verdict(found))
+    text = "\n".join(confirmed.confirmation_verdict(found))
     assert "trial 3 failed on draw 201" in text and "2.00, -, 2.20 %" in text
 
 
 def test_every_interval_is_named_with_the_draws_that_it_rests_on():
     """Seen to fail with the number of draws that were asked for."""
     winner, baseline = [0.02, None, 0.022, 0.021, None], [0.03, 0.031, None, 0.033, 0.032]
-    first = confirmed.verdict(a_report(winner, baseline))[0]
+    first = confirmed.confirmation_verdict(a_report(winner, baseline))[0]
     assert "trial 3 2.10 % +-0.25 (95 %, 3 draws) against paper (trial 0) 3.15 % +-0.21 (95 %, 4 draws)" in first
     assert "on the 2 draws that both have; paired difference -1.10 points" in first
-    assert "(n = 1 draw: no interval)" in confirmed.verdict(a_report([0.02, None], None))[0]
-    assert "no value (n = 0 draws: no interval)" in confirmed.verdict(a_report([None, None], [0.03, 0.031]))[0]
+    assert "(n = 1 draw: no interval)" in confirmed.confirmation_verdict(a_report([0.02, None], None))[0]
+    assert "no value (n = 0 draws: no interval)" in confirmed.confirmation_verdict(a_report([None, None], [0.03, 0.031]))[0]
 
 
 def test_the_page_of_a_confirmation_is_escaped_and_has_every_draw():
     found = a_report(WINNER_ERRORS, BASELINE_ERRORS)
     found.report["baseline"]["name"] = "<script>"
-    html = confirmed.section(found)
+    html = confirmed.confirmation_section(found)
     assert "<script>" not in html and "&lt;script&gt;" in html
     assert all(f"<td>{draw}</td>" in html for draw in range(200, 205)) and "-0.70" in html
 
@@ -638,7 +653,7 @@ trial:
   data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
   model: {hidden_dims: [16], init_std: null}
   objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 20, batch_size: 50, labelled_batch_size: 20, sample_every: 0, ema_decay: 0.9, precision: float32}
+  train: {epochs: 8, batch_size: 50, labelled_batch_size: 20, sample_every: 0, ema_decay: 0.9, precision: float32}
 search_space:
   model.z_dim: {kind: int, low: 2, high: 12}
   optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
@@ -647,7 +662,7 @@ search_space:
 
 @pytest.mark.system
 @pytest.mark.parametrize("kills", [(5,), pytest.param((1, 5), marks=pytest.mark.slow)], ids=["in the report", "in both stages"])
-def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, kills):
+def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, capsys, kills):
     """A sweep with study.confirm, killed -9 within the report, or within the selection too, and the same command to its end."""
     (tmp_path / "s.yaml").write_text(REAL)
     command, own = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}"], tmp_path / "s" / "confirm"
@@ -681,7 +696,7 @@ def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_
             with torch.no_grad():
                 logits_NK, _ = model.encoder(torch.tensor(images).flatten(1).float() / 255)
             assert math.isclose(error, float((logits_NK.argmax(dim=1).numpy() != labels).mean()), abs_tol=2e-4)
-            assert training["state"] == "COMPLETE" and training["epochs"] == 20
+            assert training["state"] == "COMPLETE" and training["epochs"] == 8
 
     # The same labels for both on a draw, others on another draw and in the selection.
     labelled = {number: read_json(trial_folder(own, number).labels_path) for number in range(8)}
@@ -698,12 +713,11 @@ def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_
     page = (tmp_path / "s" / "report" / "index.html").read_text()
     assert "Confirmed: " in done.stdout and "Confirmed: " in page and "The search did not read the test set." in page
     before = listing(own)
-    again = launch_process("confirm", tmp_path / "s")
-    assert again.returncode == 0 and listing(own) == before
-    assert [line for line in again.stdout.splitlines() if line.startswith("Confirmed")] == [
+    assert launch.main(["confirm", str(tmp_path / "s")]) == 0 and listing(own) == before
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("Confirmed")] == [
         line for line in done.stdout.splitlines() if line.startswith("Confirmed")
     ]
-    status = launch_process("status", tmp_path / "s").stdout
-    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in status
+    assert launch.main(["status", str(tmp_path / "s")]) == 0
+    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in capsys.readouterr().out
     for mark in marks:
         wait_until_gone(mark, 60)

@@ -13,11 +13,12 @@ from rich.console import Console
 import aae
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.draws import mean_row
+from aae.draws import mean_row, prepare, with_class_prior
+from aae.errors import DataError
 from aae.runs import TrialFolder, read_json, trial_folder
-from aae.train import train
+from aae.train import refuse_unfit, train
 from aae.tuning.confirm import run as confirm
-from aae.tuning.confirm.test_set import fewer_labels
+from aae.tuning.confirm.test_set import simulate_fewer_labels
 from aae.tuning.driver import reproduction
 from aae.tuning.driver.opening import refuse_changes
 from aae.tuning.study.parents import load_sweep
@@ -56,6 +57,31 @@ def test_several_draws_killed_twice_and_continued_equal_the_whole_to_the_bit(tmp
     (tmp_path / "pieces" / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
     model, _ = aae.load(tmp_path / "pieces")
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())  # the first draw's
+
+
+def test_p_of_y_counts_the_labels_that_are_drawn_and_no_others(tmp_path, dataset):
+    """Random draws of 45 labels, of training images whose classes are equally frequent."""
+    values = {"objective.adversarial_y.prior.kind": "labels", "data.label_draw": "random", "data.num_labels": 45, "data.num_draws": 2}
+    config, folder = tiny_config(values), TrialFolder(tmp_path / "t")
+    folder.path.mkdir()
+    draws = prepare(config, dataset, folder, torch.device("cpu"))
+    for draw, indices in zip(draws, read_json(folder.labels_path), strict=True):
+        counted = torch.bincount(dataset.train.label_N[indices], minlength=10) / 45
+        assert draw.state.config.objective.class_probabilities == pytest.approx(counted.tolist()) and len(set(counted.tolist())) > 2
+    assert read_json(folder.class_prior_path) == [draw.state.config.objective.class_probabilities for draw in draws]
+
+    train(config, nothing, folder, folder.next_attempt(), dataset)
+    folder.config_path.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+    _, loaded = checkpoint.load(folder.path)  # as the test set and new images are asked of it
+    assert loaded.objective == draws[0].state.config.objective
+
+
+def test_p_of_y_of_labels_that_lack_a_class_is_refused(dataset):
+    config = tiny_config({"objective.adversarial_y.prior.kind": "labels", "data.label_draw": "random", "data.num_labels": 20})
+    with pytest.raises(DataError, match=r"prior.kind: got labels; none that is drawn is of class 1: give more labels"):
+        with_class_prior(config, torch.tensor([0, 2, 3, 4, 5, 6, 7, 8, 9]))
+    with pytest.raises(DataError, match="none that is drawn is of class"):
+        refuse_unfit(config, dataset)
 
 
 def test_predictions_of_several_draws_are_kept_each(tmp_path, dataset):
@@ -121,6 +147,6 @@ def test_what_fewer_labels_choose_is_asked_of_the_mean_over_draws(workplace):
         wrong_DN = np.stack([random.permutation(2000) < 2000 * error for error in errors])
         attempt = trial_folder(workplace, number).next_attempt()
         np.save(attempt.path / "predictions.npy", ((label_N.numpy() + wrong_DN) % 10).astype(np.uint8))
-    few, many = fewer_labels(workplace, Plan, "val/error", label_N)
+    few, many = simulate_fewer_labels(workplace, Plan, "val/error", label_N)
     assert next(iter(many["chosen"])) == "5" and many["chosen"]["5"] > 0.99
     assert few["worse"] == pytest.approx(few["chosen"].get("3", 0) * 0.1)

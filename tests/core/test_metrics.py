@@ -114,6 +114,21 @@ def test_class_monitors_of_one_class_all_classes_and_no_opinion():
     assert unsure["val/class_kl"] == pytest.approx(0.0, abs=1e-5) and unsure["val/class_entropy"] == pytest.approx(math.log(10))
 
 
+def test_the_class_monitors_ask_how_far_q_of_y_is_from_the_prior_that_is_asked_for():
+    skewed = torch.eye(2)[torch.tensor([0] * 9 + [1])]
+    given = metrics.class_monitors(skewed, [0.9, 0.1])
+    of_prior = math.exp(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
+    assert given["val/class_kl"] == pytest.approx(0.0, abs=1e-6) and given["val/class_count_of_prior"] == pytest.approx(of_prior)
+    even = metrics.class_monitors(torch.eye(2), [0.9, 0.1])
+    assert even["val/class_kl"] == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1), abs=1e-6)
+    assert metrics.class_monitors(skewed)["val/class_kl"] == pytest.approx(math.log(2) - math.log(of_prior), abs=1e-6)
+    assert metrics.healthy_classes(given, 2) and not metrics.healthy_classes(even, 2)
+    rows = [{"epoch": epoch} | given for epoch in range(1, 21)]
+    assert metrics.collapse_warnings(rows, 2) == []  # one class of ten images is no collapse where p(y) is 9 : 1
+    uniform = [{key: value for key, value in row.items() if key != "val/class_count_of_prior"} for row in rows]
+    assert len(metrics.collapse_warnings(uniform, 2)) == 1
+
+
 def test_five_classes_of_ten_count_as_five():
     found = metrics.class_monitors(torch.eye(10)[:5].repeat(20, 1))
     assert found["val/class_count"] == pytest.approx(5.0) and found["val/class_kl"] == pytest.approx(math.log(2), abs=1e-5)
@@ -408,6 +423,12 @@ def test_new_images_are_decoded_from_the_prior_and_from_every_class():
     assert torch.allclose(z_NZ.std(0), torch.full((2,), 5.0), rtol=0.05)
     y_NK, _ = asked(tiny_config(), 20, label=3)
     assert torch.equal(y_NK, torch.eye(10)[3].expand(20, 10))
+
+
+def test_new_images_are_of_the_classes_that_p_of_y_says():
+    p = [0.55] + [0.05] * 9
+    y_NK, _ = asked(tiny_config({"objective.adversarial_y.prior": {"kind": "given", "values": p}}))
+    assert torch.allclose(y_NK.mean(0), torch.tensor(p), atol=0.02)
 
 
 def test_new_images_of_one_component_lie_in_it():

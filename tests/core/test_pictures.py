@@ -233,7 +233,7 @@ def test_a_strip_shows_at_most_six_epochs_from_the_first_to_the_last_in_their_or
 def test_of_a_single_training_the_report_is_its_strips(modes, tmp_path, capsys):
     folder = copy(modes / "semi", tmp_path / "semi")
     assert report.main([str(folder)]) == 0
-    paths = [folder / "report" / f"strip-{kind}.png" for kind in strips.KINDS]
+    paths = [folder / "report" / f"strip-{kind}.png" for kind in strips.STRIP_KINDS]
     assert capsys.readouterr().out.splitlines() == [str(path) for path in paths] and sorted(paths) == sorted((folder / "report").iterdir())
     widths = [matplotlib.image.imread(path).shape[1] for path in paths]
     assert min(widths) > 3 * 400  # three epochs beside each other

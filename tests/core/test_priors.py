@@ -54,6 +54,15 @@ def test_the_gaussian_ignores_labels():
     assert torch.equal(drawn("gaussian", torch.arange(100) % 10), drawn("gaussian", unlabelled(100)))
 
 
+def test_a_categorical_prior_that_is_given_has_its_probabilities_and_the_uniform_one_the_bits_of_before():
+    y_BK = sample_categorical(100_000, 3, seeded(), [0.7, 0.05, 0.25])
+    assert torch.equal(y_BK.sum(-1), torch.ones(100_000)) and set(y_BK.unique().tolist()) == {0.0, 1.0}
+    assert torch.allclose(y_BK.mean(0), torch.tensor([0.7, 0.05, 0.25]), atol=0.005)
+    many = sample_categorical(100_000, 300, seeded(), [1 / 300] * 300)
+    assert many.shape == (100_000, 300) and abs(float(many[:, -1].mean()) - 1 / 300) < 0.001
+    assert torch.equal(sample_categorical(1000, 10, seeded()).argmax(-1), torch.randint(10, (1000,), generator=seeded()))
+
+
 def test_the_categorical_prior_is_one_hot_and_uniform():
     y_BK = sample_categorical(100_000, 10, seeded())
     assert torch.equal(y_BK.sum(-1), torch.ones(100_000)) and set(y_BK.unique().tolist()) == {0.0, 1.0}

@@ -47,7 +47,7 @@ DROP = "optim.schedule.drop_at: {kind: float, low: 0.5, high: 0.9, when: {optim.
 FACTOR = "optim.schedule.factor: {kind: float, low: 0.01, high: 0.5, log: true, when: {optim.schedule.kind: step}}\n"
 
 
-@pytest.mark.parametrize("num", [30, pytest.param(SAMPLES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num", [15, pytest.param(SAMPLES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sample_of_the_projects_sweeps_is_a_configuration_with_its_values(path, num):
     sweep = load_sweep(path, {})

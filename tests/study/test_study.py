@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import io
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from rich.console import Console
 
 from aae import checkpoint
 from aae.config import ConfigError
@@ -542,6 +544,38 @@ def test_a_start_that_is_killed_while_it_makes_the_folder_is_gone_on_with(workpl
     with begun(sweep):
         pass
     assert {"manifest.json", "sweep.yaml"} <= {path.name for path in Path("runs/s").iterdir()}
+
+
+PATHS_OF_LATER = ("data.shuffle_seed", "data.label_draw", "objective.adversarial_y.prior.kind", "objective.adversarial_y.prior.values")
+
+
+def test_a_study_that_was_begun_before_a_path_existed_goes_on_with_its_default_and_with_no_other_value(workplace):
+    """Also a path of a block that is off by default, and on here. And a block that was off is not taken for one with defaults."""
+    Path("s.yaml").write_text(SWEEP.format(num_trials=2, pruner=HALVING, baselines="{}"))
+    sweep = load_sweep("s.yaml", {"objective.classification": None, "data.num_labels": 0, "study.metric": "val/cluster_error"})
+    recorded = json.loads(json.dumps(sweep.fingerprint()))
+    assert all(recorded["trial"].pop(path, None) in (None, "balanced", "uniform") for path in PATHS_OF_LATER)
+    opening.refuse_changes(recorded, sweep, Path("runs/s"))
+    other = sweep.fingerprint() | {"trial": sweep.fingerprint()["trial"] | {"data.label_draw": "random"}}
+    with pytest.raises(ConfigError, match=r"trial\.data\.label_draw was balanced, is random"):
+        opening.refuse_changes(recorded, SimpleNamespace(fingerprint=lambda: other), Path("runs/s"))
+    on = load_sweep("s.yaml", {"study.metric": "val/error"})
+    with pytest.raises(ConfigError, match=r"trial\.objective\.classification\.weight was None, is 1\.0"):
+        opening.refuse_changes(
+            recorded, SimpleNamespace(fingerprint=lambda: sweep.fingerprint() | {"trial": on.fingerprint()["trial"]}), Path("r")
+        )
+
+
+def test_what_the_data_would_spoil_is_said_once_at_a_sweeps_start(workplace):
+    Path("s.yaml").write_text(SWEEP.format(num_trials=2, pruner=HALVING, baselines="{}"))
+    values = {"data.name": "npz", "data.folder": "tiny.npz", "data.num_validation": 5, "data.num_labels": 20}
+    sweep = load_sweep("s.yaml", values | {"train.batch_size": 50, "train.labelled_batch_size": 20})
+    console = Console(file=io.StringIO(), width=40)
+    opening.check_start(sweep, console)
+    line = (
+        "warning: the 5 validation images hold no image of class 5, 6, 7, 8, 9: data.shuffle_seed=0 shuffles a file that is sorted by class"
+    )
+    assert console.file.getvalue().splitlines() == [line]
 
 
 def test_a_copy_of_a_run_folder_leaves_the_original_s_driver_alone(tmp_path):

@@ -21,7 +21,7 @@ from aae.pictures import image_grid
 from aae.runs import Attempt, TrialFolder
 from aae.tuning.workers import wandb_runs as tracking
 from aae.tuning.workers.wandb_environment import choose_mode, describe_study
-from aae.tuning.workers.wandb_runs import Guard, Tracker, follow_study, table, told_rows
+from aae.tuning.workers.wandb_runs import Guard, Tracker, follow_study, told_rows, trials_table
 from tests.sweeping import PROJECT, SYSTEM_SWEEP, finished_sweep, launch
 
 KEY = "0123456789" * 4
@@ -293,7 +293,7 @@ def test_the_study_has_a_run_with_the_table_of_trials_their_states_and_the_figur
 
 
 def test_a_diverged_and_an_interrupted_trial_are_called_so_in_the_table():
-    columns, data = table([trial(0, "PRUNED", [], 1, reason="diverged: a loss"), trial(1, "RUNNING", [0.4], None)], "val/error")
+    columns, data = trials_table([trial(0, "PRUNED", [], 1, reason="diverged: a loss"), trial(1, "RUNNING", [0.4], None)], "val/error")
     assert [line[columns.index("state")] for line in data] == ["DIVERGED", "interrupted"]
 
 
@@ -551,8 +551,11 @@ def test_a_hanging_process_of_wandb_does_not_hold_the_end_of_a_sweep(tmp_path):
 def test_a_sweep_leaves_a_run_a_trial_with_its_true_state_and_one_of_the_study(tmp_path_factory):
     run = finished_sweep(tmp_path_factory) / "s"
     run_id = json.loads((run / "manifest.json").read_text())["id"]
-    for number in range(8):
-        result = json.loads((run / "trials" / f"{number:04d}" / "result.json").read_text())
+    results = [json.loads((run / "trials" / f"{number:04d}" / "result.json").read_text()) for number in range(8)]
+    one_of_each = {result["state"]: result for result in results}
+    assert set(one_of_each) == {"COMPLETE", "PRUNED"}
+    for result in one_of_each.values():
+        number = result["number"]
         records = inspect(run, f"{run_id}-{number:04d}")
         assert (summary(records)["state"], summary(records).get("reason")) == (result["state"], result["reason"])
         assert [item["epoch"] for item in items(records)] == list(range(1, result["epochs"] + 1))

@@ -51,21 +51,21 @@ def read_cluster_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({one_line(error)}); give a file for ray up, such as cluster.yaml") from None
     if not isinstance(content, dict) or not isinstance(content.get("provider"), dict):
         raise ConfigError(f"{path}: no file for ray up, it names no provider; start from cluster.yaml or clusters/aws.yaml")
-    left = [f"{name} ({where})" for where, text in texts(content) for name in PLACEHOLDER.findall(text)]
+    left = [f"{name} ({where})" for where, text in texts_in(content) for name in PLACEHOLDER.findall(text)]
     if left:
         raise ConfigError(f"{path}: not filled in: {', '.join(dict.fromkeys(left))}")
     return content
 
 
-def texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+def texts_in(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
     """(dotted path, text) of every text in plain data, keys included."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield where, str(key)
-            yield from texts(inner, f"{where}.{key}".lstrip("."))
+            yield from texts_in(inner, f"{where}.{key}".lstrip("."))
     elif isinstance(value, list):
         for inner in value:
-            yield from texts(inner, where)
+            yield from texts_in(inner, where)
     elif isinstance(value, str):
         yield where, value
 
@@ -73,7 +73,7 @@ def texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
 def check_file(path: Path) -> dict[str, Any]:
     """What `ray up` would make of the file, as Ray prepares it. Starts nothing and asks no address. Raises ConfigError."""
     content = read_cluster_file(path)
-    for where, text in texts(content):
+    for where, text in texts_in(content):
         if word := MOVING.search(text):
             raise ConfigError(f"{path}: {where}: got {word.group()}, which is another version tomorrow; name the version")
     private_key = content.get("auth", {}).get("ssh_private_key")
@@ -108,22 +108,22 @@ class Hosts:
     def ssh(self, host: str, command: str) -> subprocess.CompletedProcess[str]:
         """From here, or else by way of the head: the workers may be on a network of their own."""
         login = [*SSH, "-i", str(Path(self.key).expanduser())]
-        done = run([*login, f"{self.user}@{host}", command])
+        done = run_quietly([*login, f"{self.user}@{host}", command])
         if done.returncode == NO_CONNECTION and host != self.head:
             way = shlex.join([*login, "-W", "%h:%p", f"{self.user}@{self.head}"])
-            again = run([*login, "-o", f"ProxyCommand={way}", f"{self.user}@{host}", command])
+            again = run_quietly([*login, "-o", f"ProxyCommand={way}", f"{self.user}@{host}", command])
             done = again if again.returncode != NO_CONNECTION else done
         return done
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run_quietly(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=STOP_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, NO_CONNECTION, "", f"no answer within {STOP_S:.0f} s")
 
 
-def down(path: Path, console: Console) -> int:
+def stop_cluster(path: Path, console: Console) -> int:
     """Ends the cluster's Ray on every host and looks whether it is gone. `ray down` leaves it on the workers of a local provider.
     Returns the exit code: 1 where something is left or a host could not be asked. Raises ConfigError."""
     content = read_cluster_file(path)

@@ -44,8 +44,8 @@ class Place:
         return self._counted
 
     def _count(self) -> int:
-        here = sum(fitting(node, self.resources) for node in alive_nodes().values())
-        kinds = [(fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
+        here = sum(trials_fitting(node, self.resources) for node in alive_nodes().values())
+        kinds = [(trials_fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
         if here < sum(each * count for each, count in kinds):
             here += max(each for each, _ in kinds)
         return here if self.cap is None else min(here, self.cap)
@@ -56,7 +56,7 @@ class Place:
     @property
     def most_on_a_node(self) -> int:
         nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
-        return max([1, *(fitting(node, self.resources) for node in nodes)])
+        return max([1, *(trials_fitting(node, self.resources) for node in nodes)])
 
 
 def alive_nodes() -> dict[str, dict[str, float]]:
@@ -75,7 +75,7 @@ def node_kinds() -> list[tuple[dict[str, float], int]]:
         return []
 
 
-def fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int:
+def trials_fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int:
     """How many trials a node of these resources holds."""
     return min(int(node.get(kind.upper(), 0) / amount + 1e-9) for kind, amount in trial.items() if amount)
 

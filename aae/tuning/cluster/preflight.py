@@ -31,6 +31,7 @@ from aae import manifest
 from aae.config import ConfigError, DataConfig
 from aae.data import DataError, load_configured
 from aae.errors import one_line
+from aae.runs import GB
 from aae.tuning.cluster.nodes import Place, describe_nodes, trial_resources
 from aae.tuning.cluster.sessions import cluster_address, ray_running
 from aae.tuning.spec.sweep import Sweep
@@ -40,7 +41,6 @@ ANSWER_S = 420.0  # what a probe may take: a worker's start, and a download of t
 MAX_CLOCK_S = 5.0  # a driver's heartbeat is believed dead after 30 s by another host's clock, and written every 5 s
 MIN_FREE_GB = 2.0  # a trial's checkpoint is 80 MB and Ray's logs are small: less than this is a disk that somebody else fills
 TABLE_WIDTH = 140  # at least: where a narrow terminal breaks the lines, nothing is left out
-GB = 10**9
 
 
 @dataclass
@@ -131,10 +131,10 @@ def probe_nodes(nodes: dict[str, str], data: DataConfig, folder: Path) -> list[F
                     facts.shared = False
                     facts.problems.append(f"{folder}: what is written there is not seen here")
             except ray.exceptions.GetTimeoutError:
-                facts = silent(nodes[node], f"no answer within {ANSWER_S:.0f} s")
+                facts = silent_node(nodes[node], f"no answer within {ANSWER_S:.0f} s")
             except ray.exceptions.RayError as error:
                 last = [line.strip() for line in str(error).splitlines() if line.strip()]
-                facts = silent(nodes[node], f"cannot run this code: {last[-1][:300]}")
+                facts = silent_node(nodes[node], f"cannot run this code: {last[-1][:300]}")
             found.append(facts)
         return found
     finally:
@@ -144,7 +144,7 @@ def probe_nodes(nodes: dict[str, str], data: DataConfig, folder: Path) -> list[F
             ray.kill(probe)
 
 
-def silent(name: str, why: str) -> Facts:
+def silent_node(name: str, why: str) -> Facts:
     """Of a node that has not answered."""
     return Facts(name, "", "", "", {}, [], None, problems=[why])
 
@@ -192,7 +192,7 @@ def check_nodes(sweep: Sweep, folder: Path) -> tuple[Table, list[str]]:
     here = facts_here(socket.gethostname())
     here.data = load_configured(data).hashes
     alive = [node for node in ray.nodes() if node["Alive"]]
-    names = named([node["NodeManagerAddress"] for node in alive])
+    names = distinct_names([node["NodeManagerAddress"] for node in alive])
     found = probe_nodes({node["NodeID"]: name for node, name in zip(alive, names, strict=True)}, data, folder.resolve())
     table = Table(title=f"{len(found)} nodes", title_justify="left")
     for column in ("node", "Python", "torch", "Ray", "code", "GPUs", "data", "runs/", "clock", "free GB", ""):
@@ -200,11 +200,11 @@ def check_nodes(sweep: Sweep, folder: Path) -> tuple[Table, list[str]]:
     for node, facts in zip(alive, found, strict=True):
         gpus = node["Resources"].get("GPU", 0.0)
         find_problems(here, facts, gpus)
-        table.add_row(*(Text(cell) for cell in cells(facts, gpus, here)), style=None if not facts.problems else "red")
+        table.add_row(*(Text(cell) for cell in table_cells(facts, gpus, here)), style=None if not facts.problems else "red")
     return table, [f"{facts.name}: {problem}" for facts in found for problem in facts.problems]
 
 
-def named(addresses: list[str]) -> list[str]:
+def distinct_names(addresses: list[str]) -> list[str]:
     """Names for tables and files: an address, numbered where several nodes share it."""
     return [
         address if addresses.count(address) == 1 else f"{address}#{addresses[:place].count(address) + 1}"
@@ -212,7 +212,7 @@ def named(addresses: list[str]) -> list[str]:
     ]
 
 
-def cells(facts: Facts, gpus: float, here: Facts) -> list[str]:
+def table_cells(facts: Facts, gpus: float, here: Facts) -> list[str]:
     commit = (facts.code.get("commit") or "no commit")[:9]
     same = not manifest.changed_modules({"code": here.code}, {"code": facts.code}) if facts.code else False
     return [

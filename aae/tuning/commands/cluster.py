@@ -16,10 +16,10 @@ def run(arguments: list[str], console: Console) -> int:
     options.add_argument("overrides", nargs="*", metavar="path=value", help="as for the sweep's own command")
     given = options.parse_intermixed_args(arguments)
 
-    from aae.tuning.cluster.cluster_file import check_file, down, is_cluster_file
+    from aae.tuning.cluster.cluster_file import check_file, is_cluster_file, stop_cluster
 
     if given.action == "down":
-        return down(given.file, console)
+        return stop_cluster(given.file, console)
     if is_cluster_file(given.file):
         check_file(given.file)
         console.print(f"{given.file}: filled in, and Ray takes it", highlight=False, soft_wrap=True)

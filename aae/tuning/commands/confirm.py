@@ -32,7 +32,7 @@ def run(arguments: list[str], console: Console) -> int:
 def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) -> int:
     """Confirms, prints the verdict and puts it on the run's page. Returns the exit code."""
     from aae.tuning.confirm.run import run_confirmation
-    from analysis.confirmed import verdict
+    from analysis.confirmed import confirmation_verdict
     from analysis.report import write_files
     from analysis.trials import read_run
 
@@ -43,7 +43,7 @@ def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) 
         return 1
     read = read_run(run)
     if read.confirmed is not None:
-        for line in verdict(read.confirmed):
+        for line in confirmation_verdict(read.confirmed):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"report: {write_files(read)}", soft_wrap=True, highlight=False)
     return code

@@ -42,7 +42,7 @@ def forecast_text(sweep: Sweep) -> str:
     run = sweep.study.path
     if (run / JOURNAL).is_file():
         rest = forecast.forecast_left(run, read_trials(run), sweep.study.num_trials, None)
-        first = (read_json(run / forecast.NAME) or {}).get("first")
+        first = (read_json(run / forecast.FORECAST) or {}).get("first")
         if rest:
             return f"forecast: {rest}"
         if first:

@@ -29,7 +29,7 @@ def run(arguments: list[str], console: Console) -> int:
 def print_status(run: Path, console: Console) -> None:
     """Raises ConfigError where there is no sweep."""
     from aae.runs import CONFIRM, read_manifest
-    from aae.tuning.confirm.plan import WINNER, begun
+    from aae.tuning.confirm.plan import WINNER, begun_confirmation
     from aae.tuning.study.journal import read_trials
     from aae.tuning.study.lock import running
     from aae.tuning.study.optuna_views import word_of
@@ -46,7 +46,7 @@ def print_status(run: Path, console: Console) -> None:
     for trial in trials:
         if not trial.state.is_finished():
             console.print(f"  trial {trial.number}: {progress(run, trial.number, made['sweep']['study']['metric'])}", highlight=False)
-    own = begun(run)
+    own = begun_confirmation(run)
     if own is not None:
         ended = sum(trial.state.is_finished() for trial in own.get_trials(deepcopy=False))
         winner = own.user_attrs.get(WINNER)

@@ -61,7 +61,7 @@ class Plan:
         return ConfirmConfig(**self.asked)
 
     @property
-    def selection(self) -> list[tuple[Candidate, int]]:
+    def selection_trainings(self) -> list[tuple[Candidate, int]]:
         """A draw after the other, each for all candidates."""
         return [(candidate, seed) for seed in SELECTION[: self.settings.select_draws] for candidate in self.candidates]
 
@@ -71,11 +71,11 @@ class Plan:
         first = self.candidates[winner["candidate"]]
         return [first, *(candidate for candidate in named if candidate != first)]
 
-    def report(self, winner: dict[str, Any]) -> list[tuple[Candidate, int]]:
+    def report_trainings(self, winner: dict[str, Any]) -> list[tuple[Candidate, int]]:
         return [(candidate, seed) for seed in REPORT[: winner["report_draws"]] for candidate in self.reported(winner)]
 
 
-def begun(run: Path) -> optuna.Study | None:
+def begun_confirmation(run: Path) -> optuna.Study | None:
     """The confirmation's study of a run folder; None before its first whole write."""
     journal = run / CONFIRM / JOURNAL
     if not journal.is_file() or b"\n" not in journal.read_bytes():
@@ -92,7 +92,7 @@ def seed_path(config: dict[str, Any]) -> str:
     return "data.label_seed" if config["data"]["num_labels"] > 0 else "train.seed"
 
 
-def drawn(config: dict[str, Any], seed: int) -> dict[str, Any]:
+def on_draw(config: dict[str, Any], seed: int) -> dict[str, Any]:
     """The configuration on a draw."""
     labels = {"label_seed": seed, "num_draws": 1} if seed_path(config) == "data.label_seed" else {}
     return config | {"data": config["data"] | labels, "train": config["train"] | {"seed": seed, "keep_epochs": []}}
@@ -115,7 +115,7 @@ def guessing(metric: str, num_classes: int) -> float | None:
 def choose(plan: Plan, trials: Sequence[FrozenTrial], metric: str) -> dict[str, Any] | None:
     """The winner's record: the candidate with the lowest mean over the selection's draws, among those that keep the study's
     constraint on average; and the number of draws of the report. None where no candidate has all of its values."""
-    of = [[trials[n] for n, (other, _) in enumerate(plan.selection) if other == candidate] for candidate in plan.candidates]
+    of = [[trials[n] for n, (other, _) in enumerate(plan.selection_trainings) if other == candidate] for candidate in plan.candidates]
     values = [[value_of(trial, metric, plan.num_classes) for trial in row] for row in of]
     broken = [max(0.0, float(np.mean([sum(trial.constraints.values()) for trial in row]))) for row in of]
     whole = {index: [v for v in row if v is not None] for index, row in enumerate(values) if None not in row}

@@ -27,7 +27,7 @@ from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
-from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun, blocks_of, choose, drawn
+from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun_confirmation, blocks_of, choose, on_draw
 from aae.tuning.confirm.test_set import confirmation_report
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.training import EXIT_CODE, train_study
@@ -52,10 +52,10 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     for path in overrides:
         if not path.startswith(SETTABLE):
             raise ConfigError(f"{path}: not of a confirmation, which trains what the search chose; set {', '.join(SETTABLE)}")
-    own = begun(run)
+    own = begun_confirmation(run)
     if own is not None and PLAN in own.user_attrs and not any(path.startswith("study.confirm") for path in overrides):
         overrides = overrides | {"study.confirm": own.user_attrs[PLAN]["asked"]}
-    overrides = overrides | {"study.num_trials": len(told(run))}  # it may have been extended since
+    overrides = overrides | {"study.num_trials": len(searched_trials(run))}  # it may have been extended since
     sweep = load_sweep(run / "sweep.yaml", overrides, run)
     if sweep.study.confirmation is None:
         example = "study.confirm='{select_k: 3, select_draws: 3, report_draws: 10}'"
@@ -63,7 +63,7 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     return sweep
 
 
-def told(run: Path) -> list[FrozenTrial]:
+def searched_trials(run: Path) -> list[FrozenTrial]:
     """The search's trials. Raises ConfigError where none is complete."""
     trials = read_trials(run)
     if not best_first(trials):
@@ -75,7 +75,7 @@ def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
     """Who is confirmed, from what the search has told so far. Raises ConfigError; writes nothing."""
     asked = sweep.study.confirmation
     assert asked is not None
-    trials = told(run)
+    trials = searched_trials(run)
     complete = best_first(trials)
     searched = [trial for trial in complete if not is_baseline(trial)]
     if asked.select_k > len(searched):
@@ -92,10 +92,10 @@ def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
     return Plan(vars(asked), candidates, [trial.number for trial in complete], len(trials), num_classes)
 
 
-def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -> Sweep:
+def sweep_of_trainings(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -> Sweep:
     """The confirmation as a sweep that searches nothing: its baselines are the trainings, in order."""
-    trainings = plan.selection + (plan.report(winner) if winner else [])
-    values = {f"{candidate.name}, draw {seed}": drawn(candidate.config, seed) for candidate, seed in trainings}
+    trainings = plan.selection_trainings + (plan.report_trainings(winner) if winner else [])
+    values = {f"{candidate.name}, draw {seed}": on_draw(candidate.config, seed) for candidate, seed in trainings}
     off: dict[str, Any] = {"pruner": {"kind": "NopPruner"}, "confirm": None, "fork": None}  # of a fork too it is epoch 0, on other labels
     study = replace(sweep.study, name=CONFIRM, folder=str(run), num_trials=len(values), **off)
     trial = OmegaConf.create(blocks_of(sweep.fixed))
@@ -105,14 +105,14 @@ def staged(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -
 def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:
     """Selects, freezes and reports, or goes on with it; RUN/confirm/report.json is there when all of it is done. Returns the exit
     code. Raises ConfigError or DataError with nothing written, and RuntimeError where it broke midway."""
-    budget = Budget(sweep.study, run, lambda: told(run))  # one for both stages
+    budget = Budget(sweep.study, run, lambda: searched_trials(run))  # one for both stages
     cluster_address()
     folder, made, asked = run / CONFIRM, read_manifest(run), sweep.study.confirmation
     assert made is not None and asked is not None
     data = load_configured(sweep.fixed.data)
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
-    fresh = None if begun(run) else make_plan(run, sweep, data.num_classes)
+    fresh = None if begun_confirmation(run) else make_plan(run, sweep, data.num_classes)
     lock = DriverLock(run, console.print, work=CONFIRM)
     try:
         if remove_dead_session(lock.predecessor):
@@ -129,7 +129,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
         if (folder / "report.json").is_file():
             return 0
         accepted = write_manifest(made, data, folder, accept, console)
-        study = SweepStudy(folder, staged(run, sweep, plan, own.user_attrs.get(WINNER)))
+        study = SweepStudy(folder, sweep_of_trainings(run, sweep, plan, own.user_attrs.get(WINNER)))
         study.code_number = accepted
         before = len(study.trials())
         counts = study.reconcile()
@@ -138,7 +138,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
             console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
         with contextlib.ExitStack() as stack:
             stack.enter_context(caches_placed(run))
-            code = work(study, run, sweep, plan, made["id"], lock, budget, console, stack)
+            code = train_stages(study, run, sweep, plan, made["id"], lock, budget, console, stack)
         if code is None:
             write_json(folder / "report.json", confirmation_report(study, plan, study.study.user_attrs.get(WINNER), run, data))
         return code or 0
@@ -162,7 +162,7 @@ def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bo
     return len(own.get("accepted", []))
 
 
-def work(
+def train_stages(
     study: SweepStudy,
     run: Path,
     sweep: Sweep,
@@ -177,12 +177,12 @@ def work(
     place: Place | None = None
     while True:
         winner = study.study.user_attrs.get(WINNER)
-        study.sweep = stage = staged(run, sweep, plan, winner)
+        study.sweep = stage = sweep_of_trainings(run, sweep, plan, winner)
         if not study.all_told:
             say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
             about = describe_study(f"{run.name}-{CONFIRM}", f"{made_id}c", run, study.metric, list(stage.baselines), say)
             place = place or enter_cluster(stage, lock, stack, console)
-            console.print(f"{said(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
+            console.print(f"{stage_line(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
             with Workers(place, about, study.metric, study.run) as workers:
                 received = train_study(study, workers, budget, console, lambda: None)
             if not study.all_told:
@@ -198,10 +198,10 @@ def work(
         if winner is None:
             raise RuntimeError(f"{study.run}: no candidate has a value on every draw of the selection, so there is no winner")
         study.study.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
-        console.print(chosen(plan, winner), highlight=False, soft_wrap=True)
+        console.print(winner_line(plan, winner), highlight=False, soft_wrap=True)
 
 
-def said(plan: Plan, winner: dict[str, Any] | None) -> str:
+def stage_line(plan: Plan, winner: dict[str, Any] | None) -> str:
     """A stage in a line, before it starts."""
     names = [candidate.name for candidate in (plan.reported(winner) if winner else plan.candidates)]
     draws, pool = (winner["report_draws"], REPORT) if winner else (plan.settings.select_draws, SELECTION)
@@ -210,7 +210,7 @@ def said(plan: Plan, winner: dict[str, Any] | None) -> str:
     return f"{text}: {draws * len(names)} trainings"
 
 
-def chosen(plan: Plan, winner: dict[str, Any]) -> str:
+def winner_line(plan: Plan, winner: dict[str, Any]) -> str:
     text = f"winner of the selection, frozen: {winner['name']}"
     if plan.settings.half_width is not None:
         of = "the paired difference" if winner["paired"] else "the mean"

@@ -30,7 +30,7 @@ def confirmation_report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | 
     test_metric = "test/" + metric.partition("/")[2]
     found: dict[str, dict[str, Any]] = {}
     wrong: dict[str, list[np.ndarray]] = {}
-    for number, (candidate, _) in enumerate(plan.report(winner), len(plan.selection)):
+    for number, (candidate, _) in enumerate(plan.report_trainings(winner), len(plan.selection_trainings)):
         trial, folder = study.trial(number), trial_folder(study.run, number)
         value, attempt = None, folder.last_attempt()
         if trial.state.name != "FAIL":  # a collapse counts; so does a divergence, with the last weights it had, or as guessing
@@ -56,7 +56,7 @@ def confirmation_report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | 
         "metric": test_metric,
         "winner": first,
         "baseline": second[0] if second else None,
-        "draws": sorted({seed for _, seed in plan.report(winner)}),
+        "draws": sorted({seed for _, seed in plan.report_trainings(winner)}),
         "draw": "label seed" if plan.draw_is_label_seed else "initialisation seed",
         "asked": plan.asked,
         "frozen": winner,
@@ -70,7 +70,7 @@ def confirmation_report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | 
         "num_labels": where.num_labels,
         "epochs": study.sweep.epochs,
         "difference_std_error_of_test_set": difference_error(*(wrong.get(one["name"], []) for one in found.values())),
-        "fewer_labels": fewer_labels(run, plan, metric, data.validation.label_N),
+        "fewer_labels": simulate_fewer_labels(run, plan, metric, data.validation.label_N),
     }
 
 
@@ -82,7 +82,7 @@ def difference_error(first: list[np.ndarray], second: list[np.ndarray] | None = 
     return float(difference_N.std(ddof=1) / np.sqrt(len(difference_N)))
 
 
-def fewer_labels(run: Path, plan: Plan, metric: str, label_N: Tensor) -> list[dict[str, Any]]:
+def simulate_fewer_labels(run: Path, plan: Plan, metric: str, label_N: Tensor) -> list[dict[str, Any]]:
     """Had the search had fewer validation labels: over random subsets of them, which trial its predictions would have made the
     lowest, and how much worse that one is on all of them. Of the trials that were complete; ties are broken at random."""
     wrong = {}  # of each trial, on each image; the sum of its draws where it has several

@@ -6,6 +6,7 @@ the same command goes on. Before that the disk's budget takes the checkpoints th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -13,13 +14,12 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from aae.runs import trial_folder
+from aae.runs import GB, trial_folder
 from aae.tuning.spec.sweep import StudyConfig
 from aae.tuning.study.optuna_views import best_first
 
-GB = 10**9
 TOLERANCE = 0.05  # of a disk's budget: at most so much below it the attempts are ended, for what comes before the next look
-LOOK_S = 1.0  # between two looks at the folder
+DISK_LOOK_S = 1.0  # between two looks at the folder
 LOOK_SHARE = 0.05  # of the driver's time, at most, goes into looking: a folder of 10,000 trials takes seconds to walk
 KEPT_WITHOUT_CONFIRM = 5  # of the best trials' checkpoints, where study.confirm names no select_k
 
@@ -28,18 +28,16 @@ def bytes_used(folder: Path) -> int:
     """What a folder takes on its disk; a file with two names counts once. Files may go while it looks."""
     total, seen, waiting = 0, set[int](), [str(folder)]
     while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                        continue
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                with contextlib.suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if status.st_nlink == 1 or status.st_ino not in seen:
                         seen.add(status.st_ino)
                         total += status.st_blocks * 512
-        except OSError:
-            continue
     return total
 
 
@@ -69,7 +67,7 @@ class Budget:
             return None
         reason = self._look(self.gigabytes * GB)
         took = time.monotonic() - now
-        self._next_look = now + max(LOOK_S, took / LOOK_SHARE)
+        self._next_look = now + max(DISK_LOOK_S, took / LOOK_SHARE)
         return reason
 
     def _look(self, limit: float) -> str | None:
@@ -92,7 +90,11 @@ class Budget:
             for path in [] if trial.number in kept else trial_folder(self.run, trial.number).path.glob("attempt-*/checkpoint*.pt"):
                 if freed >= wanted:
                     return freed
-                freed += path.stat().st_blocks * 512
-                path.unlink()
+                try:
+                    size = path.stat().st_blocks * 512
+                    path.unlink()
+                except FileNotFoundError:  # Tune's thread, which tells its trial, was quicker
+                    continue
+                freed += size
                 self.removed += 1
         return freed

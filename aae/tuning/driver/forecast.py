@@ -19,14 +19,14 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from aae.runs import read_json, trial_folder, write_json
-from aae.tuning.driver.budget import GB, bytes_used
+from aae.runs import GB, read_json, trial_folder, write_json
+from aae.tuning.driver.budget import bytes_used
 from aae.tuning.driver.console import seconds_text
-from aae.tuning.spec.samplers import PRUNERS, make
+from aae.tuning.spec.samplers import PRUNERS, make_from_block
 from aae.tuning.spec.sweep import StudyConfig, Sweep
 from aae.tuning.workers.rehearsal import Cost
 
-NAME = "forecast.json"
+FORECAST = "forecast.json"
 MAX_SIMULATED = 60  # trials; a larger study takes as much more. Some pruners take milliseconds a verdict
 # Seen in runs/quick, 16 trials of 6 epochs: bytes a trial without checkpoint and pictures, W&B's file included; an epoch's row in both;
 # the pictures of one epoch, kept twice, for W&B too.
@@ -60,7 +60,7 @@ class Forecast:
 
 def simulate(sweep: Sweep, trials: int, slots: int, epoch_s: Mapping[int, float], start_s: float) -> tuple[int, float, float]:
     """(epochs, slot seconds, wall seconds) of so many trials. `epoch_s` gives the seconds an epoch of a trial's number."""
-    study = optuna.create_study(pruner=make(sweep.study.pruner, PRUNERS), sampler=optuna.samplers.RandomSampler(seed=0))
+    study = optuna.create_study(pruner=make_from_block(sweep.study.pruner, PRUNERS), sampler=optuna.samplers.RandomSampler(seed=0))
     merit, last = random.Random(0), sweep.epochs
     first = last - sweep.own_epochs + 1
     merits = [merit.random() for _ in range(trials)]
@@ -120,12 +120,12 @@ def foresee(sweep: Sweep, costs: Mapping[str, Cost], resources: Mapping[str, flo
     return Forecast(trials, epochs, slots, cores, gpus, round(elapsed_s + wall_s, 1), round(slot_s, 1), min(disk, limit), disk + running)
 
 
-class Record:
+class ForecastFile:
     """The study's forecast.json: read and written by the driver alone."""
 
     def __init__(self, run: Path, started: float, foreseen: Forecast | None):
         """`foreseen`: at the study's very beginning."""
-        self.path, self.run, self.started = run / NAME, run, started
+        self.path, self.run, self.started = run / FORECAST, run, started
         self.content = read_json(self.path, {"first": None, "invocations": []})
         self.fresh = foreseen is not None
         if foreseen is not None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.driver.budget import Budget
-from aae.tuning.driver.forecast import Forecast, Record, foresee
+from aae.tuning.driver.forecast import Forecast, ForecastFile, foresee
 from aae.tuning.driver.opening import Opened, check_start, locked, recognise, write_down
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.sweep import Sweep
@@ -51,7 +51,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
             left = None if study.all_told else workers()
             # After Ray's start: its workers would inherit the driver's W&B service.
             finish_wandb = follow_study(about, study.trials, say)
-            received = None if left is None else train(study, left, budget, foreseen, console)
+            received = None if left is None else train_trials(study, left, budget, foreseen, console)
         close(study, write_page, finish_wandb)
     return Outcome(study, exit_code(study, received), received is not None)
 
@@ -95,10 +95,10 @@ def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
     return study
 
 
-def train(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecast | None, console: Console) -> int | None:
+def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecast | None, console: Console) -> int | None:
     """Trains what is left, with the forecast before and its error after it. Returns the signal that ended it, or None."""
     place, num = workers.place, study.sweep.study.num_trials
-    record = Record(study.run, budget.started, foreseen)
+    record = ForecastFile(study.run, budget.started, foreseen)
     needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
     console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}", highlight=False)
     for line in record.lines(study.trials(), study.sweep.study, place.slots):

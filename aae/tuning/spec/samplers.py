@@ -25,7 +25,7 @@ PRUNERS = {
 LEAST = {"n_ei_candidates": 1}  # of a sampler's or pruner's numbers, where it is not 0; Optuna checks its pruners alone
 
 
-def make(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
+def make_from_block(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
     """An Optuna sampler or pruner from a block that `check_kind` has passed."""
     return kinds[block["kind"]](**({key: value for key, value in block.items() if key != "kind"} | extra))
 
@@ -37,7 +37,7 @@ def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
     require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
     signature = inspect.signature(kinds[kind].__init__, eval_str=False)
     hints = typing.get_type_hints(kinds[kind].__init__, vars(optuna) | vars(typing) | vars(inspect.getmodule(kinds[kind])))
-    plain = {name: kinds_of(hints.get(name)) for name in signature.parameters if kinds_of(hints.get(name))}
+    plain = {name: plain_types(hints.get(name)) for name in signature.parameters if plain_types(hints.get(name))}
     for name, value in arguments.items():
         require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")
         fits = type(value) in plain[name] or (float in plain[name] and type(value) is int)
@@ -45,12 +45,12 @@ def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
         least = LEAST.get(name, 0)
         require(not isinstance(value, int | float) or value >= least, f"{path}.{name}", value, f"give at least {least}")
     try:
-        make(block, kinds)
+        make_from_block(block, kinds)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {kind} refuses {arguments}: {one_line(error)}") from None
 
 
-def kinds_of(hint: Any) -> tuple[type, ...]:
+def plain_types(hint: Any) -> tuple[type, ...]:
     """The plain types that a hint allows; none for callables and other things that a YAML file cannot hold."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     plain = tuple(option for option in options if option in (int, float, str, bool, type(None)))

@@ -70,7 +70,7 @@ class Entry:
     def contains(self, value: Any) -> bool:
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return encode(value) in d.choices
+            return encode_choice(value) in d.choices
         assert isinstance(d, IntDistribution | FloatDistribution)
         if isinstance(value, bool) or not isinstance(value, int | float) or not d.low <= value <= d.high:
             return False
@@ -80,7 +80,7 @@ class Entry:
         return abs(steps - round(steps)) < 1e-8  # as Optuna has it
 
 
-def encode(choice: Any) -> Any:
+def encode_choice(choice: Any) -> Any:
     return json.dumps(choice) if isinstance(choice, list) else choice
 
 
@@ -179,7 +179,7 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
     if kind == "categorical":
         choices = spec.get("choices")
         require(isinstance(choices, list) and len(choices) > 0, f"{where}.choices", choices, "give a list of at least one value")
-        encoded = [encode(choice) for choice in choices]
+        encoded = [encode_choice(choice) for choice in choices]
         plain = all(isinstance(choice, bool | int | float | str | None) for choice in encoded)
         require(plain, f"{where}.choices", choices, "give numbers, words or lists of numbers")
         require(len(set(map(repr, encoded))) == len(encoded), f"{where}.choices", choices, "name each choice once")

@@ -120,7 +120,7 @@ class Sweep:
         return OmegaConf.to_yaml(OmegaConf.create(blocks, flags={"allow_objects": True}))
 
 
-def study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -> StudyConfig:
+def read_study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -> StudyConfig:
     """The `study:` block with the command line over it. Raises ConfigError."""
     asked = {path.removeprefix("study."): value for path, value in overrides.items() if path.startswith("study.")}
     return read_study_block(file.study, asked, source)
@@ -129,7 +129,10 @@ def study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -> Stu
 def compose(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
     """`file`: its blocks, as aae.layers.read_sweep gives them. `fork`: what `study.fork` names, read by aae/tuning/study/parents.py.
     Raises ConfigError."""
-    study, typed = study_of(file, overrides, source), {path: value for path, value in overrides.items() if not path.startswith("study.")}
+    study, typed = (
+        read_study_of(file, overrides, source),
+        {path: value for path, value in overrides.items() if not path.startswith("study.")},
+    )
 
     def over_best(trial: DictConfig) -> DictConfig:
         return trial if fork is None else over_parent(fork.parents[0].config, trial)

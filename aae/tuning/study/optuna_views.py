@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.runs import BASELINE, REASON, excess, rank, state_word
-from aae.tuning.spec.samplers import SAMPLERS, make
+from aae.tuning.spec.samplers import SAMPLERS, make_from_block
 from aae.tuning.study.optuna_private import View
 
 
@@ -50,7 +50,7 @@ class TrialSampler(BaseSampler):
 
     def _seeded(self, *path: int) -> BaseSampler:
         seed = np.random.SeedSequence([self._block.get("seed") or 0, *path]).generate_state(1)[0]
-        sampler: BaseSampler = make(self._block, SAMPLERS, seed=int(seed))
+        sampler: BaseSampler = make_from_block(self._block, SAMPLERS, seed=int(seed))
         return sampler
 
     def _view(self, study: Any) -> Any:

@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.runs import BASELINE, CODE, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
-from aae.tuning.spec.samplers import PRUNERS, make
-from aae.tuning.spec.space import encode
+from aae.tuning.spec.samplers import PRUNERS, make_from_block
+from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.journal import open_study
 from aae.tuning.study.optuna_private import PruningView
@@ -53,7 +53,7 @@ class SweepStudy:
         self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
         self.study, self.storage = open_study(run, sweep.study.name)
         self.study_id = self.storage.get_study_id_from_name(self.study.study_name)
-        self.study.pruner = make(sweep.study.pruner, PRUNERS)
+        self.study.pruner = make_from_block(sweep.study.pruner, PRUNERS)
         self.code_number = 0  # of the code that trains what is handed out now
         self.unfinished: list[int] = []  # handed out before anything new is asked
 
@@ -111,7 +111,7 @@ class SweepStudy:
         for path, value in self.inside_space(values).items():  # stored with its parameters: the sampler learns from it
             if path not in self.trial(number).params:
                 distribution = self.sweep.space.entries[path].distribution
-                self.storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode(value)), distribution)
+                self.storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode_choice(value)), distribution)
         return values
 
     def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -160,9 +160,9 @@ class SweepStudy:
         if epoch in trial.intermediate_values:  # trained again from an older checkpoint: `catch_up` has judged it
             return False
         self.storage.set_trial_intermediate_value(self.id_of(number), epoch, value)
-        return self.judge(number, epoch)
+        return self.ask_pruner(number, epoch)
 
-    def judge(self, number: int, epoch: int) -> bool:
+    def ask_pruner(self, number: int, epoch: int) -> bool:
         trial = self.trial(number)
         if is_baseline(trial) or epoch > self.sweep.last_rung:
             return False
@@ -204,7 +204,7 @@ class SweepStudy:
     def catch_up(self, number: int, rows: list[Row]) -> bool:
         """Tells the study the epochs of an attempt that it lacks, with the verdict after each. True when the trial has ended."""
         told = self.trial(number).last_step
-        if told is not None and self.judge(number, told):  # a kill may have come before its verdict
+        if told is not None and self.ask_pruner(number, told):  # a kill may have come before its verdict
             return True
         for row in rows:
             if self.report(number, row):

@@ -29,7 +29,7 @@ from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
 from aae.layers import set_paths, to_trial
-from aae.runs import PARENT
+from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
 from aae.tuning.spec.sweep import Sweep
@@ -37,7 +37,6 @@ from aae.tuning.workers.pool import Workers
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
-GB = 10**9
 MAX_BLAMED = 20  # paths that are tried for one that cures a failure
 
 
@@ -115,17 +114,17 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         def autocast() -> contextlib.AbstractContextManager[Any]:
             return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16")
 
-        def train(steps: int, draw: Draw = draws[0]) -> float:
+        def seconds_of(steps: int, draw: Draw = draws[0]) -> float:
             since = time.monotonic()
             train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate)
             return time.monotonic() - since
 
         start_s = time.monotonic() - started
         for draw in draws:
-            train(min(2, in_epoch), draw)  # the first steps also pay for what comes once
-        once = train(1)
+            seconds_of(min(2, in_epoch), draw)  # the first steps also pay for what comes once
+        once = seconds_of(1)
         steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
-        step_s = train(steps) / steps
+        step_s = seconds_of(steps) / steps
         since = time.monotonic()
         measure(draws[0].state, validation)
         measure_s, since = time.monotonic() - since, time.monotonic()

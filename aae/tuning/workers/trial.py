@@ -95,9 +95,9 @@ def train_attempt(handout: dict[str, Any], study: dict[str, Any]) -> Generator[R
         outcome = ("FAIL", str(error))
     except OSError as error:
         # A full disk is no trial's own failure: each one would fail in turn, and be spent.
-        outcome = ("DISK FULL" if is_full_disk(error) else "FAIL", explained(error, folder))
+        outcome = ("DISK FULL" if is_full_disk(error) else "FAIL", error_in_a_line(error, folder))
     except Exception as error:  # whatever it is, the sweep goes on without this trial and says why
-        outcome = ("FAIL", explained(error, folder))
+        outcome = ("FAIL", error_in_a_line(error, folder))
     except GeneratorExit:  # stopped, after the driver has told a trial that is over
         outcome = told_outcome(folder) or (outcome if done >= config.train.epochs else ("INTERRUPTED", "the same command goes on"))
         raise
@@ -148,7 +148,7 @@ def gpu_is_broken() -> bool:
     return False
 
 
-def explained(error: Exception, folder: TrialFolder) -> str:
+def error_in_a_line(error: Exception, folder: TrialFolder) -> str:
     """An exception in a line; all of it is in the trial's traceback.txt."""
     with contextlib.suppress(OSError):
         (folder.path / "traceback.txt").write_text(traceback.format_exc())

@@ -34,7 +34,7 @@ FOLLOW_S = 10.0  # how often the driver looks for newly told trials
 unreachable = False  # of this process: after one failed start online, its later runs are offline from the start
 
 
-def warn(text: str) -> None:
+def print_warning(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
@@ -44,7 +44,7 @@ guards = set["Guard"]()  # of this process: those that have something to do
 class Guard:
     """Does W&B's calls one after another on a thread of its own. The first failure is said, and nothing is asked after it."""
 
-    def __init__(self, say: Callable[[str], None] = warn) -> None:
+    def __init__(self, say: Callable[[str], None] = print_warning) -> None:
         self.say, self.broken = say, False
         guards.add(self)
         self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -112,7 +112,7 @@ class Tracker:
         if study["wandb_mode"] == "online":  # as many start at once as there are slots, and the service limits its rate
             time.sleep(random.uniform(0.0, START_S * (study.get("slots", 1) - 1)))
         tags = [f"trial {name}", *([study["baselines"][name]] if name in study["baselines"] else [])]
-        self.run = start(study, name, "trial", config, tags, self._say)
+        self.run = open_run(study, name, "trial", config, tags, self._say)
         self.run.define_metric("epoch")
         self.run.define_metric("*", step_metric="epoch")
         self.epoch = last_step(self.run)
@@ -131,7 +131,7 @@ class Tracker:
 
     def _say(self, text: str) -> None:
         """Into the trial's folder too, for the driver to say it: nobody reads a worker's log."""
-        warn(text)
+        print_warning(text)
         TrialFolder(self.attempt.path.parent).add_warning(text)
 
     def _finish(self, state: str, reason: str | None) -> None:
@@ -140,7 +140,7 @@ class Tracker:
         self.run.finish(exit_code=1 if state == "FAIL" else 0)
 
 
-def start(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], tags: list[str], say: Callable[[str], None]) -> Any:
+def open_run(study: dict[str, Any], name: str, kind: str, config: dict[str, Any], tags: list[str], say: Callable[[str], None]) -> Any:
     """A W&B run under a fixed id, so that a trial or a study that goes on is the same run. Offline, said once, where the service
     does not answer."""
     global unreachable
@@ -198,7 +198,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
     def work() -> None:
         import wandb
 
-        run = start(study, "study", "study", {"study": study["name"]}, ["study"], say)
+        run = open_run(study, "study", "study", {"study": study["name"]}, ["study"], say)
         run.define_metric("told")
         run.define_metric("*", step_metric="told")
         shown_in = Path(study["run"]) / "wandb"
@@ -212,7 +212,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
             before = max(before, len(rows))
             if ended:
                 break
-        columns, data = table(trials(), study["metric"])
+        columns, data = trials_table(trials(), study["metric"])
         run.summary["num_trials"] = len(data)
         try:
             figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in shown}
@@ -257,7 +257,7 @@ def told_rows(trials: list[Any], metric: str) -> list[Row]:
     return rows
 
 
-def table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
+def trials_table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
     """(columns, rows) with every trial's state and reason, as the study knows them."""
     from aae.tuning.study.optuna_views import baseline_name, last_value, word_of  # with Optuna: a trial's worker does not need it
 

@@ -1,0 +1,90 @@
+"""One driver a folder: whoever waits for a lock that its holder removes has none, and two threads of a driver write one tag."""
+
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from aae.config import ConfigError
+from aae.tuning.study import lock as locks
+from aae.tuning.study.lock import DriverLock, read_tag, running
+
+
+def test_of_three_drivers_the_one_that_waited_has_the_lock_and_the_third_gets_no_second_one(tmp_path, monkeypatch):
+    """The first removes the folder, as that of a refused sweep, between the second's opening of the file and its flock. Seen to fail
+    with `is_file_at` always true: the second then holds a file that no path names, and the third gets a lock beside it."""
+    run = tmp_path / "run"
+    first = DriverLock(run)
+    flock, left = fcntl.flock, [first]
+
+    def flock_late(file, operation):
+        while left:
+            left.pop().release(remove=True)
+        flock(file, operation)
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock_late)
+    second = DriverLock(run)
+    assert running(run)["pid"] == os.getpid()
+    with pytest.raises(ConfigError, match="another driver runs this study"):
+        DriverLock(run)
+    second.release()
+    DriverLock(run).release()
+
+
+def test_the_lock_s_file_is_removed_while_it_is_held(tmp_path, monkeypatch):
+    """Seen to fail with the file closed first: whoever waits then has a lock on it, and it is removed under them."""
+    run, remove, found = tmp_path / "run", Path.unlink, []
+    lock = DriverLock(run)
+
+    def unlink(path: Path, **options: bool) -> None:
+        found.append(running(run) is not None)
+        remove(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    lock.release(remove=True)
+    assert found == [True] and not run.exists()
+
+
+def test_a_folder_that_holds_something_stays_when_its_lock_is_removed(tmp_path):
+    lock = DriverLock(tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    lock.release(remove=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["manifest.json"]
+
+
+def test_the_heartbeat_and_the_session_s_name_are_written_one_after_the_other(tmp_path, monkeypatch):
+    """Seen to fail without `_writing`: two tags stand in the file, and it is no JSON."""
+    lock = DriverLock(tmp_path)
+    together = threading.Barrier(2)
+
+    class SlowOs:
+        """A thread that has emptied the file waits a moment for the other to do so too, then both write."""
+
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def ftruncate(self, file, length):
+            os.ftruncate(file, length)
+            try:
+                together.wait(timeout=0.3)
+            except threading.BrokenBarrierError:
+                together.reset()
+
+    monkeypatch.setattr(locks, "os", SlowOs())
+    heartbeat = threading.Thread(target=lock._write)
+    heartbeat.start()
+    lock.name_session("the session")
+    heartbeat.join()
+    assert read_tag(lock.path)["session"] == "the session"
+    monkeypatch.undo()
+    lock.release()
+
+
+def test_a_lock_that_is_released_says_so_to_a_reader_at_once(tmp_path):
+    lock = DriverLock(tmp_path)
+    assert running(tmp_path)["run"] == str(tmp_path) and time.time() - running(tmp_path)["heartbeat"] < 60
+    lock.release()
+    assert running(tmp_path) is None and read_tag(lock.path) == {}
