@@ -9,12 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aae.errors import ConfigError, DataError
+from aae.errors import ConfigError, DataError, escape_unprintable
 
 COMMANDS = ("status", "confirm", "reproduce", "cluster")  # each a module of aae/tuning/commands; anything else is a sweep file
 
 
 def main(arguments: list[str]) -> int:
+    escape_unprintable()
     console = Console(soft_wrap=not sys.stdout.isatty())
     first = arguments[0] if arguments else ""
     name, rest = (first, arguments[1:]) if first in COMMANDS else ("sweep", arguments)

@@ -15,6 +15,7 @@ import torch
 from aae import checkpoint, metrics, pictures
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import KNOWN_SHAPES, DataError
+from aae.errors import escape_unprintable
 from aae.priors import NEAREST_PART
 from aae.runs import write_atomically
 from aae.samples import ImageShape
@@ -61,6 +62,7 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
 
 
 def main(arguments: list[str] | None = None) -> int:
+    escape_unprintable()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.generate",
         usage="%(prog)s [-h] FOLDER [--trial N] [--num N] [--seed S] [--class K] [--component C]",  # a line: with an error at most three

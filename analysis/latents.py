@@ -13,6 +13,7 @@ from pathlib import Path
 from aae import checkpoint, pictures, samples
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset
+from aae.errors import escape_unprintable
 from aae.model import Autoencoder
 from aae.pictures import SHOWN_CHANNELS
 from analysis.trials import Trained, find_trained, load_images, writing
@@ -79,6 +80,7 @@ def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: i
 
 
 def main(arguments: list[str] | None = None) -> int:
+    escape_unprintable()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.latents",
         usage="%(prog)s [-h] FOLDER [--trial N] [--kind KIND ...] [--num N]",  # a line: with an error at most three

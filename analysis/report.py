@@ -21,6 +21,7 @@ from rich.text import Text
 
 from aae import checkpoint
 from aae.config import ConfigError
+from aae.errors import escape_unprintable
 from aae.runs import write_atomically
 from analysis import confirmed
 from analysis.advice import advice
@@ -129,6 +130,7 @@ def report_training(path: Path) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    escape_unprintable()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.report",
         description="Tables on the screen and RUN/report/: index.html, best.yaml, trials.csv, and strips of the best trial's pictures over "

@@ -17,6 +17,7 @@ from torch import Tensor
 from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset, Split, load_test
+from aae.errors import escape_unprintable
 from aae.model import Autoencoder
 from aae.runs import JOURNAL, Row, TrialFolder, read_json, write_json
 from analysis.trials import load_images, writing
@@ -131,6 +132,7 @@ def lines(path: Path, found: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    escape_unprintable()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.test",
         description="Test metrics of one finished training of aae.train, by its averaged weights, written into FOLDER/test.json. Once: "

@@ -207,7 +207,7 @@ def begin(watch: SweepConsole, run: Path, number: int) -> TrialFolder:
 
 
 def test_what_wandb_does_to_a_worker_is_said_by_the_driver_once_with_the_trials_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(wandb_runs, "start", lambda *_: (_ for _ in ()).throw(RuntimeError("no [/such] host")))
+    monkeypatch.setattr(wandb_runs, "open_run", lambda *_: (_ for _ in ()).throw(RuntimeError("no [/such] host")))
     watch, written = console(tmp_path)
     study = about(tmp_path, [])
     for number in (3, 4):

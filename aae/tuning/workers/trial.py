@@ -151,6 +151,6 @@ def gpu_is_broken() -> bool:
 def error_in_a_line(error: Exception, folder: TrialFolder) -> str:
     """An exception in a line; all of it is in the trial's traceback.txt."""
     with contextlib.suppress(OSError):
-        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        (folder.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
