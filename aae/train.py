@@ -34,6 +34,7 @@ from aae.noise import add_noise, draw_noise
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
+from aae.streams import open_closed_streams
 from aae.updates import UPDATE, Autocast, State, averaging_decay
 
 SHOWN = {  # of an epoch, on the screen
@@ -199,6 +200,7 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    open_closed_streams()
     parser = argparse.ArgumentParser(
         prog="python -m aae.train",
         description="Train one adversarial autoencoder, without a sweep around it.",

@@ -1,0 +1,17 @@
+"""The standard streams of a process that was started without some of them: a service, or `>&-` in a shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def open_closed_streams() -> None:
+    """Opens those that are closed on the null device, for this process and those that it starts; called before anything else is opened.
+    Python has None for them, which cannot be printed to; and the next file that is opened would get such a number, so that what a
+    library prints would go into that file."""
+    for name in ("stdin", "stdout", "stderr"):  # by their numbers: each gets the lowest that is free
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(null, True)
+            setattr(sys, name, os.fdopen(null, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
