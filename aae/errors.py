@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
-import sys
 from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -33,10 +31,3 @@ def one_line(error: Exception) -> str:
     path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
     return f"{path}: {text}" if path else text
-
-
-def escape_unprintable() -> None:
-    """A character that the terminal's encoding lacks is printed as its escape from here on, and ends no command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

@@ -29,6 +29,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def describe(command: list[str], data_hashes: dict[str, str]) -> dict[str, Any]:
     return {
         "command": command,
+        "folder": str(Path.cwd()),  # what relative paths in it are meant from
         "code": code(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "host": socket.gethostname(),

@@ -96,6 +96,19 @@ def read_manifest(run: Path) -> dict[str, Any] | None:
     return made
 
 
+def command_folder(data_folder: str | None, made: Mapping[str, Any]) -> Path:
+    """What a recorded `data.folder` is meant from where it is relative: the folder that the run's command was given in; the present one
+    where the data are there no more. `made`: the run's manifest."""
+    there = Path(made.get("folder", ""))
+    return there if data_folder and (there / Path(data_folder).expanduser()).exists() else Path.cwd()
+
+
+def manifest_over(folder: Path) -> dict[str, Any]:
+    """That of a single training, or of the run that a trial is of; empty where there is none. Raises ConfigError where it is broken."""
+    found = (read_json(place / "manifest.json") for place in (folder, folder.parent.parent))
+    return next((made for made in found if isinstance(made, dict)), {})
+
+
 def read_rows(path: Path) -> list[Row]:
     """The whole rows of a metrics.jsonl or of a journal; a torn last line (a kill during an append) is none. Raises ConfigError."""
     if not path.exists():

@@ -29,12 +29,12 @@ from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import DataError, Dataset, Split, data_warnings, draw_labels, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import load_state_dict, mean_row, prepare, state_dict, with_class_prior
-from aae.errors import escape_unprintable
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
+from aae.streams import steady_streams
 from aae.updates import UPDATE, Autocast, State, averaging_decay
 
 SHOWN = {  # of an epoch, on the screen
@@ -200,7 +200,7 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    escape_unprintable()
+    steady_streams()
     parser = argparse.ArgumentParser(
         prog="python -m aae.train",
         description="Train one adversarial autoencoder, without a sweep around it.",

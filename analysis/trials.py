@@ -30,7 +30,9 @@ from aae.runs import (
     JournalReader,
     Row,
     TrialFolder,
+    command_folder,
     excess,
+    manifest_over,
     rank,
     read_manifest,
     state_word,
@@ -224,9 +226,9 @@ def find_trained(path: Path, number: int | None) -> Trained:
     return Trained(folder, checkpoint.read_config(folder.path), path / "report", f"trial-{number:04d}-", f"trial {number}")
 
 
-def load_images(config: TrialConfig, x_dim: int) -> Dataset:
+def load_images(folder: TrialFolder, config: TrialConfig, x_dim: int) -> Dataset:
     """What the trial was trained on. Raises DataError where it is not there, ConfigError where the file is another by now."""
-    dataset = load_configured(config.data)
+    dataset = load_configured(config.data, command_folder(config.data.folder, manifest_over(folder.path)))
     found = dataset.validation.images_NX.shape[1]
     if found != x_dim:
         raise ConfigError(f"{config.data.folder}: holds images of {found} pixels, the trial was trained on {x_dim}; restore that file")

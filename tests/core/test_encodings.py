@@ -105,7 +105,7 @@ def test_the_commands_work_in_a_locale_that_knows_ascii_alone_and_leave_no_encod
 
 
 def test_what_cannot_be_printed_is_escaped_and_what_can_be_stays(folder):
-    code = "from aae.errors import escape_unprintable; escape_unprintable(); print('größe \u2013 ü')"
+    code = "from aae.streams import escape_unprintable; escape_unprintable(); print('größe \u2013 ü')"
     for encoding, printed in (
         ("ascii", rb"gr\xf6\xdfe \u2013 \xfc"),
         ("latin-1", b"gr\xf6\xdfe \\u2013 \xfc"),

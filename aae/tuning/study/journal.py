@@ -70,6 +70,8 @@ def read_study(run: Path) -> optuna.Study:
     if not path.is_file():
         raise ConfigError(f"{run}: holds no {JOURNAL}; give the folder of a sweep, as runs/quick")
     reader = JournalReader(path)
+    if not reader.logs:
+        raise ConfigError(f"{path}: empty, no trial was asked yet; the sweep's own command begins it")
     try:
         return optuna.load_study(storage=JournalStorage(reader), study_name=None)
     except BROKEN as error:

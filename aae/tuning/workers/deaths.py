@@ -38,7 +38,7 @@ def cause_of_death(actor: Any, worker: str | None, trial: Any, kills: int | None
 def memory_kills() -> int:
     """How many processes of this machine its kernel has ended for want of memory; 0 where it does not say."""
     try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
