@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -17,17 +16,10 @@ from aae.config import TrialConfig
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
 from tests.folders import listing
 from tests.refusals import refused, run
+from tests.sweep_files import sweep_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
-STUDY = {"name": "mine", "num_trials": "4", "sampler": "{kind: RandomSampler, seed: 0}", "pruner": "{kind: NopPruner}"}
-TRIAL = {
-    "data": "{name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}",
-    "model": "{hidden_dims: [16]}",
-    "objective": "{adversarial_y: {}, classification: {}}",
-    "train": "{epochs: 2, batch_size: 50, labelled_batch_size: 20, sample_every: 0}",
-}
-SPACE = {"model.z_dim": "{kind: int, low: 6, high: 12}"}
 MNIST = "{name: mnist, num_labels: 100}"
 ASHA = "{kind: SuccessiveHalvingPruner, min_resource: 1}"
 RATE = "{kind: float, low: 0.01, high: 0.1}"
@@ -37,19 +29,6 @@ UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null",
 PRIOR = "objective.adversarial_z.prior"
 P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
-
-
-def sweep_text(study=None, trial=None, baselines=None, space=None, end="") -> str:
-    """The sweep above with some lines set, or left out where None; a block given as text stands as it is."""
-    blocks: dict[str, Any] = {"study": study, "trial": trial, "baselines": baselines, "search_space": space}
-    lines = []
-    for (name, changes), base in zip(blocks.items(), (STUDY, TRIAL, {}, SPACE), strict=True):
-        if isinstance(changes, str):
-            lines.append(f"{name}: {changes}")
-            continue
-        lines.append(f"{name}:")
-        lines += [f"  {key}: {value}" for key, value in (base | (changes or {})).items() if value is not None]
-    return "\n".join(lines) + "\n" + end
 
 
 @pytest.fixture(autouse=True)

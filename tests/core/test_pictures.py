@@ -23,7 +23,7 @@ from analysis import generate, latents, report, strips
 from analysis import test as testing
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
-from tests.sweeping import make_sweep
+from tests.sweep_files import make_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_LABELS = ["data.num_labels=0", "objective.classification=null"]

@@ -9,8 +9,8 @@ from aae.layers import parse_overrides
 from aae.tuning.spec.blocks import ConfirmConfig, ForkConfig, StudyConfig
 from aae.tuning.study.parents import load_sweep
 from aae.yaml_reader import STUDY_TEXT, paths_of
-from tests.core.test_config import SWEEPS
-from tests.core.test_yaml_reader import NOTHING, TEXTS
+from tests.compositions import SWEEPS
+from tests.sweep_files import NOTHING, TEXTS
 
 SWEEP = """\
 study: {{name: mine, num_trials: 99, sampler: {{kind: RandomSampler}}, confirm: {{report_draws: 2, select_k: 1, baseline: {compared}}}}}

@@ -25,10 +25,10 @@ from aae.tuning.workers.rehearsal import Cost, cases_of, try_out
 from tests.golden import TINY, tiny_arrays
 from tests.refusals import run as run_here
 from tests.svhn import write_svhn
+from tests.sweep_files import SYSTEM_SWEEP
 from tests.sweeping import (
     MARK,
     PROJECT,
-    SYSTEM_SWEEP,
     assert_one_truth,
     count_rows,
     count_told,

@@ -22,53 +22,9 @@ from aae.runs import Attempt, TrialFolder
 from aae.tuning.workers import wandb_runs as tracking
 from aae.tuning.workers.wandb_environment import choose_mode, describe_study
 from aae.tuning.workers.wandb_runs import Guard, Tracker, follow_study, told_rows, trials_table
-from tests.sweeping import PROJECT, SYSTEM_SWEEP, finished_sweep, launch
-
-KEY = "0123456789" * 4
-CLOSED = "http://127.0.0.1:9"  # nobody listens there
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(tmp_path, monkeypatch):
-    """No key, no netrc, no variable of the developer's; W&B's process ends with the test, and its own files lie in tmp_path."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setattr(tracking, "unreachable", False)
-    yield
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].teardown()
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:  # that a run has set
-        del os.environ[name]
-
-
-def inspect(run: Path, name: str) -> list[dict]:
-    """Every record of a run's file. There is one file, however often the trial was handed out."""
-    (file,) = (run / "wandb").glob(f"*run-*-{name}/*.wandb")
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
-    return [json.loads(line) for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()]
-
-
-def items(records: list[dict]) -> list[dict]:
-    return [record["history"]["item"] for record in records if record["type"] == "history"]
-
-
-def summary(records: list[dict]) -> dict:
-    merged: dict = {}
-    for record in records:
-        merged |= record["summary"]["update"] if record["type"] == "summary" else {}
-    return merged
-
-
-def only(records: list[dict], kind: str) -> dict:
-    (record,) = (record[kind] for record in records if record["type"] == kind)
-    return record
-
-
-def row(epoch: int) -> dict:
-    return {"epoch": epoch, "val/error": 0.5 / epoch, "val/reconstruction": 10.0}
+from tests.sweep_files import SYSTEM_SWEEP
+from tests.sweeping import PROJECT, finished_sweep, launch
+from tests.wandb_files import CLOSED, KEY, end, inspect, items, only, row, summary
 
 
 def add_row(attempt: Attempt, epoch: int, pictures: bool = False) -> dict:
@@ -163,12 +119,6 @@ def test_a_hanging_call_delays_nobody_and_the_end_by_its_bound_only():
 
 
 # ---- a trial's run, offline ----
-
-
-def end(tracker: Tracker, state: str, reason: str | None = None) -> None:
-    """finish(), and to the end of what it left to the background."""
-    tracker.finish(state, reason)
-    tracking.wait_for_runs(30)
 
 
 @pytest.fixture

@@ -22,9 +22,7 @@ from aae.tuning.workers import wandb_runs
 from aae.tuning.workers.wandb_environment import choose_mode, describe_study
 from aae.tuning.workers.wandb_runs import Tracker, follow_study
 from tests.sweeping import PROJECT
-from tests.workers.test_tracking import CLOSED, KEY, end, inspect, only, plain_environment, row
-
-__all__ = ["plain_environment"]  # a fixture of every test here, too
+from tests.wandb_files import CLOSED, KEY, end, inspect, only, row
 
 
 def about(run: Path, baselines: list[str], say=print) -> dict:
