@@ -10,8 +10,8 @@ OURS = sorted(path for folder in ("aae", "analysis") for path in (PROJECT / fold
 def test_the_tree_names_every_file_and_no_other():
     """Seen to fail with fourteen files missing."""
     page = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    tree = page.partition("aae/      ")[2].partition("cluster.yaml  clusters/")[0]
-    assert sorted(re.findall(r"\b\w+\.py\b", tree)) == sorted([*(path.name for path in OURS), "launch.py"])
+    tree = page.partition("aae/      ")[2].partition("cluster.yaml  clusters/")[0].replace("launch.py", "")
+    assert sorted(re.findall(r"\b\w+\.py\b", tree)) == sorted(path.name for path in OURS)
 
 
 def test_no_file_is_longer_than_a_reader_s_patience():
