@@ -46,6 +46,7 @@ def small(path, baseline, update):
     sweep = read_sweep(path)
     whole = trial_from_sweep(sweep, baseline, {})
     values = {"data.num_labels": whole.data.num_labels if whole.data.num_labels < 1 else 20, "train.update": update}
+    values |= {"objective.consistency.from_epoch": 0} if whole.objective.consistency is not None else {}
     return trial_from_sweep(sweep, baseline, SMALL | values | {"train.parzen_samples": min(whole.train.parzen_samples, 50)})
 
 
@@ -115,6 +116,7 @@ def columns(config) -> set[str]:
     terms = {"reconstruction/reconstruction", "discriminator/adversarial_z", "generator/adversarial_z"}
     terms |= {"discriminator/adversarial_y", "generator/adversarial_y"} if objective.adversarial_y is not None else set()
     terms |= {"classification/classification"} if objective.classification is not None else set()
+    terms |= {"classification/consistency"} if objective.consistency is not None else set()
     terms |= {"reconstruction/head_separation"} if objective.head_separation is not None else set()
     scores = {"reconstruction", "prior_mismatch", "z_min_eigenvalue", "class_from_z"}
     scores |= {"class_kl", "class_entropy", "class_count"} if inferred else set()
