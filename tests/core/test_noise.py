@@ -65,6 +65,9 @@ def tensors_of(tree: Any) -> list[torch.Tensor]:
         ({}, {"prior", "noise", "labelled_noise"}),
         ({"model.encoder": "gaussian", "train.input_noise_std": 0.0}, {"prior", "code"}),
         (NO_CLASS | {"train.input_dropout": 0.2}, {"prior", "noise"}),
+        ({"objective.consistency": {}, "train.input_noise_std": 0.0}, {"prior", "direction"}),
+        ({"objective.consistency": {"from_epoch": 1}, "train.input_noise_std": 0.0}, {"prior"}),
+        ({"train.shift": 2, "train.input_noise_std": 0.0}, {"prior", "shift", "labelled_shift"}),
     ],
 )
 def test_what_the_configuration_does_not_read_is_not_drawn(switches, streams, dataset):

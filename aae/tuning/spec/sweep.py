@@ -7,6 +7,7 @@ The command line always wins, so it is put into the fixed part and into each bas
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -148,7 +149,12 @@ def compose(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, s
 
     to_trial(over_best(file.trial), f"{source}: trial.")  # the file alone first: its own errors name it
     trial = with_draws(file.trial, to_trial(set_paths(over_best(file.trial), typed, "")), study.draws_per_trial)
-    trial = set_paths(trial, typed, "")
+    if fork is None:
+        trial = set_paths(trial, typed, "")
+    else:  # a block that is off here may be on in the parent: checked above, over the best
+        trial = copy.deepcopy(trial)
+        for path, value in typed.items():
+            OmegaConf.update(trial, path, value, merge=True, force_add=True)
     space, notes = read_space(file.search_space, over_best(trial), set(typed), source)
     if fork is not None:
         space = SearchSpace({PARENT: fork.entry} | space.entries)
