@@ -211,7 +211,7 @@ def test_consistent_predictions_are_learnt(dataset):
 @pytest.mark.parametrize("update", UPDATE)
 @pytest.mark.parametrize("from_epoch", [0, 1])
 def test_without_labels_the_term_is_alone_in_its_phase_and_trains(from_epoch, update, precision, dataset):
-    """Before it begins nothing moves there. Fails in bfloat16 where weights that autocast has cast without a graph serve both passes."""
+    """Before it begins nothing moves there. In bfloat16 the first pass, which has no graph, must not cast the weights for the second."""
     values = CLUSTERS | {"train.update": update, "train.precision": precision, "train.epochs": 2}
     with_it, without = [], []
     train(tiny_config(values | {"objective.consistency": {"weight": 0.5, "from_epoch": from_epoch}}), with_it.append, dataset=dataset)
