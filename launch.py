@@ -10,11 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from aae.errors import ConfigError, DataError
+from aae.streams import steady_streams
 
 COMMANDS = ("status", "confirm", "reproduce", "cluster")  # each a module of aae/tuning/commands; anything else is a sweep file
 
 
 def main(arguments: list[str]) -> int:
+    steady_streams()
     console = Console(soft_wrap=not sys.stdout.isatty())
     first = arguments[0] if arguments else ""
     name, rest = (first, arguments[1:]) if first in COMMANDS else ("sweep", arguments)
@@ -31,9 +33,12 @@ def main(arguments: list[str]) -> int:
 
 
 def refuse_misspelt(word: str) -> None:
+    """What is neither an option, nor there, nor named as a sweep file is. Raises ConfigError."""
+    if not word or word.startswith("-") or Path(word).exists() or Path(word).suffix in (".yaml", ".yml"):
+        return
     near = difflib.get_close_matches(word, COMMANDS, n=1)
-    if near and not Path(word).exists():
-        raise ConfigError(f"{word}: neither a command nor a sweep file; did you mean {near[0]}?")
+    want = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}, the project's sweeps sweeps/*.yaml"
+    raise ConfigError(f"{word}: neither a command nor a sweep file; {want}")
 
 
 if __name__ == "__main__":

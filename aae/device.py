@@ -28,7 +28,12 @@ def device_name(device: torch.device | None = None) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         processor = next(
-            (line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")), processor
+            (
+                line.split(":", 1)[1].strip()
+                for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+                if line.startswith("model name")
+            ),
+            processor,
         )
     return f"{processor} ({torch.backends.cpu.get_cpu_capability()})"
 

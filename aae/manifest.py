@@ -29,6 +29,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def describe(command: list[str], data_hashes: dict[str, str]) -> dict[str, Any]:
     return {
         "command": command,
+        "folder": str(Path.cwd()),  # what relative paths in it are meant from
         "code": code(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "host": socket.gethostname(),
@@ -135,7 +136,9 @@ def code() -> dict[str, Any]:
 
 def git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT), *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -15,6 +15,8 @@ import numpy as np
 SHOWN_CHANNELS = (1, 3, 4)  # of images that a picture can show: grey, colour, colour with transparency
 COLOURS = [f"C{k}" for k in range(7)] + ["#222222", "C8", "C9"]  # of classes; matplotlib's grey would look like the prior behind them
 
+MAX_NAMED = 20  # classes in a legend; more would leave no room for the picture
+
 
 def import_matplotlib() -> None:
     """Imports matplotlib without a user's settings. It reads them as it is imported, and raises at an MPLBACKEND that it does not know
@@ -82,15 +84,15 @@ def latent_scatter(
     marks_K2: np.ndarray | None = None,
     reach: float = 0.0,
 ) -> Path:
-    """Codes coloured by class, with a legend, over grey points (samples of the prior) and under numbered marks (cluster heads);
-    equal axes, so that a round prior looks round, that show at least [-reach, reach]^2."""
+    """Codes coloured by class, with a legend (of the first MAX_NAMED), over grey points (samples of the prior) and under numbered marks
+    (cluster heads); equal axes, so that a round prior looks round, that show at least [-reach, reach]^2."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axis = figure.add_subplot()
-    for k in np.unique(label_N):
+    for index, k in enumerate(np.unique(label_N)):
         x, y = points_N2[label_N == k].T
-        axis.scatter(x, y, s=7, alpha=0.7, linewidths=0, color=COLOURS[k % 10], label=str(k))
+        axis.scatter(x, y, s=7, alpha=0.7, linewidths=0, color=COLOURS[k % 10], label=str(k) if index < MAX_NAMED else None)
     if behind_M2 is not None:
         axis.scatter(behind_M2[:, 0], behind_M2[:, 1], s=7, linewidths=0, color="0.85", label="prior", zorder=0)
     for k, (x, y) in enumerate(marks_K2 if marks_K2 is not None else ()):

@@ -9,6 +9,7 @@ not may go on writing into its own attempt and harms nobody. `metrics.jsonl` hol
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -62,7 +63,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -77,7 +78,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, default: Any = None) -> Any:
     """The content, or `default` where there is no such file. Raises ConfigError where it is broken."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return default
     except ValueError as error:
@@ -93,6 +94,19 @@ def read_manifest(run: Path) -> dict[str, Any] | None:
         lacks = ", ".join(sorted(MANIFEST_KEYS - made.keys() if isinstance(made, dict) else MANIFEST_KEYS))
         raise ConfigError(f"{run / 'manifest.json'}: broken, it lacks {lacks}; restore it, or name another folder")
     return made
+
+
+def command_folder(data_folder: str | None, made: Mapping[str, Any]) -> Path:
+    """What a recorded `data.folder` is meant from where it is relative: the folder that the run's command was given in; the present one
+    where the data are there no more. `made`: the run's manifest."""
+    there = Path(made.get("folder", ""))
+    return there if data_folder and (there / Path(data_folder).expanduser()).exists() else Path.cwd()
+
+
+def manifest_over(folder: Path) -> dict[str, Any]:
+    """That of a single training, or of the run that a trial is of; empty where there is none. Raises ConfigError where it is broken."""
+    found = (read_json(place / "manifest.json") for place in (folder, folder.parent.parent))
+    return next((made for made in found if isinstance(made, dict)), {})
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -181,6 +195,7 @@ class TrialFolder:
         self.labels_path = self.path / "labels.json"
         self.class_prior_path = self.path / "class_prior.json"  # p(y) of each draw, where it counts the drawn labels
         self.fork_path = self.path / "fork.json"
+        self.warnings_path = self.path / "warnings.txt"
 
     def last_attempt(self) -> Attempt | None:
         numbers = [int(path.name.split("-")[1]) for path in self.path.glob("attempt-*") if path.name.split("-")[1].isdigit()]
@@ -216,6 +231,16 @@ class TrialFolder:
         link_or_copy(saved, making / "checkpoint.pt")
         write_rows(making / "metrics.jsonl", rows)
         os.rename(making, self.path / "attempt-0")
+
+    def add_warning(self, text: str) -> None:
+        """What a worker has to say that ends nothing; a line each. A disk that takes no more is no reason to fail."""
+        with contextlib.suppress(OSError), open(self.warnings_path, "a", encoding="utf-8") as file:
+            file.write(" ".join(text.split()) + "\n")
+
+    def warnings(self) -> list[str]:
+        with contextlib.suppress(OSError):
+            return self.warnings_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return []
 
     @property
     def fork(self) -> Row:

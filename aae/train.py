@@ -34,6 +34,7 @@ from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
+from aae.streams import steady_streams
 from aae.updates import UPDATE, Autocast, State, averaging_decay
 
 SHOWN = {  # of an epoch, on the screen
@@ -188,6 +189,7 @@ def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    steady_streams()
     parser = argparse.ArgumentParser(
         prog="python -m aae.train",
         description="Train one adversarial autoencoder, without a sweep around it.",

@@ -51,10 +51,8 @@ def draw_all(run: Run) -> dict[str, tuple[bytes | None, str]]:
     plt.switch_backend("Agg")
     for name, draw in FIGURES.items():
         try:
-            with (
-                matplotlib_defaults(),
-                warnings.catch_warnings(),
-            ):  # optuna sets a style for the whole process, and calls itself experimental
+            # optuna sets a style for the whole process, and calls itself experimental
+            with matplotlib_defaults(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 drawn[name] = draw(run)
         except NotDrawn as reason:

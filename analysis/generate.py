@@ -16,8 +16,9 @@ from aae import checkpoint, metrics, pictures
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import KNOWN_SHAPES, DataError
 from aae.priors import NEAREST_PART
-from aae.runs import write_atomically
+from aae.runs import TrialFolder, write_atomically
 from aae.samples import ImageShape
+from aae.streams import steady_streams
 from analysis.trials import find_trained, load_images, writing
 
 MAX_IMAGES = 1_000_000
@@ -25,9 +26,9 @@ MAX_SHOWN = 400  # images in the PNG; the .npy holds all
 PNG_COLUMNS = 10
 
 
-def image_shape(config: TrialConfig, x_dim: int) -> ImageShape:
+def image_shape(folder: TrialFolder, config: TrialConfig, x_dim: int) -> ImageShape:
     """(C, H, W). Only a user's own data must be looked at for it."""
-    return KNOWN_SHAPES.get(config.data.name) or load_images(config, x_dim).image_shape
+    return KNOWN_SHAPES.get(config.data.name) or load_images(folder, config, x_dim).image_shape
 
 
 def generate(path: Path, number: int | None, num: int, seed: int, label: int | None, component: int | None) -> list[Path]:
@@ -46,7 +47,7 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
         require(prior.kind in NEAREST_PART, "--component", component, f"the {prior.kind} prior has one part; leave --component out")
         require(0 <= component < num_parts, "--component", component, f"give a component from 0 to {num_parts - 1}")
     pixels_NX = metrics.new_images(model, config, num, torch.Generator().manual_seed(seed), label, component).numpy()
-    shape = image_shape(config, pixels_NX.shape[1])
+    shape = image_shape(trained.folder, config, pixels_NX.shape[1])
     images = (pixels_NX * 255).round().astype(np.uint8).reshape(num, *shape).transpose(0, 2, 3, 1)
     buffer = io.BytesIO()
     np.save(buffer, images[..., 0] if shape[0] == 1 else images)
@@ -61,6 +62,7 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
 
 
 def main(arguments: list[str] | None = None) -> int:
+    steady_streams()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.generate",
         usage="%(prog)s [-h] FOLDER [--trial N] [--num N] [--seed S] [--class K] [--component C]",  # a line: with an error at most three

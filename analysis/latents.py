@@ -15,6 +15,7 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset
 from aae.model import Autoencoder
 from aae.pictures import SHOWN_CHANNELS
+from aae.streams import steady_streams
 from analysis.trials import Trained, find_trained, load_images, writing
 
 
@@ -68,7 +69,7 @@ def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: i
     if "clusters" in asked:
         want = "no class is inferred, so there are no clusters: leave it out"
         require(model.encoder.num_heads > 0, "--kind clusters", f"model.class_source={config.model.class_source}", want)
-    shown = Shown(trained, model, config, load_images(config, model.decoder.pixels.out_features), num)
+    shown = Shown(trained, model, config, load_images(trained.folder, config, model.decoder.pixels.out_features), num)
     channels = shown.dataset.image_shape[0]
     if channels not in SHOWN_CHANNELS:
         want = f"no picture can show images of {channels} channels: ask for latent, the scatter of codes"
@@ -79,6 +80,7 @@ def draw_latents(path: Path, number: int | None, kinds: list[str] | None, num: i
 
 
 def main(arguments: list[str] | None = None) -> int:
+    steady_streams()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.latents",
         usage="%(prog)s [-h] FOLDER [--trial N] [--kind KIND ...] [--num N]",  # a line: with an error at most three

@@ -21,7 +21,8 @@ from rich.text import Text
 
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.runs import write_atomically
+from aae.runs import command_folder, write_atomically
+from aae.streams import steady_streams
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import draw_all
@@ -56,7 +57,11 @@ def best_yaml(run: Run) -> str | None:
     best = run.best
     if best is None or not best.folder.config_path.is_file():
         return None
-    config = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
+    config: Any = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
+    data = config["data"]
+    there = command_folder(data["folder"], run.manifest) / Path(data["folder"] or "").expanduser()
+    if data["folder"] and there.exists():  # the file is trained from anywhere
+        data["folder"] = str(there)
     sweep = {"study": {"name": f"{run.name}-best", "metric": run.metric}, "trial": config}
     head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.value_text(best.value)} after {best.epochs} epochs.\n"
     return f"{head}#   {train_command(run, best)}\n" + OmegaConf.to_yaml(OmegaConf.create(sweep))
@@ -129,6 +134,7 @@ def report_training(path: Path) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    steady_streams()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.report",
         description="Tables on the screen and RUN/report/: index.html, best.yaml, trials.csv, and strips of the best trial's pictures over "

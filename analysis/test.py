@@ -18,7 +18,8 @@ from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset, Split, load_test
 from aae.model import Autoencoder
-from aae.runs import JOURNAL, Row, TrialFolder, read_json, write_json
+from aae.runs import JOURNAL, Row, TrialFolder, command_folder, manifest_over, read_json, write_json
+from aae.streams import steady_streams
 from analysis.trials import load_images, writing
 
 MAX_PARZEN_SAMPLES = 1_000_000
@@ -37,8 +38,9 @@ def test(path: Path, num: int) -> dict[str, Any]:
     model, config = checkpoint.load(path)
     want = "test metrics are of one draw: train with data.num_draws=1, once for each data.label_seed"
     require(config.data.num_draws == 1, f"{path}: data.num_draws", config.data.num_draws, want)
-    dataset = load_images(config, model.decoder.pixels.out_features)
-    images = load_test(config.data.name, config.data.folder, result)
+    dataset = load_images(TrialFolder(path), config, model.decoder.pixels.out_features)
+    place = config.data.folder and str(command_folder(config.data.folder, manifest_over(path)) / Path(config.data.folder).expanduser())
+    images = load_test(config.data.name, place, result)
     without_parzen = dataclasses.replace(config, train=dataclasses.replace(config.train, parzen_samples=0))
     row, _ = metrics.evaluate(model, images, without_parzen, fitted=dataset.validation)
     values = {key.replace("val/", "test/"): value for key, value in row.items()}
@@ -131,6 +133,7 @@ def lines(path: Path, found: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    steady_streams()
     parser = argparse.ArgumentParser(
         prog="python -m analysis.test",
         description="Test metrics of one finished training of aae.train, by its averaged weights, written into FOLDER/test.json. Once: "

@@ -30,7 +30,9 @@ from aae.runs import (
     JournalReader,
     Row,
     TrialFolder,
+    command_folder,
     excess,
+    manifest_over,
     rank,
     read_manifest,
     state_word,
@@ -38,7 +40,7 @@ from aae.runs import (
 )
 from analysis.confirmed import Confirmed, read_confirmed
 
-MAX_NAMED = 5  # trials or values that a sentence names
+MAX_LISTED = 5  # trials or values that a sentence names
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,10 @@ def read_run(path: Path) -> Run:
         trials = optuna.load_study(study_name=None, storage=JournalStorage(reader)).get_trials(deepcopy=False) if reader.logs else []
     except (ValueError, LookupError, TypeError, AssertionError, OSError) as error:
         raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it from a copy") from None
-    return Run(path, name, metric, manifest, [read_trial(path, trial, metric) for trial in trials])
+    return Run(path, name, metric, manifest, [record_of(path, trial, metric) for trial in trials])
 
 
-def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
+def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
     folder = trial_folder(run, trial.number)
     try:
         rows = folder.rows()
@@ -224,9 +226,9 @@ def find_trained(path: Path, number: int | None) -> Trained:
     return Trained(folder, checkpoint.read_config(folder.path), path / "report", f"trial-{number:04d}-", f"trial {number}")
 
 
-def load_images(config: TrialConfig, x_dim: int) -> Dataset:
+def load_images(folder: TrialFolder, config: TrialConfig, x_dim: int) -> Dataset:
     """What the trial was trained on. Raises DataError where it is not there, ConfigError where the file is another by now."""
-    dataset = load_configured(config.data)
+    dataset = load_configured(config.data, command_folder(config.data.folder, manifest_over(folder.path)))
     found = dataset.validation.images_NX.shape[1]
     if found != x_dim:
         raise ConfigError(f"{config.data.folder}: holds images of {found} pixels, the trial was trained on {x_dim}; restore that file")

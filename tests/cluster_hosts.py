@@ -208,7 +208,7 @@ def lose_the_head(hosts: dict[str, Host], run_folder: Path) -> None:
     background = subprocess.Popen(["nsenter", "-t", head.first, "-a", "bash", "-c", f"export HOME=/root; {driver}"])
     wait_for(lambda: count_rows(run_folder) > 12 or background.poll() is not None, 240, "the second sweep's first rows")
     head.kill()
-    background.wait(30)
+    assert background.wait(30) != 0 and count_told(run_folder) < num, "the sweep ended before the head was killed: nothing was tried"
     say(f"the head was killed with {count_told(run_folder)} trials told")
     head.start()
     wait_for(head.answers, 30, "the head's sshd")
@@ -279,15 +279,13 @@ def rehearse(hosts: dict[str, Host], folder: Path, run_folder: Path) -> None:
     hosts["worker2"].kill()
     killed = time.monotonic()
     before = int(head.inside(lost, check=False).stdout.strip() or 0)
-    wait_for(lambda: int(head.inside(lost, check=False).stdout.strip() or 0) > before or background.poll() is not None, 60, "the lost host")
+    wait_for(lambda: int(head.inside(lost, check=False).stdout.strip() or 0) > before, 60, "the killed host is noticed")
     say(f"a killed host was noticed after {time.monotonic() - killed:.0f} s")
     told = count_told(run_folder)
-    if background.poll() is None and told < NUM_TRIALS:
-        head.inside("pkill -9 -f 'launch.py /nfs/s.yaml'", check=False)
-        background.wait(30)
-        say(f"the driver was killed with {told} trials told; the same command again")
-        head.inside(driver)
-    assert background.wait(1800) is not None
+    head.inside("pkill -9 -f 'launch.py /nfs/s.yaml'")
+    assert background.wait(30) != 0 and told < NUM_TRIALS, "the sweep ended before its driver was killed: nothing was tried"
+    say(f"the driver was killed with {told} trials told; the same command again")
+    head.inside(driver)
     print(head.inside("grep -v '^trial' ~/sweep.log | tail -40").stdout, flush=True)
     assert_one_truth(run_folder, NUM_TRIALS)
     states = sorted({trial.state.name for trial in trials_of(run_folder)})

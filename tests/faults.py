@@ -89,6 +89,7 @@ class Scene:
         told = self.moments.randrange(NUM_TRIALS - 4)
         wait_for(lambda: (count_rows(self.run) and count_told(self.run) >= told) or driver.poll() is not None, 600, f"{told} told")
         time.sleep(self.moments.random())
+        assert driver.poll() is None, f"nothing was tried, it had ended: {self.log.read_text()[-1000:]}"
 
     def sessions(self) -> str | None:
         return read_tag(self.run / ".lock").get("session")
@@ -98,7 +99,7 @@ def ended(scene: Scene, driver: subprocess.Popen[bytes], codes: set[int]) -> Non
     assert driver.wait(timeout=600) in codes, f"exit code {driver.returncode}, not one of {codes}: {scene.log.read_text()[-1000:]}"
 
 
-# ---- the faults: each leaves an ended driver behind; True where the sweep is interrupted for certain ----
+# ---- the faults: each leaves an ended driver behind, and fails where it could not fall ----
 
 
 def at(place: str, most: int) -> Callable[[Scene], None]:
@@ -113,7 +114,7 @@ def kill_driver(scene: Scene) -> None:
     driver = scene.start()
     scene.wait_for_a_moment(driver)
     driver.kill()
-    ended(scene, driver, {-signal.SIGKILL, 0})
+    ended(scene, driver, {-signal.SIGKILL})
 
 
 def kill_during_confirmation(scene: Scene) -> None:
@@ -122,26 +123,30 @@ def kill_during_confirmation(scene: Scene) -> None:
     begun = own / "study.journal"
     wait_for(lambda: (begun.exists() and count_told(own) >= told) or driver.poll() is not None, 600, f"{told} trainings told")
     time.sleep(scene.moments.random())
+    assert driver.poll() is None, f"nothing was tried, it had ended: {scene.log.read_text()[-1000:]}"
     driver.kill()
-    ended(scene, driver, {-signal.SIGKILL, 0})
+    ended(scene, driver, {-signal.SIGKILL})
 
 
 def kill_worker(scene: Scene) -> None:
     driver = scene.start()
     scene.wait_for_a_moment(driver)
-    for worker in workers(scene.mark)[:1]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
+    at_work: list[int] = []
+    wait_for(lambda: at_work.extend(workers(scene.mark)) or at_work, 60, "a worker at work")
+    os.kill(at_work[0], signal.SIGKILL)
     ended(scene, driver, {0})
 
 
 def kill_raylet(scene: Scene) -> None:
     driver = scene.start()
     scene.wait_for_a_moment(driver)
+    killed = 0
     for pid in marked(scene.mark):
         with contextlib.suppress(OSError):
             if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/raylet"):
                 os.kill(pid, signal.SIGKILL)
+                killed += 1
+    assert killed, "no raylet was found"
     driver.wait(timeout=600)
 
 
@@ -162,7 +167,7 @@ def wrong_clock(scene: Scene) -> None:
     driver = scene.start({"clock_s": scene.moments.choice([-1, 1]) * scene.moments.uniform(600, 86400)})
     scene.wait_for_a_moment(driver)
     driver.kill()
-    ended(scene, driver, {-signal.SIGKILL, 0})
+    ended(scene, driver, {-signal.SIGKILL})
 
 
 def hanging_tracker(scene: Scene) -> None:

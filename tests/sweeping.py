@@ -18,7 +18,6 @@ from typing import IO
 
 import numpy as np
 import pytest
-import yaml
 from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -33,59 +32,10 @@ from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.study import SweepStudy
 from tests.golden import tiny_arrays
+from tests.sweep_files import SYSTEM_SWEEP
 
 PROJECT = Path(__file__).resolve().parent.parent
-SYSTEM_SWEEP = """
-study:
-  name: s
-  num_trials: 20
-  sampler: {kind: TPESampler, seed: 0, n_startup_trials: 5}
-  pruner: {kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}
-baselines:
-  plain: {train.ema_decay: null}
-trial:
-  data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
-  model: {hidden_dims: [16], init_std: null}
-  objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 4, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32}
-search_space:
-  model.z_dim: {kind: int, low: 2, high: 12}
-  optim.reconstruction.rate: {kind: float, low: 0.001, high: 0.03, log: true}
-"""
 MARK = "AAE_TEST_SWEEP"  # in the environment of every process that a sweep starts, Ray's included
-
-TINY_SWEEP = """
-study: {name: s, num_trials: 3, draws_per_trial: 3, sampler: {kind: RandomSampler, seed: 0}}
-baselines: {slow: {optim.reconstruction.rate: 0.001}}
-trial:
-  data: {name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}
-  model: {hidden_dims: [16], init_std: null}
-  objective: {adversarial_y: {}, classification: {}}
-  train: {epochs: 3, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32}
-search_space: {model.z_dim: {kind: int, low: 2, high: 12}}
-"""
-SPACE = {
-    "model.z_dim": {"kind": "int", "low": 2, "high": 6},
-    "optim.reconstruction.rate": {"kind": "float", "low": 0.005, "high": 0.03, "log": True},
-    "optim.schedule.kind": {"kind": "categorical", "choices": ["constant", "step"]},
-    "optim.schedule.drop_at": {"kind": "float", "low": 0.5, "high": 0.9, "when": {"optim.schedule.kind": "step"}},
-}
-
-
-def make_sweep(folder: Path, data: Path, **blocks) -> Path:
-    """A sweep file. `data` is a user's own .npz."""
-    trial = {
-        "data": {"name": "npz", "folder": str(data), "num_labels": 20, "num_validation": 105},
-        "model": {"hidden_dims": [16], "init_std": None},
-        "objective": {"adversarial_y": {}, "classification": {}},
-        "train": {"epochs": 3, "batch_size": 50, "labelled_batch_size": 20, "sample_every": 1, "precision": "float32"},
-    }
-    study = {"name": "s", "num_trials": 1, "sampler": {"kind": "RandomSampler", "seed": 0}, "pruner": {"kind": "NopPruner"}}
-    sweep = {"study": study | blocks.get("study", {}), "trial": trial | blocks.get("trial", {})}
-    sweep |= {"baselines": blocks.get("baselines", {}), "search_space": blocks.get("space", SPACE)}
-    path = folder / "s.yaml"
-    path.write_text(yaml.safe_dump(sweep, sort_keys=False))
-    return path
 
 
 def command(*arguments: str) -> list[str]:

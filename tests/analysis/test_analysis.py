@@ -33,7 +33,7 @@ from analysis import figures, generate, latents, page, report, strips
 from analysis.trials import read_run
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
-from tests.sweeping import SPACE, make_sweep
+from tests.sweep_files import SPACE, make_sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTILE = "<script>alert(1)</script> [/red] & 'x\""  # as markup of a page, and of a terminal

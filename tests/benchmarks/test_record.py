@@ -133,7 +133,9 @@ def test_a_record_keeps_the_confirmation_with_its_report(sweep, tmp_path):
 
 
 def test_the_tables_of_modes_are_those_of_the_records():
-    for page, (table, _) in tables().items():
+    made = tables()
+    assert len(made) == 2
+    for page, (table, _) in made.items():
         text, first = page.read_text(), table.splitlines()[2].split(" | ")[0]
         assert table in text
         assert with_table(text.replace(first, "| unlikely"), table) == text

@@ -157,7 +157,9 @@ def test_shares_count_a_tie_as_half():
 
 def test_the_records_of_the_replay_name_what_they_were_made_of():
     lines = [json.loads(line) for line in search_quality.RECORDS.read_text().splitlines()]
-    for line in (line for line in lines if line["benchmark"] == "search_quality"):
+    found = [line for line in lines if line["benchmark"] == "search_quality"]
+    assert found
+    for line in found:
         assert line["fit"]["trials"] >= 60 and line["n"] >= 200 and line["commit"]
 
 

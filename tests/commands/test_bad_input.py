@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -17,17 +16,10 @@ from aae.config import TrialConfig
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
 from tests.folders import listing
 from tests.refusals import refused, run
+from tests.sweep_files import sweep_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
-STUDY = {"name": "mine", "num_trials": "4", "sampler": "{kind: RandomSampler, seed: 0}", "pruner": "{kind: NopPruner}"}
-TRIAL = {
-    "data": "{name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}",
-    "model": "{hidden_dims: [16]}",
-    "objective": "{adversarial_y: {}, classification: {}}",
-    "train": "{epochs: 2, batch_size: 50, labelled_batch_size: 20, sample_every: 0}",
-}
-SPACE = {"model.z_dim": "{kind: int, low: 6, high: 12}"}
 MNIST = "{name: mnist, num_labels: 100}"
 ASHA = "{kind: SuccessiveHalvingPruner, min_resource: 1}"
 RATE = "{kind: float, low: 0.01, high: 0.1}"
@@ -37,19 +29,6 @@ UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null",
 PRIOR = "objective.adversarial_z.prior"
 P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
-
-
-def sweep_text(study=None, trial=None, baselines=None, space=None, end="") -> str:
-    """The sweep above with some lines set, or left out where None; a block given as text stands as it is."""
-    blocks: dict[str, Any] = {"study": study, "trial": trial, "baselines": baselines, "search_space": space}
-    lines = []
-    for (name, changes), base in zip(blocks.items(), (STUDY, TRIAL, {}, SPACE), strict=True):
-        if isinstance(changes, str):
-            lines.append(f"{name}: {changes}")
-            continue
-        lines.append(f"{name}:")
-        lines += [f"  {key}: {value}" for key, value in (base | (changes or {})).items() if value is not None]
-    return "\n".join(lines) + "\n" + end
 
 
 @pytest.fixture(autouse=True)
@@ -688,12 +667,16 @@ def test_a_wrong_training_alone_is_refused(arguments, says, workplace, capsys):
 
 
 def broken_run(folder: Path, kind: str) -> None:
+    """The folder of the sweep that is written beside it, with one file missing or broken."""
+    from aae import manifest
+    from aae.data import load_dataset
     from aae.tuning.study.parents import load_sweep
 
     folder.mkdir()
     (folder.parent / "sweep.yaml").write_text(sweep_text())
-    made = {"id": "0", "precision": "float32", "sweep": load_sweep("sweep.yaml", {"study.folder": "."}).fingerprint()}
-    made |= {"device": "", "versions": {}, "code": {"modules": {}}, "data": {}}
+    sweep = load_sweep("sweep.yaml", {"study.folder": "."}).with_precision("float32")
+    made = {"id": "0", "precision": "float32", "sweep": sweep.fingerprint()}
+    made |= manifest.describe([], load_dataset("npz", "tiny.npz", 105).hashes)
     files = {"manifest.json": json.dumps(made), "sweep.yaml": sweep_text(), "study.journal": ""} | {
         "no manifest": {"manifest.json": None},
         "torn manifest": {"manifest.json": '{"id": "0", "swe'},
@@ -709,48 +692,71 @@ def broken_run(folder: Path, kind: str) -> None:
             (folder / file).write_text(content)
 
 
-BROKEN = ["no manifest", "torn manifest", "manifest is a list", "manifest without keys", "no journal"]
-BROKEN += ["binary journal", "empty journal", "journal of something else"]
 READERS = {"status": ("launch", ["status"]), "reproduce": ("launch", ["reproduce"]), "report": ("report", [])}
+NO_RUN = {
+    "status": dict.fromkeys(("missing", "a file", "empty", "something else"), "run: holds no sweep; give a run folder"),
+    "reproduce": dict.fromkeys(("missing", "a file", "empty", "something else"), "run: holds no manifest.json; give the folder of a sweep"),
+    "report": dict.fromkeys(("missing", "a file"), "run: no such folder; give the folder of a sweep")
+    | dict.fromkeys(("empty", "something else"), "run: holds no study.journal; give the folder of a sweep"),
+}
+BROKEN = {  # what every reader says; "no manifest" is in each one's own words
+    "torn manifest": "run/manifest.json: broken, not JSON (Unterminated string",
+    "manifest is a list": "run/manifest.json: broken, it lacks code, data, device, id, precision, sweep, versions",
+    "manifest without keys": "run/manifest.json: broken, it lacks code, data, device, id, precision, sweep, versions",
+    "no journal": "run: holds no study.journal; give the folder of a sweep",
+    "binary journal": "run/study.journal: broken, a line is not JSON",
+    "empty journal": "run/study.journal: empty, no trial was asked yet; the sweep's own command begins it",
+    "journal of something else": "run/study.journal: cannot be read as a study (KeyError: 'op_code'); restore it",
+}
+NO_MANIFEST = {
+    "status": NO_RUN["status"]["empty"],
+    "reproduce": NO_RUN["reproduce"]["empty"],
+    "report": "run: holds no manifest.json; restore it",
+}
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("kind", ["missing", "a file", "empty", "something else"])
+@pytest.mark.parametrize(("reader", "kind"), [(reader, kind) for reader, kinds in NO_RUN.items() for kind in kinds])
 def test_a_folder_that_is_no_run_is_refused_by_every_reader(reader, kind, workplace, capsys):
     program, arguments = READERS[reader]
     if kind != "missing":
         (workplace / "run").mkdir() if kind != "a file" else (workplace / "run").write_text("hello")
     if kind == "something else":
         (workplace / "run" / "letter.txt").write_text("dear")
-    refused(program, [*arguments, "run"], ("run", "run"), workplace, capsys)
+    refused(program, [*arguments, "run"], (NO_RUN[reader][kind],), workplace, capsys)
 
 
 @pytest.mark.parametrize(
     ("reader", "kind"),
-    # a report may do without the manifest, and a sweep without trials has a report that says so
-    [(reader, kind) for reader in READERS for kind in BROKEN if reader != "report" or ("journal" in kind and kind != "empty journal")],
+    # a sweep without trials has a report that says so
+    [(reader, kind) for reader in READERS for kind in ["no manifest", *BROKEN] if (reader, kind) != ("report", "empty journal")],
 )
-def test_a_broken_run_folder_is_refused_by_every_reader(reader, kind, workplace, capsys):
+def test_a_broken_run_folder_is_refused_by_every_reader_that_says_which_file(reader, kind, workplace, capsys):
     program, arguments = READERS[reader]
     broken_run(workplace / "run", kind)
-    refused(program, [*arguments, "run"], ("run",), workplace, capsys)
+    refused(program, [*arguments, "run"], (BROKEN.get(kind, NO_MANIFEST[reader]),), workplace, capsys)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in BROKEN if kind not in ("no journal", "empty journal")])
+@pytest.mark.parametrize("kind", ["no manifest", *(kind for kind in BROKEN if kind not in ("no journal", "empty journal"))])
 def test_a_sweep_does_not_go_on_in_a_broken_run_folder(kind, workplace, capsys):
+    """Its manifest is that of this code and sweep, so what is broken is what refuses it."""
     broken_run(workplace / "mine", kind)
     (workplace / "mine" / ".lock").write_text("")  # a driver's own, of every run folder
-    refused("launch", ["sweep.yaml", "study.folder=."], ("mine",), workplace, capsys)
+    says = BROKEN.get(kind, "run: not empty and no sweep; name another with study.name=other").replace("run", "mine", 1)
+    if kind == "binary journal":  # Optuna's own reader, of a journal to write on
+        says = "mine/study.journal: cannot be read as a study (JSONDecodeError"
+    refused("launch", ["sweep.yaml", "study.folder=."], (says,), workplace, capsys)
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], ("usage",)),
-        (["status"], ("run",)),
-        (["reproduce"], ("run",)),
-        (["reproduce", "run", "--trial", "best"], ("--trial", "best")),
-        (["confirm", "run"], ("run", "holds no sweep")),
+        ([], ("the following arguments are required: sweep",)),
+        (["status"], ("launch.py status", "the following arguments are required: run")),
+        (["reproduce"], ("launch.py reproduce", "the following arguments are required: run")),
+        (["confirm"], ("launch.py confirm", "the following arguments are required: run")),
+        (["cluster", "up", "x.yaml"], ("launch.py cluster", "invalid choice: 'up' (choose from")),
+        (["reproduce", "run", "--trial", "best"], ("argument --trial: invalid int value: 'best'",)),
+        (["confirm", "run"], ("run: holds no sweep",)),
         (["stauts", "run"], ("stauts: neither a command nor a sweep file", "did you mean status")),
     ],
 )
@@ -902,26 +908,25 @@ def test_as_a_program_a_training_ends_with_code_2(workplace):
     assert listing(workplace) == before
 
 
+def on_a_small_disk(script: str, *arguments: str) -> subprocess.CompletedProcess:
+    """A shell script on a file system of 8 KB, `small`, that only these processes see."""
+    command = ["unshare", "-rm", "sh", "-c", f"mount -t tmpfs -o size=8k none small || exit 77; {script}", "sh", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, for a small file system of its own")
 def test_without_space_left_a_training_and_a_sweep_are_refused(workplace):
-    """On a file system of 8 KB that only these processes see."""
     (workplace / "sweep.yaml").write_text(sweep_text())
     (workplace / "small").mkdir()
-    script = "mount -t tmpfs -o size=8k none small || exit 77; head -c 8192 /dev/zero > small/filler; "
-    script += '"$@"; code=$?; rm small/filler; ls -A small/*; exit $code'
+    if on_a_small_disk("true").returncode != 0:
+        pytest.skip("may not mount")
+    script = 'head -c 8192 /dev/zero > small/filler; "$@"; code=$?; rm small/filler; ls -A small/*; exit $code'
     for arguments in (
         ["-m", "aae.train", "sweep.yaml", "--output", "small/alone"],
         [str(ROOT / "launch.py"), "sweep.yaml", "study.folder=small"],
     ):
-        done = subprocess.run(
-            ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, *arguments],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if done.returncode in (1, 77) and "Traceback" not in done.stderr:
-            pytest.skip("may not mount")
+        done = on_a_small_disk(script, sys.executable, *arguments)
         assert done.returncode == 2, done.stderr
         assert "cannot be written (No space left on device)" in done.stderr and done.stderr.count("\n") <= 3, done.stderr
         assert "config.yaml" not in done.stdout and "manifest.json" not in done.stdout

@@ -13,7 +13,8 @@ from aae.tuning.driver import reproduction
 from aae.tuning.study.parents import load_sweep
 from analysis.page import about
 from analysis.trials import read_run
-from tests.sweeping import TINY_SWEEP, train_here
+from tests.sweep_files import TINY_SWEEP
+from tests.sweeping import train_here
 
 HERE = device_name(torch.device("cpu"))
 ALONE = {"study.draws_per_trial": 1, "study.num_trials": 2}

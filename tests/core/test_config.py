@@ -1,16 +1,14 @@
 """A configuration in layers: defaults, the sweep's trial block, sampled values or a baseline's, the command line."""
 
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from aae.config import ConfigError, TrialConfig, flatten
 from aae.layers import baseline_values, parse_overrides, read_sweep, set_paths, to_trial, trial_from_sweep
+from tests.compositions import SWEEPS
 
-SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
-SWEEPS = [path for path in SWEEPS if path.stem != "semi_decay"]  # it begins with another study: test_fork
 BASELINES = [(path, name) for path in SWEEPS for name in read_sweep(path).baselines]
 
 SWEEP = """\

@@ -26,7 +26,8 @@ from aae.tuning.workers.rehearsal import try_out
 from analysis.report import write_files
 from analysis.trials import read_run
 from tests.golden import tiny_config
-from tests.sweeping import TINY_SWEEP, assert_one_truth, train_here, train_out, without_ray
+from tests.sweep_files import TINY_SWEEP
+from tests.sweeping import assert_one_truth, train_here, train_out, without_ray
 from tests.training import averaged, in_pieces, nothing, whole, without_clock
 
 

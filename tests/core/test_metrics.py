@@ -178,11 +178,13 @@ def test_evaluation_has_no_noise_and_leaves_no_graph(dataset):
 
 
 def test_evaluation_is_in_float32_whatever_the_training_is_in(dataset):
-    """Pixels are bytes / 255, and autocast is not on."""
+    """Pixels are bytes / 255, and no layer computes in bfloat16. Seen to fail where evaluate is under the training's autocast."""
     model, seen = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10), []
-    model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    metrics.evaluate(model, dataset.validation, of_dim(3))
-    assert seen[0].dtype == torch.float32 and float(seen[0].max()) == 1.0 and not torch.is_autocast_enabled("cpu")
+    for layer in (module for module in model.modules() if isinstance(module, torch.nn.Linear)):
+        layer.register_forward_hook(lambda layer, inputs, output: seen.append((inputs[0], output)))
+    metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 3, "train.precision": "bfloat16"}))
+    assert len(seen) == 4 and {tensor.dtype for pair in seen for tensor in pair} == {torch.float32}
+    assert float(seen[0][0].max()) == 1.0
 
 
 # ---- clusters

@@ -110,7 +110,7 @@ def test_a_sampled_encoder_adds_softplus_of_its_third_head_times_the_noise():
     std_BZ = torch.log1p(raw_BZ.double().exp()).float()
     for noise in (1.0, -2.0):
         assert torch.allclose(model.encoder(x_BX, torch.full((50, 3), noise))[1], mean_BZ + noise * std_BZ, rtol=1e-4, atol=1e-4)
-    assert torch.equal(model.encoder(x_BX)[1], mean_BZ) and bool((std_BZ >= 0).all())
+    assert torch.equal(model.encoder(x_BX)[1], mean_BZ)
 
 
 def test_an_encoder_that_is_not_sampled_takes_no_notice_of_noise():

@@ -14,7 +14,7 @@ from aae.device import repeatable
 from aae.noise import Noise, add_noise, draw_noise, make_generators
 from aae.objective import Batch, Codes, Phase
 from aae.updates import UPDATE, State, averaging_decay
-from tests.core.test_objective import cases, small, state_of
+from tests.compositions import cases, small, state_of
 from tests.golden import noise_of, take_step, tiny_batches, tiny_config
 
 # D lanes, B batch, L labelled batch, X pixels, Z style dim, K classes

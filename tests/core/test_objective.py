@@ -1,9 +1,7 @@
 """The objective: which phase moves what, what each term is worth, how the two updates differ; and the known bugs of other
 implementations, each named with the line whose change makes its test fail."""
 
-import functools
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,47 +9,15 @@ from torch.nn import functional as F
 
 from aae import losses
 from aae.config import flatten
-from aae.layers import read_sweep, trial_from_sweep
 from aae.objective import Batch, Codes, build_phases
 from aae.priors import NEAREST_PART
 from aae.train import train
 from aae.updates import UPDATE, State, apply, averaging_decay
-from tests.golden import TINY, noise_of, take_step, tiny_batches, tiny_config
+from tests.compositions import cases, small, state_of
+from tests.golden import noise_of, take_step, tiny_batches, tiny_config
 
-SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
-SWEEPS = [path for path in SWEEPS if path.stem != "semi_decay"]  # it begins with another study: test_fork
-SMALL = TINY | {
-    "train.batch_size": 50,
-    "train.epochs": 2,
-    "train.keep_epochs": [],
-    "train.precision": "float32",
-    "optim.schedule.kind": "constant",
-}
 CPU = torch.device("cpu")
 LN2 = math.log(2)
-
-
-def cases() -> list:
-    found = []
-    for path in SWEEPS:
-        for baseline in (None, *read_sweep(path).baselines):
-            for update in UPDATE:
-                found.append(pytest.param(path, baseline, update, id=f"{path.stem}-{baseline}-{update}"))
-    return found
-
-
-@functools.cache
-def small(path, baseline, update):
-    """A configuration of the project at the size of the tiny dataset: 20 labels where it has some."""
-    sweep = read_sweep(path)
-    whole = trial_from_sweep(sweep, baseline, {})
-    values = {"data.num_labels": whole.data.num_labels if whole.data.num_labels < 1 else 20, "train.update": update}
-    values |= {"objective.consistency.from_epoch": 0} if whole.objective.consistency is not None else {}
-    return trial_from_sweep(sweep, baseline, SMALL | values | {"train.parzen_samples": min(whole.train.parzen_samples, 50)})
-
-
-def state_of(config, dataset) -> State:
-    return State(config, dataset.train.images_NX.shape[1], CPU)
 
 
 def values_of(module) -> dict[str, torch.Tensor]:

@@ -16,14 +16,14 @@ import torch
 from aae import checkpoint, metrics, samples, train
 from aae.config import flatten
 from aae.data import Split, load_dataset, load_test
-from aae.pictures import image_grid
+from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
 from aae.runs import TrialFolder
 from analysis import generate, latents, report, strips
 from analysis import test as testing
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
-from tests.sweeping import make_sweep
+from tests.sweep_files import make_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_LABELS = ["data.num_labels=0", "objective.classification=null"]
@@ -432,6 +432,13 @@ def test_images_of_any_number_of_channels_train_and_what_can_be_drawn_of_them_is
     capsys.readouterr()
     assert latents.main([str(folder), "--kind", "samples"]) == 2
     assert f"no picture can show images of {channels} channels: ask for latent" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_legend_of_300_classes_leaves_room_for_their_codes(tmp_path):
+    random = np.random.default_rng(0)
+    path = latent_scatter(tmp_path / "a.png", random.normal(size=(600, 2)), np.arange(600) % 300, "codes")
+    assert float(matplotlib.image.imread(path)[:, :200, :3].std()) > 0.05
 
 
 def test_a_picture_appears_whole(tmp_path, monkeypatch):

@@ -13,32 +13,11 @@ from aae import checkpoint
 from aae.config import ConfigError
 from aae.layers import baseline_values, parse_overrides, read_sweep, set_paths, to_trial, trial_from_sweep
 from aae.yaml_reader import LOADER, compose, paths_of, plain
+from tests.sweep_files import NOTHING, TEXTS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = sorted(ROOT.glob("records/**/config.yaml"))
 SWEEPS = sorted([*ROOT.glob("sweeps/*.yaml"), *ROOT.glob("records/**/sweep.yaml"), *ROOT.glob("benchmarks/*.yaml")])
-
-# Each is another value to some reader of YAML: a number, a bool, a date, a time, or nothing.
-TEXTS = [
-    "007",
-    "010",
-    "on",
-    "off",
-    "no",
-    "yes",
-    "y",
-    "True",
-    "false",
-    "1:30",
-    "1:30.5",
-    "2024_01_15",
-    "2024-01-15",
-    "1e3",
-    "12e3",
-    "4112e07",
-]
-TEXTS += ["0x10", "0o17", "0b11", "1_000", ".5", "5.", "-1", "+1", "1.0", ".inf", ".nan", "nan", "inf", "2015", "=", "0", "1e-4", "NaN"]
-NOTHING = ["null", "Null", "NULL", "~"]
 
 
 def value_of(text: str) -> object:

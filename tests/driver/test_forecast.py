@@ -135,7 +135,7 @@ def test_a_rehearsal_draws_a_set_of_pictures_and_says_once_what_breaks_there(mak
 def test_a_sweep_that_cannot_work_is_refused_by_the_path_and_leaves_nothing(make_sweep, workplace, arguments, says):
     """Seen to fail with `leave_nothing` left out: then the folder stays."""
     make_sweep()
-    done = launch("s.yaml", *arguments)
+    done = launch("s.yaml", "study.max_concurrent=1", *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert all(text in done.stderr for text in says) and done.stderr.count("\n") == 1
     assert not Path("s").exists()

@@ -8,7 +8,7 @@ from aae import train
 from aae.data import load_dataset
 from aae.layers import parse_overrides
 from aae.tuning.study.parents import load_sweep
-from tests.commands.test_bad_input import sweep_text
+from tests.sweep_files import sweep_text
 
 
 @pytest.fixture

@@ -1,23 +1,11 @@
 """What Optuna does with the private names of aae/tuning/study/optuna_private.py. A new version that does otherwise fails here first."""
 
-import ast
-from pathlib import Path
-
 import optuna
 import pytest
 from optuna.pruners import HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 
 from aae.tuning.study.optuna_private import PruningView, View
-from tests.sweeping import PROJECT
-
-OURS = [
-    *(path for room in ("spec", "study", "driver", "confirm", "commands") for path in (PROJECT / "aae" / "tuning" / room).glob("*.py")),
-    *(PROJECT / "analysis").glob("*.py"),
-    PROJECT / "aae" / "manifest.py",
-    PROJECT / "aae" / "runs.py",
-    PROJECT / "launch.py",
-]
 
 
 @pytest.fixture
@@ -69,22 +57,3 @@ def test_a_pruner_compares_with_no_hidden_trial(study):
     """Without trial 0 the running one, at 3, stands with three others and not above their median alone by it."""
     pruner = MedianPruner(n_startup_trials=3, n_warmup_steps=0)
     assert pruner.prune(study, study.trials[3]) and not pruner.prune(PruningView(study, is_first), study.trials[3])
-
-
-def private_names(path: Path) -> list[str]:
-    """`x._name` in a file, where x is not the file's own: a name that somebody else may take away."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    own |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_self(node.value)}
-    own.add("_exit")  # of os, and documented
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not is_self(node.value)]
-    return [f"{path.name}:{node.lineno} {node.attr}" for node in found if not node.attr.startswith("__") and node.attr not in own]
-
-
-def is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("self", "cls")
-
-
-@pytest.mark.parametrize("path", OURS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_no_private_name_of_a_library_is_used_elsewhere(path):
-    assert private_names(path) == []

@@ -417,7 +417,7 @@ def test_attempts_that_were_lost_with_their_nodes_are_no_failures_of_the_trial(m
 
     def lose(attempt: int, node: str) -> None:
         assert search.suggest(f"ray-{attempt}")["number"] == 0
-        search.take_result(f"ray-{attempt}", {"actor": [None], "node": node, "worker": "1"})
+        search.take_result(f"ray-{attempt}", {"actor": [None], "node": node, "worker": "1", "hostname": "h"})
         search.on_trial_complete(f"ray-{attempt}", error=True)
 
     for attempt, node in enumerate("ab"):
@@ -482,7 +482,7 @@ def test_a_trial_whose_process_is_ended_after_its_last_word_is_over(make_search,
     search = make_search(num_trials=2)
     monkeypatch.setattr("ray.kill", lambda actor: None)
     search.suggest("ray-0")
-    search.take_result("ray-0", {"actor": [None], "node": "a", "worker": "1"})
+    search.take_result("ray-0", {"actor": [None], "node": "a", "worker": "1", "hostname": "h"})
     search.take_result("ray-0", {"state": "FAIL", "reason": "device-side assert", "spent": True})
     search.on_trial_complete("ray-0", error=True)
     assert search.trials.study.trial(0).state == TrialState.FAIL and search.trials.observer.lost_causes == []
@@ -493,7 +493,7 @@ def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_searc
     """Each trial in turn would fail, and be told so for good."""
     search = make_search()
 
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -514,7 +514,7 @@ def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_f
     for epoch in range(1, 7):
         search.take_result("ray-0", search.trials.live["ray-0"].attempt.write_row(row(epoch, 0.5)))
 
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(search.trials.study, "tell", full)

@@ -22,15 +22,13 @@ from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import read_tag
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.workers.rehearsal import Cost, cases_of, try_out
-from analysis.report import write_files
-from analysis.trials import read_run
 from tests.golden import TINY, tiny_arrays
 from tests.refusals import run as run_here
 from tests.svhn import write_svhn
+from tests.sweep_files import SYSTEM_SWEEP
 from tests.sweeping import (
     MARK,
     PROJECT,
-    SYSTEM_SWEEP,
     assert_one_truth,
     count_rows,
     count_told,
@@ -74,14 +72,14 @@ def arguments(folder: Path, *more: str) -> list[str]:
 # ---- kills ----
 
 
-SERIES = pytest.param((0, 3, 7, 11, 15), 20, 1.0, marks=pytest.mark.slow)
+SERIES = pytest.param((0, 3, 7, 11, 15), 20, 2, 1.0, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("kills", "num_trials", "at_most_s"), [((1,), 6, 0.0), SERIES], ids=["once", "five times"])
-def test_a_driver_that_is_killed_loses_no_trial_and_runs_none_twice(folder, tmp_path, kills, num_trials, at_most_s):
+@pytest.mark.parametrize(("kills", "num_trials", "slots", "at_most_s"), [((1,), 5, 1, 0.0), SERIES], ids=["once", "five times"])
+def test_a_driver_that_is_killed_loses_no_trial_and_runs_none_twice(folder, tmp_path, kills, num_trials, slots, at_most_s):
     """Each kill falls after so many trials have ended, while others run, or up to so many seconds later."""
     run, moments, sessions = folder / "s", random.Random(0), []
-    command = arguments(folder, f"study.num_trials={num_trials}", "train.epochs=20")
+    command = arguments(folder, f"study.num_trials={num_trials}", f"study.max_concurrent={slots}", "train.epochs=20")
     for attempt, told in enumerate(kills):
         with launched(f"{tmp_path}-{attempt}", *command) as driver:
             wait_for(lambda n=told: (count_rows(run) > 0 and count_told(run) >= n) or driver.poll() is not None, 120, f"{told} trials told")
@@ -260,11 +258,13 @@ def test_the_screen_ends_with_the_best_trials_the_report_and_the_command_that_re
     assert not any(word in "\n".join(lines) for word in ("Tune Status", "wandb:", "raylet", "FutureWarning", "Traceback"))
 
 
-def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(finished):
-    before = (finished / "s" / "study.journal").read_bytes()
-    done = launch(*arguments(finished, "study.num_trials=8"), cwd=finished)
-    assert done.returncode == 0 and "0 going on" in done.stdout
-    assert (finished / "s" / "study.journal").read_bytes() == before
+def test_a_finished_sweep_run_again_does_nothing_and_says_the_same(copied, capsys):
+    before, said_before = (copied / "s" / "study.journal").read_bytes(), (copied / "output.txt").read_text()
+    code, said, _ = run_here("launch", arguments(copied, "study.num_trials=8"), capsys)
+    assert code == 0 and "0 going on" in said
+    assert (copied / "s" / "study.journal").read_bytes() == before
+    (best,) = (line for line in said.splitlines() if line.startswith("Best configuration: "))
+    assert best in said_before.splitlines()
 
 
 @pytest.mark.slow
@@ -369,6 +369,7 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once_and_nothing_is_writte
     assert done.stderr.count("\n") <= 3 and not (folder / "s").exists()
 
 
+@pytest.mark.slow
 def test_more_than_there_is_here_is_refused_with_what_there_is(folder):
     done = launch(*arguments(folder, "study.resources_per_trial={cpu: 1000}"))
     assert done.returncode == 2 and "there is cpu: " in done.stderr and done.stderr.count("\n") == 1
@@ -410,14 +411,11 @@ def the_run(folder: Path) -> Path:
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_runs_in_small(path, rates, tmp_path):
-    """Its rehearsal, trials and report, in this process, which does what a worker would do; the slow test takes all through Ray."""
+    """Its rehearsal and trials, in this process, which does what a worker would do. The slow test has Ray and the report."""
     sweep = in_small(path, tmp_path, rates)
     for case in cases_of(sweep):
         assert isinstance(try_out(sweep.config(case.values), str(tmp_path)), Cost)
-    run = train_here(sweep).run
-    write_files(read_run(run))
-    assert_one_truth(run, 3)
-    assert (run / "report" / "index.html").is_file()
+    assert_one_truth(train_here(sweep).run, 3)
 
 
 def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> Path:
@@ -440,4 +438,6 @@ def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> 
 def test_every_sweep_file_runs_at_its_own_size(path, tmp_path):
     """Networks and batches as they are written; some minutes each on two cores."""
     first = run_at_its_own_size(RATES, tmp_path / "first") if path.stem == "semi_decay" else None
-    assert_one_truth(run_at_its_own_size(path, tmp_path, first), 3)
+    run = run_at_its_own_size(path, tmp_path, first)
+    assert_one_truth(run, 3)
+    assert (run / "report" / "index.html").is_file()

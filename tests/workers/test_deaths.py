@@ -60,3 +60,10 @@ def test_a_worker_that_could_not_start_has_its_own_error_as_the_cause(tmp_path):
 
 def test_a_log_on_another_node_says_nothing(tmp_path):
     assert last_words(tmp_path, "1f") == ""
+
+
+def test_the_kernel_s_out_of_memory_killer_is_named_where_its_count_has_risen(dead, monkeypatch):
+    assert deaths.memory_kills() >= 0
+    monkeypatch.setattr(deaths, "memory_kills", lambda: 3)
+    assert "for want of memory" in cause_of_death(dead(KILLED), "1f", None, 2)
+    assert cause_of_death(dead(KILLED), "1f", None, 3) == cause_of_death(dead(KILLED), "1f", None, None) == "the worker died"

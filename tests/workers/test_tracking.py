@@ -20,52 +20,11 @@ from optuna.trial import TrialState
 from aae.pictures import image_grid
 from aae.runs import Attempt, TrialFolder
 from aae.tuning.workers import wandb_runs as tracking
-from aae.tuning.workers.wandb_runs import Guard, Tracker, choose_mode, describe_study, follow_study, told_rows, trials_table
-from tests.sweeping import PROJECT, SYSTEM_SWEEP, finished_sweep, launch
-
-KEY = "0123456789" * 4
-CLOSED = "http://127.0.0.1:9"  # nobody listens there
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(tmp_path, monkeypatch):
-    """No key, no netrc, no variable of the developer's; W&B's process ends with the test, and its own files lie in tmp_path."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setattr(tracking, "unreachable", False)
-    yield
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].teardown()
-
-
-def inspect(run: Path, name: str) -> list[dict]:
-    """Every record of a run's file. There is one file, however often the trial was handed out."""
-    (file,) = (run / "wandb").glob(f"*run-*-{name}/*.wandb")
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
-    return [json.loads(line) for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()]
-
-
-def items(records: list[dict]) -> list[dict]:
-    return [record["history"]["item"] for record in records if record["type"] == "history"]
-
-
-def summary(records: list[dict]) -> dict:
-    merged: dict = {}
-    for record in records:
-        merged |= record["summary"]["update"] if record["type"] == "summary" else {}
-    return merged
-
-
-def only(records: list[dict], kind: str) -> dict:
-    (record,) = (record[kind] for record in records if record["type"] == kind)
-    return record
-
-
-def row(epoch: int) -> dict:
-    return {"epoch": epoch, "val/error": 0.5 / epoch, "val/reconstruction": 10.0}
+from aae.tuning.workers.wandb_environment import choose_mode, describe_study
+from aae.tuning.workers.wandb_runs import Guard, Tracker, follow_study, told_rows, trials_table
+from tests.sweep_files import SYSTEM_SWEEP
+from tests.sweeping import PROJECT, finished_sweep, launch
+from tests.wandb_files import CLOSED, KEY, end, inspect, items, only, row, summary
 
 
 def add_row(attempt: Attempt, epoch: int, pictures: bool = False) -> dict:
@@ -75,46 +34,48 @@ def add_row(attempt: Attempt, epoch: int, pictures: bool = False) -> dict:
 
 
 def about(run: Path) -> dict:
-    return describe_study("digits", "abc", run, "val/error", ["paper"])
+    return describe_study("digits", "abc", run, "val/error", ["paper"], print)
 
 
 # ---- which mode ----
 
 
 def test_without_a_key_it_is_offline():
-    assert choose_mode() == "offline"
+    assert choose_mode(print) == "offline"
 
 
 def test_a_key_in_the_environment_makes_it_online(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert choose_mode() == "online"
+    assert choose_mode(print) == "online"
 
 
 @pytest.mark.parametrize(("base_url", "mode"), [("https://api.wandb.ai", "online"), ("https://other.example:8080/x", "offline")])
 def test_a_key_in_netrc_counts_for_its_own_host_only(tmp_path, monkeypatch, base_url, mode):
     (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
     monkeypatch.setenv("WANDB_BASE_URL", base_url)
-    assert choose_mode() == mode
+    assert choose_mode(print) == mode
 
 
 @pytest.mark.parametrize("text", ["", "machine", "not a netrc"])
 def test_a_broken_netrc_is_no_key(tmp_path, text):
     (tmp_path / "netrc").write_text(text)
-    assert choose_mode() == "offline"
+    assert choose_mode(print) == "offline"
 
 
-@pytest.mark.parametrize(("value", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("online", "online")])
+@pytest.mark.parametrize(
+    ("value", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("online", "online"), ("Online", "online")]
+)
 def test_wandb_mode_wins_over_the_key(monkeypatch, value, mode):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", value)
-    assert choose_mode() == mode
+    assert choose_mode(print) == mode
 
 
 def test_wandb_disabled_wins_over_all(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_DISABLED", "true")
-    assert choose_mode() == "disabled"
+    assert choose_mode(print) == "disabled"
     tracker = Tracker(about(tmp_path), "0001", {}, Attempt(tmp_path))
     tracker.log(row(1))
     tracker.finish("COMPLETE", None)
@@ -150,19 +111,14 @@ def test_a_hanging_call_delays_nobody_and_the_end_by_its_bound_only():
     for _ in range(1000):
         guard.do(lambda: release.wait(30) and None)
     assert time.monotonic() - started < 0.5
-    guard.close(0.3)
+    assert not guard.close(0.3)
     assert 0.3 <= time.monotonic() - started < 1.5
-    assert said == ["W&B was not done after 0.3 s; nobody waits for it any longer"]
+    tracking.wait_for_runs(0.1)
+    assert said == ["W&B was not done after 0.1 s; nobody waits for it any longer, wandb sync sends the rest"]
     release.set()
 
 
 # ---- a trial's run, offline ----
-
-
-def end(tracker: Tracker, state: str, reason: str | None = None) -> None:
-    """finish(), and to the end of what it left to the background."""
-    tracker.finish(state, reason)
-    tracking.wait_for_runs(30)
 
 
 @pytest.fixture
@@ -510,10 +466,11 @@ HANGING = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from aae.tuning.workers import wandb_runs as tracking
+from aae.tuning.workers.wandb_environment import describe_study
 
 tracking.STUDY_WAIT_S = 0.5
 run = Path(sys.argv[1])
-finish = tracking.follow_study(tracking.describe_study("digits", "abc", run, "val/error", []), list, print)
+finish = tracking.follow_study(describe_study("digits", "abc", run, "val/error", [], print), list, print)
 while not list(run.glob("wandb/offline-run-*/*.wandb")):
     time.sleep(0.1)
 children = subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True).stdout

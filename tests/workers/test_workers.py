@@ -48,7 +48,7 @@ def make_search(num_questions: int, slots: int = 2) -> tuple[WorkerSearch, list[
 
 
 def introduce(search: WorkerSearch, trial: str, actor: object = None) -> bool:
-    return search.take_result(trial, {"actor": [actor], "node": "a", "worker": "1"})
+    return search.take_result(trial, {"actor": [actor], "node": "a", "worker": "1", "hostname": "h"})
 
 
 def test_no_more_questions_are_out_than_trials_will_be_and_each_that_follows_takes_one_process():
@@ -94,16 +94,16 @@ def test_what_waits_for_a_place_ends_when_all_that_had_begun_has_stopped():
 
 
 def test_a_worker_that_begins_while_others_are_ended_is_ended_with_the_next_look(monkeypatch):
-    """Tune's thread adds it meanwhile. The list of trials that the main thread replaced lost it: its epoch ran on past the budget."""
+    """Tune's thread adds it meanwhile. A list that the main thread filtered and replaced lost one that came between the two."""
     search, _ = make_search(0)
     killed = []
 
     def kill(actor):
         killed.append(actor)
-        search.workers.setdefault("b", Worker("b", "a", "2"))
+        search.workers.setdefault("b", Worker("b", "a", "2", None))
 
     monkeypatch.setattr(pool.ray, "kill", kill)
-    search.workers["a"] = Worker("a", "a", "1")
+    search.workers["a"] = Worker("a", "a", "1", None)
     workers = SimpleNamespace(search=search)
     pool.Workers.end_attempts(workers)
     assert killed == ["a"]
@@ -173,7 +173,7 @@ def test_the_processes_that_answered_answer_what_follows_and_a_death_is_an_answe
 
 @pytest.mark.system
 def test_a_question_that_no_worker_takes_up_ends_the_wait_in_a_line_and_what_is_queued_ends_too(tmp_path):
-    """Seen to hang without the Stopper, and without the deadline."""
+    """Seen to fail without the Stopper: what is queued holds the end for a minute. Before, the wait had no end at all."""
     (line,) = run_program(tmp_path, QUEUED).splitlines()
     assert line == "no word from a worker within 8 s (queued: baseline paper, sampled example 1); no worker's log says why"
 

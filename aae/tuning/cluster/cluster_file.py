@@ -38,7 +38,7 @@ STOP = (
 def is_cluster_file(path: Path) -> bool:
     """A file for `ray up` names its provider; a sweep has no such block."""
     try:
-        return isinstance(content := yaml.safe_load(path.read_text()), dict) and "provider" in content
+        return isinstance(content := yaml.safe_load(path.read_text(encoding="utf-8")), dict) and "provider" in content
     except (OSError, ValueError, yaml.YAMLError):
         return False
 
@@ -46,7 +46,7 @@ def is_cluster_file(path: Path) -> bool:
 def read_cluster_file(path: Path) -> dict[str, Any]:
     """The file as Ray reads it, nothing left to fill in. Raises ConfigError."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({one_line(error)}); give a file for ray up, such as cluster.yaml") from None
     if not isinstance(content, dict) or not isinstance(content.get("provider"), dict):
@@ -118,7 +118,7 @@ class Hosts:
 
 def run_quietly(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=STOP_S, stdin=subprocess.DEVNULL)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=STOP_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, NO_CONNECTION, "", f"no answer within {STOP_S:.0f} s")
 

@@ -68,7 +68,7 @@ def node_kinds() -> list[tuple[dict[str, float], int]]:
     """(resources, how many at most) of what the autoscaler of this head may add: `ray up` leaves its file there. Empty without one,
     and for machines of one's own, which all join by themselves."""
     try:
-        config = yaml.safe_load(Path(os.path.expanduser(BOOTSTRAP)).read_text())
+        config = yaml.safe_load(Path(os.path.expanduser(BOOTSTRAP)).read_text(encoding="utf-8"))
         kinds, head, most = config["available_node_types"], config["head_node_type"], config["max_workers"]
         return [(kind["resources"], min(kind["max_workers"], most)) for name, kind in kinds.items() if name != head and kind["resources"]]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):

@@ -90,7 +90,7 @@ def gpus_here() -> list[str]:
     """Asked of the driver of the GPUs, since Ray hides them from who has not asked for one."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
@@ -100,10 +100,10 @@ def shared_problem(folder: Path, token: str, name: str) -> str | None:
     """Reads the driver's token in the folder and leaves one for it. Only whole files under new names, so that no cache of a network
     file system can have an older answer."""
     try:
-        got = (folder / token).read_text()
+        got = (folder / token).read_text(encoding="utf-8")
         if got != token:
             return f"{folder}: what is read there is not what was written here"
-        (folder / f"{token}-{name}").write_text(name)
+        (folder / f"{token}-{name}").write_text(name, encoding="utf-8")
     except FileNotFoundError:
         return f"{folder}: is another folder there than here; give one that every node sees, with study.folder=FOLDER"
     except OSError as error:
@@ -119,7 +119,7 @@ def probe_nodes(nodes: dict[str, str], data: DataConfig, folder: Path) -> list[F
         for node in nodes
     }
     try:
-        (folder / token).write_text(token)
+        (folder / token).write_text(token, encoding="utf-8")
         answers = {node: probe.look.remote(nodes[node], data, str(folder), token) for node, probe in probes.items()}
         ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_S)
         found = []

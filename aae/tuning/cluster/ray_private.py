@@ -35,4 +35,4 @@ def error_text(trial: Any) -> str:
     """Ray's account of an actor that could not be made. Tune's own `get_error` looks into the storage, where it has not come yet, and an
     actor that was made is asked itself."""
     path = trial.error_file
-    return Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
+    return Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).exists() else ""

@@ -47,7 +47,7 @@ def forecast_text(sweep: Sweep) -> str:
             return f"forecast: {rest}"
         if first:
             return f"forecast: {forecast.Forecast(**first)}, measured before its first trial"
-    cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(), re.MULTILINE)
+    cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(encoding="utf-8"), re.MULTILINE)
     if cost:
         return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
     return "forecast: none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial"

@@ -8,6 +8,7 @@ the same command goes on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
 from dataclasses import replace
@@ -21,7 +22,8 @@ from rich.console import Console
 from aae import checkpoint, manifest
 from aae.config import ConfigError
 from aae.data import Dataset, load_configured
-from aae.runs import CONFIRM, read_json, read_manifest, trial_folder, write_json
+from aae.layers import set_paths
+from aae.runs import CONFIRM, command_folder, read_json, read_manifest, trial_folder, write_json
 from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.preflight import enter_cluster
@@ -39,14 +41,15 @@ from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.pool import Workers
-from aae.tuning.workers.wandb_runs import describe_study
+from aae.tuning.workers.wandb_environment import describe_study
 
 SETTABLE = ("study.confirm", "study.max_minutes", "study.max_disk_gb", "study.max_concurrent", "study.resources_per_trial")
 
 
 def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     """The sweep of a run folder, for its confirmation. What was begun is gone on with as it was asked. Raises ConfigError."""
-    if read_manifest(run) is None or not (run / "sweep.yaml").is_file():
+    made = read_manifest(run)
+    if made is None or not (run / "sweep.yaml").is_file():
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
     for path in overrides:
         if not path.startswith(SETTABLE):
@@ -55,11 +58,20 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     if own is not None and PLAN in own.user_attrs and not any(path.startswith("study.confirm") for path in overrides):
         overrides = overrides | {"study.confirm": own.user_attrs[PLAN]["asked"]}
     overrides = overrides | {"study.num_trials": len(searched_trials(run))}  # it may have been extended since
-    sweep = load_sweep(run / "sweep.yaml", overrides, run)
+    sweep = with_data(load_sweep(run / "sweep.yaml", overrides, run), made)
     if sweep.study.confirmation is None:
         example = "study.confirm='{select_k: 3, select_draws: 3, report_draws: 10}'"
         raise ConfigError(f"study.confirm: got null, from {run / 'sweep.yaml'}; say what to confirm, as {example}")
     return sweep
+
+
+def with_data(sweep: Sweep, made: dict[str, Any]) -> Sweep:
+    """Its data are found where the search had them, from any folder."""
+    folder = sweep.fixed.data.folder
+    place = command_folder(folder, made)
+    if not folder or place == Path.cwd():
+        return sweep
+    return replace(sweep, trial=set_paths(sweep.trial, {"data.folder": str(place / Path(folder).expanduser())}, ""))
 
 
 def searched_trials(run: Path) -> list[FrozenTrial]:
@@ -137,7 +149,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
             console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
         with contextlib.ExitStack() as stack:
             stack.enter_context(caches_placed(run))
-            code = train_stages(study, run, sweep, plan, made["id"], lock, budget, console, stack)
+            code = train_stages(study, run, sweep, plan, made, lock, budget, console, stack)
         if code is None:
             write_json(folder / "report.json", confirmation_report(study, plan, study.study.user_attrs.get(WINNER), run, data))
         return code or 0
@@ -149,6 +161,7 @@ def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bo
     """What the confirmation is made with, and what of it is not as the search had it. Returns the number of the code in use.
     Raises ConfigError where it was begun with other code."""
     now = manifest.describe(manifest.own_command(), data.hashes)
+    now["folder"] = made.get("folder", now["folder"])  # the search's data.folder is in its configurations
     before = read_json(folder / "manifest.json")
     own = now if before is None else manifest.go_on(before, now, folder, accept)
     if own != before:
@@ -166,7 +179,7 @@ def train_stages(
     run: Path,
     sweep: Sweep,
     plan: Plan,
-    made_id: str,
+    made: dict[str, Any],
     lock: DriverLock,
     budget: Budget,
     console: Console,
@@ -178,9 +191,11 @@ def train_stages(
         winner = study.study.user_attrs.get(WINNER)
         study.sweep = stage = sweep_of_trainings(run, sweep, plan, winner)
         if not study.all_told:
+            say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+            about = describe_study(f"{run.name}-{CONFIRM}", f"{made['id']}c", run, study.metric, list(stage.baselines), say)
             place = place or enter_cluster(stage, lock, stack, console)
             console.print(f"{stage_line(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
-            about = describe_study(f"{run.name}-{CONFIRM}", f"{made_id}c", run, study.metric, list(stage.baselines))
+            about["command_folder"] = str(command_folder(plan.candidates[0].config["data"]["folder"], made))
             with Workers(place, about, study.metric, study.run) as workers:
                 received = train_study(study, workers, budget, console, lambda: None)
             if not study.all_told:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aae import metrics
-from aae.runs import REASON, Row
+from aae.runs import REASON, Row, trial_folder
 from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline, last_value, word_of
 from aae.tuning.study.study import Handout, SweepStudy
 
@@ -46,6 +46,8 @@ class SweepConsole:
         self.live_rows: dict[int, Row] = {}
         self.live_since: dict[int, float] = {}
         self.seconds: list[float] = []  # of the trials ended in this invocation
+        self.handed_out: dict[int, int] = {}  # in this invocation -> warnings of earlier ones
+        self.warned = set[str]()  # what its workers had to say: once, whichever of them says it first
         self.lock = threading.Lock()
         self.live = Live(get_renderable=self.table, console=console, refresh_per_second=2, transient=True)
 
@@ -57,13 +59,23 @@ class SweepConsole:
     def __exit__(self, *error: Any) -> None:
         if self.console.is_terminal:
             self.live.__exit__(*error)
+        for number in sorted(self.handed_out):  # W&B may fail after its trial has ended
+            self.pass_on(number)
+
+    def pass_on(self, number: int) -> None:
+        """What the trial's workers had to say, once for the whole sweep."""
+        for text in trial_folder(self.study.run, number).warnings()[self.handed_out.get(number, 0) :]:
+            if text not in self.warned:
+                self.warned.add(text)
+                self.say(f"warning: trial {number}: {text}")
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     # ---- what the engine tells ----
 
     def started(self, handout: Handout) -> None:
+        self.handed_out.setdefault(handout.number, len(handout.folder.warnings()))
         with self.lock:
             self.live_rows[handout.number] = {"epoch": handout.first_epoch}
             self.live_since[handout.number] = time.monotonic()
@@ -82,6 +94,7 @@ class SweepConsole:
             self.seconds.append(seconds)
         if not self.console.is_terminal:
             self.say(f"{self.line(trial)}, {seconds:.0f} s; {self.standing()}")
+        self.pass_on(number)
 
     def lost(self, number: int, cause: str) -> None:
         with self.lock:

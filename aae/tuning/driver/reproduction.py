@@ -14,7 +14,7 @@ from aae import checkpoint, manifest, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_configured
 from aae.device import choose_device, device_name
-from aae.runs import Row, TrialFolder, read_manifest, same_row, trial_folder
+from aae.runs import Row, TrialFolder, command_folder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.optuna_views import best_first
@@ -47,7 +47,7 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
     if not rows:
         raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
     config = checkpoint.read_config(folder.path)
-    data = load_configured(config.data)
+    data = load_configured(config.data, command_folder(config.data.folder, made))
     numbers = code_numbers(read_trials(run)[number])
     device, recorded_on = device_again(rows, made["device"])
     now = manifest.describe([], data.hashes) | {"device": device_name(device)}

@@ -24,7 +24,8 @@ from aae.tuning.study.optuna_views import word_of
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.pool import Workers
 from aae.tuning.workers.rehearsal import cases_of, precision_there, rehearse
-from aae.tuning.workers.wandb_runs import describe_study, follow_study
+from aae.tuning.workers.wandb_environment import describe_study
+from aae.tuning.workers.wandb_runs import follow_study
 
 
 @dataclass
@@ -41,14 +42,15 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     data_hashes = check_start(sweep, console)
     with locked(sweep.study.path, console) as lock:
         opened = recognise(sweep, data_hashes, accept, console)
-        about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines))
+        say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+        about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines), say)
         with contextlib.ExitStack() as stack:  # Ray, which ends before the page is written
             workers = functools.cache(lambda: start_workers(opened.sweep, about, lock, budget, stack, console))  # started at the first use
             opened, foreseen = rehearse_fresh(opened, workers, budget.started, console)
             study = open_and_reconcile(opened, console)
             left = None if study.all_told else workers()
             # After Ray's start: its workers would inherit the driver's W&B service.
-            finish_wandb = follow_study(about, study.trials, lambda text: console.print(text, highlight=False, soft_wrap=True))
+            finish_wandb = follow_study(about, study.trials, say)
             received = None if left is None else train_trials(study, left, budget, foreseen, console)
         close(study, write_page, finish_wandb)
     return Outcome(study, exit_code(study, received), received is not None)

@@ -136,7 +136,7 @@ def read_study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -
     return read_study_block(file.study, asked, source)
 
 
-def compose(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
+def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
     """`file`: its blocks, as aae.layers.read_sweep gives them. `fork`: what `study.fork` names, read by aae/tuning/study/parents.py.
     Raises ConfigError."""
     study, typed = (

@@ -110,7 +110,7 @@ def is_file_at(file: IO[str], path: Path) -> bool:
 def read_tag(path: Path) -> dict[str, Any]:
     """Who holds the lock, or held it last; empty where nobody says."""
     try:
-        tag = json.loads(path.read_text())
+        tag = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return tag if isinstance(tag, dict) else {}
@@ -120,7 +120,7 @@ def running(run: Path) -> dict[str, Any] | None:
     """The live driver of a run folder, or None."""
     path = run / ".lock"
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except FileNotFoundError:

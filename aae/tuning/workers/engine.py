@@ -7,6 +7,7 @@ something else to do: Tune would end the process, and its start, with torch, Ray
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -21,7 +22,7 @@ from ray.tune.search import Searcher
 
 from aae.runs import Row
 from aae.tuning.study.study import SweepStudy
-from aae.tuning.workers.deaths import cause_of_death
+from aae.tuning.workers.deaths import cause_of_death, memory_kills
 from aae.tuning.workers.handouts import HandOuts, Nodes, Observer
 
 
@@ -39,6 +40,7 @@ class Worker:
     actor: Any
     node: str
     name: str  # Ray's id of the process
+    kills: int | None  # memory_kills() when it began, where it is on this machine
 
 
 class WorkerSearch(Searcher):
@@ -87,7 +89,8 @@ class WorkerSearch(Searcher):
     def take_result(self, trial_id: str, result: Row) -> bool:
         """True: the trial stops here."""
         if "actor" in result:
-            self.workers[trial_id] = Worker(result["actor"].pop(), result["node"], result["worker"])
+            kills = memory_kills() if result["hostname"] == socket.gethostname() else None
+            self.workers[trial_id] = Worker(result["actor"].pop(), result["node"], result["worker"], kills)
             self.heard = time.monotonic()
             return self.stopping.is_set()
         question = self.asked.get(trial_id)
@@ -107,8 +110,8 @@ class WorkerSearch(Searcher):
         return stop
 
     def take_error(self, trial_id: str, trial: Any) -> None:
-        worker = self.workers.get(trial_id)
-        self.causes[trial_id] = cause_of_death(None if worker is None else worker.actor, None if worker is None else worker.name, trial)
+        worker = self.workers.get(trial_id, Worker(None, "", "", None))
+        self.causes[trial_id] = cause_of_death(worker.actor, worker.name, trial, worker.kills)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         worker, question = self.workers.pop(trial_id, None), self.asked.pop(trial_id, None)

@@ -31,7 +31,7 @@ END_S = 60.0  # what ending Tune may take: it gives its workers 15 s
 
 class Workers:
     """`with Workers(...) as workers`: Ray Tune works until the study that it is given ends, or `stopping` is set. `about`:
-    wandb_runs.describe_study's. What Ray writes is in `run` and goes at the end. `until`, by time.monotonic: when the minutes of the
+    wandb_environment.describe_study's. What Ray writes is in `run` and goes at the end. `until`, by time.monotonic: when the minutes of the
     invocation are used up. `say`: takes a line for the user."""
 
     def __init__(

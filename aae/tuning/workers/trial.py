@@ -29,7 +29,7 @@ WAIT_S = 0.2  # of a worker without work, between two signs of life
 
 class TrialWorker(tune.Trainable):
     """Ray's actor. A step gives Tune the next result of the hand-out; a stop closes it where it stands, at the end of an epoch, and what
-    it held is gone before the next one begins. `study` is wandb_runs.describe_study's, with what the place gives a trial."""
+    it held is gone before the next one begins. `study` is wandb_environment.describe_study's, with what the place gives a trial."""
 
     def setup(self, config: dict[str, Any], study: dict[str, Any] | None = None) -> None:
         assert study is not None
@@ -151,6 +151,6 @@ def gpu_is_broken() -> bool:
 def error_in_a_line(error: Exception, folder: TrialFolder) -> str:
     """An exception in a line; all of it is in the trial's traceback.txt."""
     with contextlib.suppress(OSError):
-        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        (folder.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

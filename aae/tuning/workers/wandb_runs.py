@@ -8,7 +8,6 @@ folder: an attempt that goes on writes the earlier epochs again and replaces the
 from __future__ import annotations
 
 import contextlib
-import netrc
 import os
 import queue
 import random
@@ -18,11 +17,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from aae.runs import REASON, Attempt, Row
+from aae.runs import REASON, Attempt, Row, TrialFolder
+from aae.tuning.workers.wandb_environment import TAG_LENGTH, Mode, forget_other_runs, never_ask, user_tags
 
-Mode = Literal["online", "offline", "disabled"]
 PROJECT = "aae-sweep"
 INIT_TIMEOUT_S = 20.0  # on a thread of its own: nobody waits for it
 UPLOAD_TIMEOUT_S = 15.0  # what W&B may take at a run's end and at a process's exit; the rest waits for `wandb sync`
@@ -31,46 +30,15 @@ STUDY_WAIT_S = 20.0
 LEAVE_S = 1.0
 START_S = 0.1  # between two runs that open online, on average, when every slot starts one
 FOLLOW_S = 10.0  # how often the driver looks for newly told trials
-PASSED_ON = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_RUN_GROUP", "WANDB_TAGS")  # to workers on other nodes
-THREAD_NAME = "wandb-calls"
-MODES: dict[str, Mode] = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 
 unreachable = False  # of this process: after one failed start online, its later runs are offline from the start
 
 
-def choose_mode() -> Mode:
-    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
-        return "disabled"
-    mode = os.environ.get("WANDB_MODE", "").lower()
-    return MODES[mode] if mode in MODES else "online" if has_key() else "offline"
-
-
-def has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0].split(":")[0]
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def describe_study(name: str, run_id: str, run: Path, metric: str, baselines: list[str]) -> dict[str, Any]:
-    """What a worker must know of the study to open a run of it."""
-    return {
-        "name": name,
-        "id": run_id,
-        "run": str(run.resolve()),
-        "command_folder": str(Path.cwd()),
-        "metric": metric,
-        "wandb_mode": choose_mode(),
-        "environment": {key: os.environ[key] for key in PASSED_ON if key in os.environ},
-        "baselines": {f"{number:04d}": baseline for number, baseline in enumerate(baselines)},
-    }
-
-
 def print_warning(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+guards = set["Guard"]()  # of this process: those that have something to do
 
 
 class Guard:
@@ -78,11 +46,18 @@ class Guard:
 
     def __init__(self, say: Callable[[str], None] = print_warning) -> None:
         self.say, self.broken = say, False
+        guards.add(self)
         self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
 
     def _work(self) -> None:
+        try:
+            self._do_calls()
+        finally:
+            guards.discard(self)
+
+    def _do_calls(self) -> None:
         while (call := self.calls.get()) is not None:
             try:
                 call()
@@ -95,20 +70,23 @@ class Guard:
         if not self.broken:
             self.calls.put(call)
 
-    def close(self, timeout_s: float) -> None:
-        """Waits for what was asked so far, at most `timeout_s`; what is left then goes on alone while the process lives."""
+    def close(self, timeout_s: float) -> bool:
+        """Waits for what was asked so far, at most `timeout_s`; what is left then goes on alone while the process lives. Whether all is
+        done."""
         self.calls.put(None)
         self.thread.join(timeout_s)
-        if self.thread.is_alive():
-            self.say(f"W&B was not done after {timeout_s:g} s; nobody waits for it any longer")
+        return not self.thread.is_alive()
+
+    def give_up(self, timeout_s: float) -> None:
+        self.say(f"W&B was not done after {timeout_s:g} s; nobody waits for it any longer, wandb sync sends the rest")
 
 
 def wait_for_runs(timeout_s: float) -> None:
-    """Until every run of this process has ended, at most so long."""
+    """Until every run of this process has ended, at most so long; the process ends then."""
     until = time.monotonic() + timeout_s
-    for thread in threading.enumerate():
-        if thread.name == THREAD_NAME:
-            thread.join(max(0.0, until - time.monotonic()))
+    for guard in list(guards):
+        if not guard.close(max(0.0, until - time.monotonic())):
+            guard.give_up(timeout_s)
 
 
 class Tracker:
@@ -117,7 +95,7 @@ class Tracker:
     def __init__(self, study: dict[str, Any], name: str, config: dict[str, Any], attempt: Attempt):
         self.attempt, self.epoch = attempt, 0
         self.run: Any = None
-        self.guard = Guard() if study["wandb_mode"] != "disabled" else None
+        self.guard = Guard(self._say) if study["wandb_mode"] != "disabled" else None
         if self.guard is not None:
             self.guard.do(lambda: self._open(study, name, config))
 
@@ -134,7 +112,7 @@ class Tracker:
         if study["wandb_mode"] == "online":  # as many start at once as there are slots, and the service limits its rate
             time.sleep(random.uniform(0.0, START_S * (study.get("slots", 1) - 1)))
         tags = [f"trial {name}", *([study["baselines"][name]] if name in study["baselines"] else [])]
-        self.run = open_run(study, name, "trial", config, tags, print_warning)
+        self.run = open_run(study, name, "trial", config, tags, self._say)
         self.run.define_metric("epoch")
         self.run.define_metric("*", step_metric="epoch")
         self.epoch = last_step(self.run)
@@ -151,6 +129,11 @@ class Tracker:
         pictures = {f"pictures/{path.stem.split('-', 2)[2]}": wandb.Image(str(path)) for path in images}
         self.run.log(row | pictures, step=self.epoch, commit=True)
 
+    def _say(self, text: str) -> None:
+        """Into the trial's folder too, for the driver to say it: nobody reads a worker's log."""
+        print_warning(text)
+        TrialFolder(self.attempt.path.parent).add_warning(text)
+
     def _finish(self, state: str, reason: str | None) -> None:
         self.run.summary["state"] = state
         self.run.summary["reason"] = reason
@@ -161,10 +144,12 @@ def open_run(study: dict[str, Any], name: str, kind: str, config: dict[str, Any]
     """A W&B run under a fixed id, so that a trial or a study that goes on is the same run. Offline, said once, where the service
     does not answer."""
     global unreachable
-    import wandb
-
+    never_ask()
+    forget_other_runs()  # of a node's own environment
+    os.environ["WANDB_MODE"] = study["wandb_mode"]  # W&B refuses what it does not know, Online with a capital too
     for key, value in study["environment"].items():
         os.environ.setdefault(key, value)
+    import wandb
 
     def init(mode: Mode) -> Any:
         folder, run_id = Path(study["run"]), f"{study['id']}-{name}"
@@ -172,15 +157,15 @@ def open_run(study: dict[str, Any], name: str, kind: str, config: dict[str, Any]
             shutil.rmtree(older, ignore_errors=True)
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         return wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            group=os.environ.get("WANDB_RUN_GROUP", study["name"]),
+            project=os.environ.get("WANDB_PROJECT") or PROJECT,
+            group=os.environ.get("WANDB_RUN_GROUP") or study["name"],
             job_type=kind,
             name=f"{study['name']}/{name}",
             id=run_id,
             resume="allow" if mode == "online" else None,
             dir=str(folder),
             mode=mode,
-            tags=[*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
+            tags=[tag[:TAG_LENGTH] for tag in (*tags, *user_tags())],
             config=config,
             reinit="create_new",  # the run before it may still be uploading
             settings=wandb.Settings(
@@ -241,8 +226,8 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
     def finish(figures: list[Path]) -> None:
         shown.extend(figures)
         done.set()
-        guard.close(STUDY_WAIT_S)
-        if guard.thread.is_alive():
+        if not guard.close(STUDY_WAIT_S):
+            guard.give_up(STUDY_WAIT_S)
             leave_at_exit()
 
     return finish
