@@ -17,7 +17,7 @@ from aae.noise import STREAMS, draw_noise, make_generators, shifted
 from aae.objective import Batch, Codes
 from aae.train import train, train_epoch
 from aae.updates import UPDATE, State
-from tests.core.test_objective import state_of, values_of
+from tests.compositions import state_of
 from tests.golden import noise_of, take_step, tiny_batches, tiny_config
 
 # B batch, X pixels, K classes, 2 rows and columns
@@ -301,7 +301,8 @@ def test_evaluation_sees_images_as_they_are(dataset):
 def test_the_averaged_weights_and_the_discriminators_do_not_see_the_term(dataset):
     """It is in the classification phase: the encoder's weights alone."""
     state = state_of(tiny_config(ON | {"objective.classification.weight": 0.0}), dataset)
-    before, batch = values_of(state.model), tiny_batches(state.config, dataset, 1)[0]
+    batch = tiny_batches(state.config, dataset, 1)[0]
+    before = {name: value.detach().clone() for name, value in state.model.named_parameters()}
     phase, found = classification_phase(state, batch)
     assert {id(parameter) for parameter in phase.parameters} == {id(parameter) for parameter in state.model.encoder.parameters()}
     assert any(float(gradient.abs().max()) > 0 for gradient in found.backward())
