@@ -19,7 +19,8 @@ from aae.tuning.study.study import SweepStudy
 from analysis import generate, latents, report
 from analysis import test as testing
 from analysis.trials import read_run
-from tests.sweeping import TINY_SWEEP, train_here, train_out, without_ray
+from tests.sweep_files import TINY_SWEEP
+from tests.sweeping import train_here, train_out, without_ray
 
 QUIET = Console(quiet=True)
 

@@ -55,27 +55,24 @@ def test_a_folder_that_holds_something_stays_when_its_lock_is_removed(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["manifest.json"]
 
 
-def test_the_heartbeat_and_the_session_s_name_are_written_one_after_the_other(tmp_path, monkeypatch):
-    """Seen to fail without `_writing`: two tags stand in the file, and it is no JSON."""
-    lock = DriverLock(tmp_path)
-    together = threading.Barrier(2)
+def test_a_heartbeat_that_is_slow_does_not_write_over_the_session_s_name(tmp_path, monkeypatch):
+    """Seen to fail without `_writing`: the tag that the heartbeat had made before is written after."""
+    lock, began = DriverLock(tmp_path), threading.Event()
 
     class SlowOs:
-        """A thread that has emptied the file waits a moment for the other to do so too, then both write."""
-
         def __getattr__(self, name):
             return getattr(os, name)
 
-        def ftruncate(self, file, length):
-            os.ftruncate(file, length)
-            try:
-                together.wait(timeout=0.3)
-            except threading.BrokenBarrierError:
-                together.reset()
+        def pwrite(self, *arguments):
+            if not began.is_set():
+                began.set()
+                time.sleep(0.3)
+            return os.pwrite(*arguments)
 
     monkeypatch.setattr(locks, "os", SlowOs())
     heartbeat = threading.Thread(target=lock._write)
     heartbeat.start()
+    began.wait()
     lock.name_session("the session")
     heartbeat.join()
     assert read_tag(lock.path)["session"] == "the session"
@@ -88,3 +85,23 @@ def test_a_lock_that_is_released_says_so_to_a_reader_at_once(tmp_path):
     assert running(tmp_path)["run"] == str(tmp_path) and time.time() - running(tmp_path)["heartbeat"] < 60
     lock.release()
     assert running(tmp_path) is None and read_tag(lock.path) == {}
+
+
+def test_who_reads_the_lock_s_tag_never_sees_half_of_it(tmp_path):
+    """Seen to fail with the tag emptied before it is written anew: `status` then knew no holder."""
+    lock, done = DriverLock(tmp_path), threading.Event()
+
+    def rename() -> None:
+        while not done.is_set():
+            lock.name_session("s" * 500)
+            lock.name_session("s")
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    try:
+        seen = [read_tag(tmp_path / ".lock").get("pid") for _ in range(3000)]
+    finally:
+        done.set()
+        thread.join()
+        lock.release()
+    assert set(seen) == {os.getpid()}

@@ -17,6 +17,7 @@ from aae.config import ConfigError
 HEARTBEAT_S = 5.0
 READER_S = 0.5  # `running` holds the lock for a moment
 STALE_S = 30.0  # a holder on another host is believed dead when its heartbeat is older
+TAG_BYTES = 4096  # of the tag, filled up with blanks, which JSON ignores; a longer path makes a longer one
 LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
 
 
@@ -42,7 +43,9 @@ class DriverLock:
         while True:
             self.path.parent.mkdir(parents=True, exist_ok=True)  # each time: its last driver may have removed it
             try:
-                file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held as long as the sweep runs
+                file = os.fdopen(
+                    os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8"
+                )  # held as long as the sweep runs
             except FileNotFoundError:  # right now
                 continue
             try:
@@ -68,10 +71,11 @@ class DriverLock:
                 time.sleep(0.1 if refused else 1.0)
 
     def _write(self) -> None:
+        """In one piece of one length, so that who reads meanwhile sees a whole tag; and past Python's buffer, which could fail at the
+        close."""
         with self._writing:
-            os.ftruncate(self._file.fileno(), 0)
-            # To the file itself: a buffer could fail at the close.
-            os.write(self._file.fileno(), json.dumps(self._tag | {"heartbeat": time.time()}).encode())
+            tag = json.dumps(self._tag | {"heartbeat": time.time()}).encode()
+            os.pwrite(self._file.fileno(), tag.ljust(TAG_BYTES), 0)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
