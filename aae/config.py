@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from aae.errors import ConfigError as ConfigError  # what this module raises, so others read it here
 from aae.errors import require
-from aae.switches import check_switches
+from aae.switches import check_sizes, check_switches
 
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
@@ -136,6 +136,19 @@ class AdversarialYConfig(TermConfig):
 
 
 @dataclass(frozen=True)
+class ConsistencyConfig(TermConfig):
+    epsilon: float = 1.5  # how far an image is moved; L2 over pixels in [0, 1]
+    xi: float = 1.0  # how far it is moved to find out where to; smaller ones drown in bfloat16 (docs/deviations.md)
+    around: Literal["noisy", "clean"] = "noisy"  # which image is moved; the target is always the class of the noisy one
+    from_epoch: int = 0  # it begins after so many epochs; past the end: never
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "xi"):
+            require(getattr(self, name) > 0, f"objective.consistency.{name}", getattr(self, name), "give a positive length")
+        require(self.from_epoch >= 0, "objective.consistency.from_epoch", self.from_epoch, "give a number of epochs, or 0 for the first")
+
+
+@dataclass(frozen=True)
 class HeadSeparationConfig(TermConfig):
     threshold: float = 4.0  # heads nearer than this are pushed apart; in units of z
 
@@ -151,6 +164,7 @@ class ObjectiveConfig:
     adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
     adversarial_y: AdversarialYConfig | None = None
     classification: TermConfig | None = None
+    consistency: ConsistencyConfig | None = None  # virtual adversarial training (Miyato et al. 2018), in the classification phase
     head_separation: HeadSeparationConfig | None = None
 
     def __post_init__(self) -> None:
@@ -219,6 +233,7 @@ class TrainConfig:
     labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
     input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
     input_dropout: float = 0.0  # share of pixels set to 0, the rest scaled up to make up for it; training only
+    shift: int = 0  # each image is moved by up to so many pixels either way, zeros filled in, its target too; training only
     ema_decay: float | None = 0.999  # of the averaged weights; null: they are the plain ones
     seed: int = 0  # initial weights, order of images, noise, prior samples
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device multiplies it natively
@@ -233,7 +248,7 @@ class TrainConfig:
             require(getattr(self, name) >= low, f"train.{name}", getattr(self, name), f"give a whole number of at least {low}")
         for epoch in self.keep_epochs:
             require(1 <= epoch <= self.epochs, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
-        for name in ("sample_every", "parzen_samples"):
+        for name in ("sample_every", "parzen_samples", "shift"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "give a whole number, or 0 for none")
         require(0 <= self.input_dropout < 1, "train.input_dropout", self.input_dropout, "give a share in [0, 1)")
         require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
@@ -258,16 +273,7 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         check_switches(self)
-        data, model, objective, train = self.data, self.model, self.objective, self.train
-        if objective.classification is not None and data.num_labels > 0:
-            want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
-            require(train.labelled_batch_size <= data.num_labels, "train.labelled_batch_size", train.labelled_batch_size, want)
-        if data.known_size is not None:
-            num_images, num_classes = data.known_size
-            num_train = num_images - data.num_validation
-            require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
-            fits = not data.num_labels or model.num_classes == num_classes
-            require(fits, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes")
+        check_sizes(self)
 
     def with_class_probabilities(self, values: list[float]) -> TrialConfig:
         """What objective.adversarial_y.prior of kind labels comes to, once they are drawn and counted."""
@@ -278,7 +284,8 @@ class TrialConfig:
 
 def every_path() -> dict[str, Any]:
     """All that may be set, with its default; also of the blocks that are off by default."""
-    on = ObjectiveConfig(adversarial_y=AdversarialYConfig(), classification=TermConfig(), head_separation=HeadSeparationConfig())
+    y, labels, vat, heads = AdversarialYConfig(), TermConfig(), ConsistencyConfig(), HeadSeparationConfig()
+    on = ObjectiveConfig(adversarial_y=y, classification=labels, consistency=vat, head_separation=heads)
     return flatten(TrialConfig()) | flatten(on, "objective.")
 
 

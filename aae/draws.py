@@ -55,6 +55,24 @@ def with_class_prior(config: TrialConfig, label_L: Tensor) -> TrialConfig:
     return config.with_class_probabilities((count_K.double() / len(label_L)).tolist())
 
 
+def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
+    """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError."""
+    data, train, num_images = config.data, config.train, len(dataset.train.label_N)
+    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
+    if train.batch_size > num_images:
+        raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
+    _, height, width = dataset.image_shape
+    if 2 * train.shift >= min(height, width):
+        raise DataError(f"train.shift: got {train.shift}; images are {height} x {width}: give less than half of a side")
+    if config.objective.classification is not None and train.labelled_batch_size > num_labels:
+        raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
+    if num_labels and config.model.num_classes != dataset.num_classes:
+        raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+    for seed in range(data.label_seed, data.label_seed + data.num_draws):
+        drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw)
+        with_class_prior(config, dataset.train.label_N[drawn])
+
+
 def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> list[tuple[Split, Split]]:
     """A pair a draw: the training images, with -1 for each label that was not drawn, and the labelled ones among them. The labels drawn
     are recorded in the folder, as a list a draw where there are several; a record that is there already is what counts."""
@@ -84,10 +102,8 @@ def mean_row(rows: Sequence[Row]) -> Row:
     return means | lists
 
 
-def state_dict(draws: Sequence[Draw], epoch: int) -> dict[str, Any]:
-    """After so many epochs: that of the first draw, with those of the others in it."""
-    for draw in draws:
-        draw.state.epoch = epoch
+def state_dict(draws: Sequence[Draw]) -> dict[str, Any]:
+    """That of the first draw, with those of the others in it."""
     first, *others = (draw.state.state_dict() for draw in draws)
     return first | ({"others": others} if others else {})
 

@@ -2,6 +2,8 @@
 
 # B batch, L labelled batch, X pixels, Z style dim, K classes, P pairs of classes
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,3 +38,26 @@ def head_separation(heads_KZ: Tensor, threshold: float) -> Tensor:
     first_P, second_P = torch.triu_indices(len(heads_KZ), len(heads_KZ), offset=1, device=heads_KZ.device)
     apart_P = torch.linalg.vector_norm(heads_KZ[first_P] - heads_KZ[second_P], dim=-1)
     return 0.5 * F.relu(threshold - apart_P).square().sum()
+
+
+def consistency(target_BK: Tensor, logits_BK: Tensor) -> Tensor:
+    """KL divergence of the second class distribution from the first, both given as logits, mean over B, in nats; 0 = the same. No
+    gradient goes into the first."""
+    log_p_BK, log_q_BK = target_BK.detach().float().log_softmax(dim=-1), logits_BK.float().log_softmax(dim=-1)
+    return (log_p_BK.exp() * (log_p_BK - log_q_BK)).sum() / len(log_p_BK)
+
+
+def adversarial_perturbation(
+    classify: Callable[[Tensor], Tensor], target_BK: Tensor, x_BX: Tensor, direction_BX: Tensor, xi: float, epsilon: float
+) -> Tensor:
+    """The vector of length `epsilon` for each image along which `classify`, images -> logits, leaves the target fastest, as far as one
+    power iteration from a random unit vector tells: epsilon g / |g|, with g the gradient of KL(target, x + xi d) by d alone (Miyato et
+    al. 2018, section 3.3). 0 where g is 0. It is a constant: no gradient goes into it."""
+
+    def divergence(d_BX: Tensor) -> Tensor:
+        return consistency(target_BK, classify(x_BX + xi * d_BX))
+
+    with torch.no_grad():  # for the weights; func.grad differentiates by d all the same
+        g_BX = torch.func.grad(divergence)(direction_BX)
+        g_BX = g_BX / g_BX.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30)  # of a sure image it is tiny, and its square would be 0
+        return epsilon * F.normalize(g_BX)

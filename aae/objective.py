@@ -40,18 +40,22 @@ class Codes:
         self._model, self._batch, self._noise_BZ, self._with_graph = model, batch, noise_BZ, with_graph
 
     @cached_property
-    def _unlabelled(self) -> tuple[Tensor, Tensor]:
+    def _unlabelled(self) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(self._with_graph):
             logits_BK, z_BZ = self._model.encoder(self._batch.noisy_BX, self._noise_BZ)
-            return self._model.class_code(logits_BK, self._batch.label_B), z_BZ
+            return logits_BK, self._model.class_code(logits_BK, self._batch.label_B), z_BZ
 
     @property
-    def y_BK(self) -> Tensor:
+    def logits_BK(self) -> Tensor:
         return self._unlabelled[0]
 
     @property
-    def z_BZ(self) -> Tensor:
+    def y_BK(self) -> Tensor:
         return self._unlabelled[1]
+
+    @property
+    def z_BZ(self) -> Tensor:
+        return self._unlabelled[2]
 
     @cached_property
     def logits_LK(self) -> Tensor:
@@ -140,6 +144,21 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
     def classification(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         return losses.classification(codes.logits_LK, batch.label_L)
 
+    def consistency(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
+        """Virtual adversarial training. Before it begins it is 0 and computes nothing, so that every row has the same columns."""
+        block = objective.consistency
+        assert block is not None
+        if noise.direction_BX is None:  # alone in its phase, the term must still reach the phase's parameters
+            return batch.x_BX.new_zeros(()) if objective.classification is not None else 0 * codes.logits_BK.sum()
+
+        def classify(x_BX: Tensor) -> Tensor:
+            logits_BK: Tensor = model.encoder(x_BX)[0]
+            return logits_BK
+
+        x_BX = batch.noisy_BX if block.around == "noisy" else batch.x_BX
+        r_BX = losses.adversarial_perturbation(classify, codes.logits_BK, x_BX, noise.direction_BX, block.xi, block.epsilon)
+        return losses.consistency(codes.logits_BK, classify(x_BX + r_BX))
+
     def head_separation(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert objective.head_separation is not None
         return losses.head_separation(model.decoder.heads_KZ, objective.head_separation.threshold)
@@ -171,6 +190,10 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
             encoder,
             term("adversarial_z", adversarial_z, generator_z) + term("adversarial_y", adversarial_y, generator_y),
         ),
-        Phase("classification", encoder, term("classification", objective.classification, classification)),
+        Phase(
+            "classification",
+            encoder,
+            term("classification", objective.classification, classification) + term("consistency", objective.consistency, consistency),
+        ),
     ]
     return [phase for phase in phases if phase.terms]

@@ -1,4 +1,4 @@
-"""Which switches of a configuration exclude each other. `config.TrialConfig` asks this when it is made."""
+"""What of a configuration does not go together: switches and sizes. `config.TrialConfig` asks this when it is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_switches(config: TrialConfig) -> None:
     Raises ConfigError."""
     data, model, objective = config.data, config.model, config.objective
     adversarial_z, prior = objective.adversarial_z, objective.adversarial_z.prior
-    for name in ("adversarial_y", "classification"):
+    for name in ("adversarial_y", "classification", "consistency"):
         if getattr(objective, name) is not None and model.class_source != "encoder":
             raise ConfigError(
                 f"objective.{name}: it needs an inferred class, got model.class_source={model.class_source}; "
@@ -52,3 +52,17 @@ def check_switches(config: TrialConfig) -> None:
         require(model.z_dim % 2 == 0, "model.z_dim", model.z_dim, "the mixture lives in pairs of dimensions: give an even number")
     if prior.kind == "swiss_roll":
         require(model.z_dim == 2, "model.z_dim", model.z_dim, "the swiss roll is a curve in a plane: give 2")
+
+
+def check_sizes(config: TrialConfig) -> None:
+    """Batches and classes against what is known of the data before they are loaded. Raises ConfigError."""
+    data, model, train = config.data, config.model, config.train
+    if config.objective.classification is not None and data.num_labels > 0:
+        want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
+        require(train.labelled_batch_size <= data.num_labels, "train.labelled_batch_size", train.labelled_batch_size, want)
+    if data.known_size is not None:
+        num_images, num_classes = data.known_size
+        num_train = num_images - data.num_validation
+        require(train.batch_size <= num_train, "train.batch_size", train.batch_size, f"there are {num_train} training images")
+        fits = not data.num_labels or model.num_classes == num_classes
+        require(fits, "model.num_classes", model.num_classes, f"{data.name} has {num_classes} labelled classes")

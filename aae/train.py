@@ -26,11 +26,11 @@ from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, flatten, require
-from aae.data import DataError, Dataset, Split, data_warnings, draw_labels, epoch_indices, labelled_indices, load_configured
+from aae.data import DataError, Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
-from aae.draws import load_state_dict, mean_row, prepare, state_dict, with_class_prior
+from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
-from aae.noise import add_noise, draw_noise
+from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
@@ -52,8 +52,9 @@ class Diverged(Exception):
     """A loss is no longer finite. The epoch has no row."""
 
 
-def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
+def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
     """One pass over the unlabelled images. Returns the mean of every term over its steps. Raises Diverged."""
+    state, train, labelled = draw.state, draw.train, draw.labelled
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
     order_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])[:steps].to(device)
     order_SL = None
@@ -70,7 +71,9 @@ def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocas
             x_LX, label_L = labelled_NX, labelled.label_N
             if not everything:
                 x_LX, label_L = labelled_NX[order_SL[index]], labelled.label_N[order_SL[index]]
-        noise = draw_noise(state.config, state.generators, label_B, state.x_dim, len(x_LX))
+        noise = draw_noise(state.config, state.generators, label_B, state.x_dim, len(x_LX), state.epoch)
+        x_BX = shifted(x_BX, noise.shift_B2, config.shift, image_shape)
+        x_LX = shifted(x_LX, noise.labelled_shift_L2, config.shift, image_shape)
         noisy_BX, noisy_LX = add_noise(x_BX, noise.pixels, config), add_noise(x_LX, noise.labelled_pixels, config)
         multiplier = rate(state.steps)
         rates = {phase.name: getattr(optim, phase.name).rate * multiplier for phase in state.phases}
@@ -82,6 +85,7 @@ def train_epoch(state: State, train: Split, labelled: Split, steps: int, autocas
     means = (sums / steps).tolist()  # the only wait for the device in an epoch
     if not all(math.isfinite(mean) for mean in means):
         raise Diverged("; ".join(f"{name} is {mean}" for name, mean in zip(names, means, strict=True) if not math.isfinite(mean)))
+    state.epoch += 1
     return dict(zip(names, means, strict=True))
 
 
@@ -131,7 +135,7 @@ def epochs(
     saved_at, name, told = time.monotonic(), device_name(device), False
     for epoch in range(epochs_done + 1, config.train.epochs + 1):
         started = time.monotonic()
-        means = [train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate) for draw in draws]
+        means = [train_epoch(draw, dataset.image_shape, steps, autocast, rate) for draw in draws]
         trained = time.monotonic()
         measured = [measure(draw.state, validation) for draw in draws]
         row: Row = {
@@ -159,9 +163,9 @@ def epochs(
                 np.save(attempt.path / "predictions.npy", predictions if len(draws) > 1 else predictions[0])
             row = attempt.write_row(row)
             if epoch in config.train.keep_epochs:  # before the other: a restart from that would not come by here again
-                checkpoint.save(attempt.kept_path(epoch), state_dict(draws, epoch))
+                checkpoint.save(attempt.kept_path(epoch), state_dict(draws))
             if last or checkpoint_due(config.train.checkpoint_every, epoch, time.monotonic() - saved_at):
-                checkpoint.save(attempt.checkpoint_path, state_dict(draws, epoch))
+                checkpoint.save(attempt.checkpoint_path, state_dict(draws))
                 saved_at = time.monotonic()
         give_back_memory()
         yield row
@@ -179,21 +183,6 @@ def measure(state: State, validation: Split) -> tuple[Row, Tensor]:
 
 def checkpoint_due(every: str, epoch: int, seconds: float) -> bool:
     return seconds >= int(every[:-1]) if every.endswith("s") else epoch % int(every) == 0
-
-
-def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
-    """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError."""
-    data, train, num_images = config.data, config.train, len(dataset.train.label_N)
-    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
-    if train.batch_size > num_images:
-        raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
-    if config.objective.classification is not None and train.labelled_batch_size > num_labels:
-        raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
-    if num_labels and config.model.num_classes != dataset.num_classes:
-        raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
-    for seed in range(data.label_seed, data.label_seed + data.num_draws):
-        drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw)
-        with_class_prior(config, dataset.train.label_N[drawn])
 
 
 # ---- the command line -------------------------------------------------------------------------------------------

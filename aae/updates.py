@@ -27,7 +27,7 @@ class State:
 
     def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
         self.config, self.x_dim, self.epoch = config, x_dim, 0
-        self.generators = make_generators(config.train.seed, device)
+        self.generators = make_generators(config, device)
         model = config.model
         self.model = AAE(
             x_dim,

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from scipy import stats
 
-from analysis.trials import MAX_NAMED, Run, TrialRecord
+from analysis.trials import MAX_LISTED, Run, TrialRecord
 
 BEST_SHARE, MIN_BEST = 0.05, 3  # of the complete trials: those whose values are looked at
 EDGE_SHARE = 0.1  # of a range, at either end
@@ -40,7 +40,7 @@ def edges(run: Run) -> list[str]:
         places = [place(distribution, trial.params[path]) for trial in trials]
         for end, name, way in ((0.0, "lower", "lower its low"), (1.0, "upper", "raise its high")):
             if all(abs(at - end) <= EDGE_SHARE for at in places) and share_at(distribution, end) ** len(trials) < CHANCE:
-                shown = ", ".join(f"{trial.params[path]:.3g}" for trial in trials[:MAX_NAMED])
+                shown = ", ".join(f"{trial.params[path]:.3g}" for trial in trials[:MAX_LISTED])
                 of = f"{shown} of {distribution.low:g} to {distribution.high:g}"
                 lines.append(f"search_space.{path}: the best {len(trials)} trials all lie at its {name} end ({of}): {way}")
     return lines
@@ -121,7 +121,7 @@ def pruned_too_soon(run: Run) -> list[str]:
         return []
     epochs = sorted({trial.epochs for trial in better})
     at = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
-    named = ", ".join(trial.name for trial in better[:MAX_NAMED]) + (", ..." if len(better) > MAX_NAMED else "")
+    named = ", ".join(trial.name for trial in better[:MAX_LISTED]) + (", ..." if len(better) > MAX_LISTED else "")
     return [
         f"study.pruner: {len(better)} of the {len(pruned)} pruned trials ({named}) stood better at {at} than trial {best.name} did, which "
         "ended best: it may prune on too little; raise its min_resource or its warm-up"
@@ -139,7 +139,7 @@ def changed_code(run: Run) -> list[str]:
         mixed = [trial.name for trial in run.trials if number in trial.code_numbers and len(trial.code_numbers) > 1]
         of = f"; {', '.join(mixed)} only in part" if mixed else ""
         lines.append(
-            f"changed on the way ({', '.join(accepted['changes'][:MAX_NAMED])}; accepted {accepted['when']}): "
+            f"changed on the way ({', '.join(accepted['changes'][:MAX_LISTED])}; accepted {accepted['when']}): "
             f"trained with it {'trial ' + ', '.join(trials) if trials else 'no trial'}{of}"
         )
     return lines

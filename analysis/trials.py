@@ -40,7 +40,7 @@ from aae.runs import (
 )
 from analysis.confirmed import Confirmed, read_confirmed
 
-MAX_NAMED = 5  # trials or values that a sentence names
+MAX_LISTED = 5  # trials or values that a sentence names
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ def read_run(path: Path) -> Run:
         trials = optuna.load_study(study_name=None, storage=JournalStorage(reader)).get_trials(deepcopy=False) if reader.logs else []
     except (ValueError, LookupError, TypeError, AssertionError, OSError) as error:
         raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it from a copy") from None
-    return Run(path, name, metric, manifest, [read_trial(path, trial, metric) for trial in trials])
+    return Run(path, name, metric, manifest, [record_of(path, trial, metric) for trial in trials])
 
 
-def read_trial(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
+def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
     folder = trial_folder(run, trial.number)
     try:
         rows = folder.rows()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from aae.metrics import healthy_classes, is_error, shown
-from analysis.trials import MAX_NAMED, Run, TrialRecord, states
+from analysis.trials import MAX_LISTED, Run, TrialRecord, states
 
 
 def search_verdict(run: Run) -> list[str]:
@@ -115,8 +115,8 @@ def constraint_lines(run: Run) -> list[str]:
     broken = sorted((trial for trial in run.complete if trial.excess), key=lambda trial: trial.number)
     if not broken:
         return [f"All complete trials keep {metric} at most {upper:g}."]
-    named = ", ".join(f"{trial.name} ({shown(metric, trial.last.get(metric))})" for trial in broken[:MAX_NAMED])
-    more = f" and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
+    named = ", ".join(f"{trial.name} ({shown(metric, trial.last.get(metric))})" for trial in broken[:MAX_LISTED])
+    more = f" and {len(broken) - MAX_LISTED} more" if len(broken) > MAX_LISTED else ""
     return [f"{len(broken)} of {len(run.complete)} complete trials break {metric} at most {upper:g}: trial {named}{more}."]
 
 

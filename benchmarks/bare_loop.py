@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from aae import manifest
 from aae.data import Split
 from aae.device import steady_memory
+from aae.draws import Draw
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
 from aae.train import train_epoch
 from aae.updates import State
@@ -152,7 +153,8 @@ def ours(images, labelled_images, labels, update, precision):
     def autocast():
         return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
-    return lambda steps: train_epoch(state, train, labelled, steps, autocast, lambda step: 1.0)
+    draw = Draw(state, train, labelled)
+    return lambda steps: train_epoch(draw, (1, 28, 28), steps, autocast, lambda step: 1.0)
 
 
 def main() -> None:

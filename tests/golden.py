@@ -98,14 +98,16 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
         "model.num_classes": 16,
         "objective.adversarial_y.noise_std": 0.3,
     },
+    "consistency_noisy": {"objective.consistency": {"weight": 0.7}, "optim.classification.rate": 0.02},
+    "consistency_clean": {"objective.consistency": {"weight": 0.7, "around": "clean"}, "optim.classification.rate": 0.02},
     "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
 }
-GOLDEN = [("semi", "alternating"), *((mode, "joint") for mode in MODES)]
+GOLDEN = [("semi", "alternating"), ("consistency_noisy", "alternating"), *((mode, "joint") for mode in MODES)]
 
 
 def noise_of(state: State, batch: Batch) -> Noise:
     """The next step's."""
-    return draw_noise(state.config, state.generators, batch.label_B, state.x_dim, len(batch.label_L))
+    return draw_noise(state.config, state.generators, batch.label_B, state.x_dim, len(batch.label_L), state.epoch)
 
 
 def take_step(state: State, batch: Batch, noise: Noise | None = None) -> dict[str, float]:

@@ -207,6 +207,7 @@ ARGUMENTS = {
         ["objective.classification=null", "objective.classification.weight=2"],
         ("objective.classification.weight", "is off", "objective.classification={}"),
     ),
+    "a shift of half of the image": (["train.shift=3"], ("train.shift: got 3; images are 6 x 6", "give less than half of a side")),
     "batch above the images": (["train.batch_size=301"], ("train.batch_size: got 301", "there are 300")),
     "batch above all labels": (
         ["data.num_labels=-1", "train.labelled_batch_size=301"],
@@ -290,6 +291,32 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         ("data.num_labels: got 20; the decoder is told every image's label: give -1",),
         ["data.num_labels=-1"],
     ),
+    "consistency without an inferred class": (
+        [*UNSUPERVISED, "data.num_labels=0", "objective.consistency={}"],
+        ("objective.consistency: it needs an inferred class, got model.class_source=none", "objective.consistency=null"),
+        ["objective.consistency=null"],
+    ),
+    "a perturbation of no length": (
+        ["objective.consistency={}", "objective.consistency.epsilon=0"],
+        ("objective.consistency.epsilon: got 0", "give a positive length"),
+        ["objective.consistency.epsilon=1"],
+    ),
+    "no step to find its direction": (
+        ["objective.consistency={}", "objective.consistency.xi=0"],
+        ("objective.consistency.xi: got 0", "give a positive length"),
+        ["objective.consistency.xi=1"],
+    ),
+    "a term that begins before the first epoch": (
+        ["objective.consistency={}", "objective.consistency.from_epoch=-1"],
+        ("objective.consistency.from_epoch: got -1", "0 for the first"),
+        ["objective.consistency.from_epoch=99"],
+    ),
+    "a perturbation around another image": (
+        ["objective.consistency={}", "objective.consistency.around=dirty"],
+        ("objective.consistency.around", "dirty", "noisy"),
+        ["objective.consistency.around=clean"],
+    ),
+    "a shift to nowhere": (["train.shift=-1"], ("train.shift: got -1", "0 for none"), ["train.shift=1"]),
     "heads without a class": (
         [*UNSUPERVISED, "data.num_labels=0", "model.combine=heads"],
         ("model.combine: got heads without a class", "combine=concat"),

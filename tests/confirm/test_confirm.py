@@ -25,13 +25,14 @@ from aae.tuning.confirm import run as confirm
 from aae.tuning.confirm.plan import PLAN, WINNER, Plan, choose
 from aae.tuning.confirm.run import load_searched, make_plan, stage_line, sweep_of_trainings, winner_line
 from aae.tuning.confirm.test_set import confirmation_report, difference_error, simulate_fewer_labels
-from aae.tuning.driver.run import Outcome
+from aae.tuning.driver import run as driver
 from aae.tuning.spec.blocks import ConfirmConfig
 from aae.tuning.study.journal import open_study, read_study, read_trials
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from analysis import confirmed
+from analysis import confirmed, report
+from analysis.figures import FIGURES
 from tests.golden import tiny_arrays
 from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, wait_for, wait_until_gone, without_ray
 from tests.sweeping import launch as launch_process
@@ -393,13 +394,25 @@ def test_a_signal_in_the_last_epochs_of_the_selection_does_not_start_the_report(
 
 
 def test_a_signal_in_the_last_epochs_of_the_search_does_not_start_the_confirmation(workplace, monkeypatch, capsys):
-    """Under Slurm: SIGUSR1 ends with 0, and the job waits for its end to be queued again."""
-    run = search(workplace)
-    study = SweepStudy(run, load_sweep(workplace / "s.yaml", {}))
-    monkeypatch.setattr("aae.tuning.driver.run.run_sweep", lambda *_: Outcome(study, 0, True))
-    monkeypatch.setattr("aae.tuning.commands.confirm.confirm_and_show", lambda *_: pytest.fail("it was started"))
-    assert launch.main(["s.yaml", "study.confirm={select_k: 1, report_draws: 2}"]) == 0
-    assert "stopped before the confirmation; the same command goes on with it" in capsys.readouterr().out
+    """Under Slurm: SIGUSR1 ends with 0, and the job waits for its end to be queued again. Seen to fail with Outcome.stopped always
+    false; without the signal the confirmation does start."""
+    place, begun = SimpleNamespace(slots=1, resources={"cpu": 1}, where="this machine"), []
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(driver, "start_workers", lambda *_: SimpleNamespace(place=place))
+    monkeypatch.setattr(report, "draw_all", lambda run: dict.fromkeys(FIGURES, (None, "not drawn here")))
+    monkeypatch.setattr(confirm, "run_confirmation", lambda *_: begun.append(True) or 0)
+    for received, says in ((signal.SIGUSR1, "stopped before the confirmation; the same command goes on with it"), (None, "report: ")):
+        shutil.rmtree(workplace / "s", ignore_errors=True)
+        search(workplace, num=5)
+
+        def train(study: SweepStudy, *_: object, received=received) -> int | None:
+            play(study, lambda handout: ERRORS[handout.number])
+            return received
+
+        monkeypatch.setattr(driver, "train_study", train)
+        assert launch.main(["s.yaml", "study.confirm={select_k: 1, report_draws: 2}", "--accept-changes"]) == 0
+        assert says in capsys.readouterr().out and count_told(workplace / "s") == 6
+    assert begun == [True]
 
 
 # ---- fewer validation labels ----

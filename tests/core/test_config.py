@@ -142,6 +142,7 @@ def test_an_error_in_a_baseline_names_the_baseline_and_the_path(sweep):
 LABELS = {
     "semi": 100,
     "semi_rates": 100,
+    "semi_vat": 100,
     "quick": 100,
     "dim_reduction_100": 100,
     "dim_reduction_1000": 1000,

@@ -13,10 +13,10 @@ from rich.console import Console
 import aae
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.draws import mean_row, prepare, with_class_prior
+from aae.draws import mean_row, prepare, refuse_unfit, with_class_prior
 from aae.errors import DataError
 from aae.runs import TrialFolder, read_json, trial_folder
-from aae.train import refuse_unfit, train
+from aae.train import train
 from aae.tuning.confirm import run as confirm
 from aae.tuning.confirm.test_set import simulate_fewer_labels
 from aae.tuning.driver import reproduction

@@ -65,13 +65,16 @@ def tensors_of(tree: Any) -> list[torch.Tensor]:
         ({}, {"prior", "noise", "labelled_noise"}),
         ({"model.encoder": "gaussian", "train.input_noise_std": 0.0}, {"prior", "code"}),
         (NO_CLASS | {"train.input_dropout": 0.2}, {"prior", "noise"}),
+        ({"objective.consistency": {}, "train.input_noise_std": 0.0}, {"prior", "direction"}),
+        ({"objective.consistency": {"from_epoch": 1}, "train.input_noise_std": 0.0}, {"prior"}),
+        ({"train.shift": 2, "train.input_noise_std": 0.0}, {"prior", "shift", "labelled_shift"}),
     ],
 )
 def test_what_the_configuration_does_not_read_is_not_drawn(switches, streams, dataset):
     config = tiny_config(switches)
     state, num_labelled = state_of(config, dataset), 0 if config.objective.classification is None else 20
     before = positions(state)
-    noise = draw_noise(config, state.generators, torch.full((50,), -1), state.x_dim, num_labelled)
+    noise = draw_noise(config, state.generators, torch.full((50,), -1), state.x_dim, num_labelled, 0)
     assert moved_streams(before, state) == streams
     assert (noise.prior_BK is None) == (config.objective.adversarial_y is None) and not noise.instance_BK
 
@@ -81,8 +84,8 @@ def test_a_stream_is_read_in_the_order_that_every_training_so_far_had(update, nu
     """A sample of z, of its class, then of y, then instance noise on them, on the codes, and in the generator phase."""
     config = tiny_config(EVERYTHING | {"train.update": update})
     label_B = torch.tensor([3, -1, 7])
-    ours, plain = (make_generators(config.train.seed, torch.device("cpu")) for _ in range(2))
-    noise = draw_noise(config, ours, label_B, 36, 2)
+    ours, plain = (make_generators(config, torch.device("cpu")) for _ in range(2))
+    noise = draw_noise(config, ours, label_B, 36, 2, 0)
     prior, code = plain["prior"], plain["code"]
     frame_BP2 = torch.randn(3, 5, 2, generator=prior) * torch.tensor([0.5, 0.1])
     component_B1 = torch.where(label_B < 0, torch.randint(10, (3,), generator=prior), label_B)[:, None]

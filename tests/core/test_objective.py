@@ -82,6 +82,7 @@ def columns(config) -> set[str]:
     terms = {"reconstruction/reconstruction", "discriminator/adversarial_z", "generator/adversarial_z"}
     terms |= {"discriminator/adversarial_y", "generator/adversarial_y"} if objective.adversarial_y is not None else set()
     terms |= {"classification/classification"} if objective.classification is not None else set()
+    terms |= {"classification/consistency"} if objective.consistency is not None else set()
     terms |= {"reconstruction/head_separation"} if objective.head_separation is not None else set()
     scores = {"reconstruction", "prior_mismatch", "z_min_eigenvalue", "class_from_z"}
     scores |= {"class_kl", "class_entropy", "class_count"} if inferred else set()

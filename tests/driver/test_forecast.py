@@ -15,6 +15,7 @@ import torch
 from optuna.trial import TrialState
 from rich.console import Console
 
+from aae import losses
 from aae.config import ConfigError
 from aae.runs import GB, Attempt, trial_folder
 from aae.tuning.driver import budget as tuning_budget
@@ -52,6 +53,15 @@ def make_sweep(workplace):
 
 
 # ---- the rehearsal ----
+
+
+@pytest.mark.parametrize(("begins", "computed"), [(5, True), (1000, False)])
+def test_a_rehearsal_takes_steps_with_the_consistency_term_wherever_it_begins_later(make_sweep, workplace, monkeypatch, begins, computed):
+    """Fails where its epochs count from 0. A term that never begins costs nothing."""
+    seen, perturb = [], losses.adversarial_perturbation
+    monkeypatch.setattr(losses, "adversarial_perturbation", lambda *arguments: seen.append(0) or perturb(*arguments))
+    assert isinstance(try_out(make_sweep(**{"objective.consistency": {"from_epoch": begins}}).config({}), str(workplace)), Cost)
+    assert bool(seen) == computed
 
 
 def test_a_rehearsal_measures_what_an_epoch_takes_and_leaves_nothing(make_sweep, workplace):

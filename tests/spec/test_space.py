@@ -21,7 +21,7 @@ baselines:
   other: {model.z_dim: 3, optim.schedule.kind: step}
 trial:
   data: {num_labels: 100}
-  objective: {adversarial_y: {}, classification: {}}
+  objective: {adversarial_y: {}, classification: {}, consistency: {from_epoch: 3}}
   model: {z_dim: 8}
 search_space:
 """
@@ -190,6 +190,20 @@ def test_the_pruner_is_asked_no_later_than_the_earliest_drop(tmp_path):
     assert sweep_of(tmp_path, DROP, epochs, "optim.schedule.kind=step").last_rung == 10
     assert sweep_of(tmp_path, KIND, epochs, "optim.schedule.drop_at=0.25").last_rung == 5
     assert sweep_of(tmp_path, "model.z_dim: {kind: int, low: 6, high: 12}", epochs).last_rung == 19
+
+
+def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_trials_and_not_in_others(tmp_path):
+    """Where that is fixed all trials change at once, and rungs after it compare like with like."""
+    epochs, begins = "train.epochs=20", "objective.consistency.from_epoch: "
+    searched = begins + "{kind: int, low: 7, high: 30}\n"
+    assert sweep_of(tmp_path, searched, epochs).last_rung == 7
+    assert sweep_of(tmp_path, searched + KIND, epochs, "optim.schedule.drop_at=0.25").last_rung == 5
+    assert sweep_of(tmp_path, begins + "{kind: categorical, choices: [9, 6]}", epochs).last_rung == 6
+    assert sweep_of(tmp_path, "model.z_dim: {kind: int, low: 6, high: 12}", epochs).last_rung == 19
+    some = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n" + begins + "{kind: int, low: 7, high: 9, when: {optim.kind: adam}}"
+    assert sweep_of(tmp_path, some, epochs).last_rung == 3  # the others have the fixed one
+    sweep = sweep_of(tmp_path, begins + "{kind: int, low: 0, high: 9}", epochs, "study.pruner={kind: SuccessiveHalvingPruner}")
+    assert "the pruner never acts" in sweep.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from aae.config import flatten
 from aae.layers import parse_overrides, read_sweep
 from aae.tuning.spec.fork import Fork, Parent
-from aae.tuning.spec.sweep import Sweep, compose
+from aae.tuning.spec.sweep import Sweep, compose_sweep
 from aae.tuning.study.parents import load_sweep
 from tests.sweeping import PROJECT
 
@@ -105,9 +105,9 @@ def test_sweep_yaml_of_a_run_folder_makes_the_configurations_of_the_command_that
     fork = fork_of(path)
     if fork is not None:
         typed = [each for each in typed if "schedule" in each or "epochs" in each or each.startswith("study.")]
-    sweep = compose(read_sweep(path), parse_overrides(typed), fork, str(path))
+    sweep = compose_sweep(read_sweep(path), parse_overrides(typed), fork, str(path))
     (tmp_path / "sweep.yaml").write_text(sweep.to_yaml(), encoding="utf-8")
-    again = compose(read_sweep(tmp_path / "sweep.yaml"), {}, fork, str(tmp_path / "sweep.yaml"))
+    again = compose_sweep(read_sweep(tmp_path / "sweep.yaml"), {}, fork, str(tmp_path / "sweep.yaml"))
     assert again.fixed == sweep.fixed and list(again.baselines) == list(sweep.baselines)
     for name, values in sweep.baselines.items():
         assert again.config(again.baselines[name]) == sweep.config(values)

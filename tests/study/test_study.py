@@ -493,7 +493,7 @@ def test_a_disk_that_is_full_breaks_the_sweep_off_and_spends_no_trial(make_searc
     """Each trial in turn would fail, and be told so for good."""
     search = make_search()
 
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -514,7 +514,7 @@ def test_a_study_that_cannot_be_told_breaks_the_sweep_off_and_it_does_not_wait_f
     for epoch in range(1, 7):
         search.take_result("ray-0", search.trials.live["ray-0"].attempt.write_row(row(epoch, 0.5)))
 
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(search.trials.study, "tell", full)

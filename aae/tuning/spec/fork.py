@@ -1,8 +1,9 @@
 """A study whose trials go on from another's best: `study.fork: {run: runs/semi_rates, top_k: 3, epoch: 30}`.
 
 The parent, one of that study's best trials, is a parameter of the search: `fork.parent`. A trial has its parent's configuration,
-labels, rows and weights up to that epoch, and a schedule of its own from there. Nothing else may differ, so a training from epoch 0
-with the trial's configuration comes out the same to the bit: `reproduce` and `confirm` train so.
+labels, rows and weights up to that epoch, and a schedule of its own from there; it may also begin the consistency term at another epoch,
+if neither does before the fork. Nothing else may differ, so a training from epoch 0 with the trial's configuration comes out the same to
+the bit: `reproduce` and `confirm` train so.
 
 Here is what a sweep must know of its parents. Their study and checkpoints are read by aae/tuning/study/parents.py.
 """
@@ -24,6 +25,7 @@ from aae.schedules import drop_epoch
 from aae.tuning.spec.space import Entry
 
 SCHEDULE = "optim.schedule."
+FROM_EPOCH = "objective.consistency.from_epoch"
 FREE = ("train.epochs", "train.keep_epochs", "train.checkpoint_every", "train.sample_every", "data.folder")  # change no epoch's numbers
 
 
@@ -73,9 +75,11 @@ class Fork:
     def refuse_early(self, config: TrialConfig, parent: Parent) -> None:
         """Raises ConfigError where the configuration differs from its parent's in anything that acts before the fork."""
         for path, value in flatten(config).items():
-            same = path in FREE or path.startswith(SCHEDULE) or value == parent.values[path]
-            theirs = f"trial {parent.trial} of {self.run} has {parent.values[path]}"
-            require(same, path, value, f"{theirs}, and it acts before the fork at epoch {self.epoch}: leave it out")
+            theirs = parent.values.get(path, "that block on" if value is None else "that block off")
+            same = path in FREE or path.startswith(SCHEDULE) or value == theirs
+            later = path == FROM_EPOCH and path in parent.values and min(value, theirs) >= self.epoch
+            has = f"trial {parent.trial} of {self.run} has {theirs}"
+            require(same or later, path, value, f"{has}, and it acts before the fork at epoch {self.epoch}: leave it out")
         require(
             config.train.epochs > self.epoch, "train.epochs", config.train.epochs, f"the fork starts after epoch {self.epoch}: give more"
         )

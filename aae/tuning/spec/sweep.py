@@ -7,6 +7,7 @@ The command line always wins, so it is put into the fixed part and into each bas
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,12 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import Dataset
+from aae.draws import refuse_unfit
 from aae.layers import baseline_values, set_paths, to_trial
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
-from aae.train import refuse_unfit
 from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
-from aae.tuning.spec.fork import SCHEDULE, Fork
+from aae.tuning.spec.fork import FROM_EPOCH, SCHEDULE, Fork
 from aae.tuning.spec.metrics import METRICS
 from aae.tuning.spec.space import SearchSpace, read_space
 
@@ -74,8 +75,17 @@ class Sweep:
     @cached_property
     def last_rung(self) -> int:
         """The pruner is asked up to this epoch: the earliest drop that the space allows, for trials after a drop look better
-        than those before it, whatever they are worth at the end. The last epoch itself is never asked."""
-        return min(self.earliest_drop, self.epochs - 1)
+        than those before it, whatever they are worth at the end; so do trials whose consistency term has begun. The last epoch itself
+        is never asked."""
+        return min(self.earliest_drop, self.earliest_consistency, self.epochs - 1)
+
+    @property
+    def earliest_consistency(self) -> int:
+        """After which epoch the term begins in some trials and not in others: where that is fixed, they all change at once."""
+        entry, consistency = self.space.entries.get(FROM_EPOCH), self.fixed.objective.consistency
+        if entry is None or consistency is None:
+            return self.epochs
+        return min([*entry.ends(), *([consistency.from_epoch] if entry.when else [])])
 
     @property
     def earliest_drop(self) -> int:
@@ -126,7 +136,7 @@ def read_study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -
     return read_study_block(file.study, asked, source)
 
 
-def compose(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
+def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
     """`file`: its blocks, as aae.layers.read_sweep gives them. `fork`: what `study.fork` names, read by aae/tuning/study/parents.py.
     Raises ConfigError."""
     study, typed = (
@@ -139,7 +149,12 @@ def compose(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, s
 
     to_trial(over_best(file.trial), f"{source}: trial.")  # the file alone first: its own errors name it
     trial = with_draws(file.trial, to_trial(set_paths(over_best(file.trial), typed, "")), study.draws_per_trial)
-    trial = set_paths(trial, typed, "")
+    if fork is None:
+        trial = set_paths(trial, typed, "")
+    else:  # a block that is off here may be on in the parent: checked above, over the best
+        trial = copy.deepcopy(trial)
+        for path, value in typed.items():
+            OmegaConf.update(trial, path, value, merge=True, force_add=True)
     space, notes = read_space(file.search_space, over_best(trial), set(typed), source)
     if fork is not None:
         space = SearchSpace({PARENT: fork.entry} | space.entries)
@@ -193,7 +208,7 @@ def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
 
 def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
     """What only the data can tell, for the fixed part, every baseline and both ends of what is searched. Raises DataError."""
-    paths = ("train.batch_size", "train.labelled_batch_size", "model.num_classes")
+    paths = ("train.batch_size", "train.labelled_batch_size", "train.shift", "model.num_classes")
     ends = [{path: end} for path in paths for end in sweep.space.ends(path)]
     for values in [{}, *sweep.baselines.values(), *ends]:
         refuse_unfit(sweep.config(values), dataset)
@@ -234,10 +249,15 @@ def check_fork(sweep: Sweep) -> None:
     want = f"the trials of a parent are alike up to epoch {fork.epoch}, and a drop of the rates must be seen to its end: use the NopPruner"
     require(kind == "NopPruner", "study.pruner.kind", kind, want)
     for path in sweep.space.entries:
-        want = f"it acts before epoch {fork.epoch}, where the trials are those of {fork.run}: search {SCHEDULE}*, and this in that study"
-        require(path == PARENT or path.startswith(SCHEDULE), f"search_space.{path}", "searched", want)
+        want = f"it acts before epoch {fork.epoch}, where the trials are those of {fork.run}: search {SCHEDULE}* or {FROM_EPOCH}"
+        require(path in (PARENT, FROM_EPOCH) or path.startswith(SCHEDULE), f"search_space.{path}", "searched", want)
     for parent in fork.parents:
         sweep.config({PARENT: parent.trial})
+        for begins in sweep.space.ends(FROM_EPOCH):
+            try:
+                sweep.config({PARENT: parent.trial, FROM_EPOCH: begins})
+            except ConfigError as error:
+                raise ConfigError(f"search_space.{error}") from None
     for name, values in sweep.baselines.items():
         try:
             sweep.config(values)

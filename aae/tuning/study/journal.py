@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from aae.config import ConfigError
 from aae.runs import JOURNAL, JournalReader
 
-BROKEN = (ValueError, LookupError, TypeError, AssertionError, OSError)  # what Optuna raises for a journal that is none
+NOT_A_STUDY = (ValueError, LookupError, TypeError, AssertionError, OSError)  # what Optuna raises for a journal that is none
 
 
 class NoLock:
@@ -59,7 +59,7 @@ def open_study(run: Path, name: str) -> tuple[optuna.Study, JournalStorage]:
         if not storage.get_all_studies():
             return optuna.create_study(storage=storage, study_name=name, direction="minimize"), storage
         return optuna.load_study(storage=storage, study_name=name), storage
-    except BROKEN as error:
+    except NOT_A_STUDY as error:
         raise unreadable(path, error) from None
 
 
@@ -74,7 +74,7 @@ def read_study(run: Path) -> optuna.Study:
         raise ConfigError(f"{path}: empty, no trial was asked yet; the sweep's own command begins it")
     try:
         return optuna.load_study(storage=JournalStorage(reader), study_name=None)
-    except BROKEN as error:
+    except NOT_A_STUDY as error:
         raise unreadable(path, error) from None
 
 

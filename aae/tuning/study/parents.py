@@ -15,7 +15,7 @@ from aae.layers import read_sweep
 from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder, write_atomically, write_json
 from aae.tuning.spec.blocks import ForkConfig
 from aae.tuning.spec.fork import Fork, Parent, first_drop
-from aae.tuning.spec.sweep import Sweep, compose, read_study_of
+from aae.tuning.spec.sweep import Sweep, compose_sweep, read_study_of
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.optuna_views import best_first
 
@@ -26,7 +26,7 @@ def load_sweep(path: str | Path, overrides: dict[str, Any], run: Path | None = N
     file = read_sweep(path)
     study = read_study_of(file, overrides, str(path))
     parents = None if study.forked is None else read_parents(study.forked, run or study.path)
-    return compose(file, overrides, parents, str(path))
+    return compose_sweep(file, overrides, parents, str(path))
 
 
 def read_parents(asked: ForkConfig, run: Path) -> Fork:

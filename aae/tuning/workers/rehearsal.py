@@ -116,11 +116,12 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
 
         def seconds_of(steps: int, draw: Draw = draws[0]) -> float:
             since = time.monotonic()
-            train_epoch(draw.state, draw.train, draw.labelled, steps, autocast, rate)
+            train_epoch(draw, dataset.image_shape, steps, autocast, rate)
             return time.monotonic() - since
 
         start_s = time.monotonic() - started
         for draw in draws:
+            draw.state.epoch = config.train.epochs - 1  # the consistency term may begin late, and costs most
             seconds_of(min(2, in_epoch), draw)  # the first steps also pay for what comes once
         once = seconds_of(1)
         steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
@@ -129,7 +130,7 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         measure(draws[0].state, validation)
         measure_s, since = time.monotonic() - since, time.monotonic()
         whole, kept = io.BytesIO(), io.BytesIO()
-        saved = state_dict(draws, 1)
+        saved = state_dict(draws)
         torch.save(saved, whole)
         torch.save({key: saved[key] for key in checkpoint.KEPT}, kept)
         used = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
