@@ -23,7 +23,7 @@ from aae.tuning.workers import wandb_runs as tracking
 from aae.tuning.workers.wandb_environment import choose_mode, describe_study
 from aae.tuning.workers.wandb_runs import Guard, Tracker, follow_study, told_rows, trials_table
 from tests.sweep_files import SYSTEM_SWEEP
-from tests.sweeping import PROJECT, finished_sweep, launch
+from tests.sweeping import PROJECT, finished_sweep, launch, wait_for
 from tests.wandb_files import CLOSED, KEY, end, inspect, items, only, row, summary
 
 
@@ -259,6 +259,7 @@ class Service(BaseHTTPRequestHandler):
             self.server.ended.wait(120)
             return
         if self.server.broken is not None:
+            self.server.refused += 1
             self.send_response(self.server.broken)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -315,6 +316,7 @@ def service(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     server.asked, server.streams, server.uploads = [], [], []
     server.broken, server.ended, server.daemon_threads = None, threading.Event(), True
+    server.refused = 0
     server.known = None  # of a run that the service has already
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
@@ -393,7 +395,7 @@ def test_a_service_that_refuses_for_a_while_loses_nothing(tmp_path, service, att
         time.sleep(0.05)
     service.broken = broken
     tracker.log(add_row(attempt, 2))
-    time.sleep(4)
+    wait_for(lambda: service.refused, 30, "the second epoch is refused")
     tracker.log(add_row(attempt, 3))
     service.broken = None
     end(tracker, "COMPLETE")
