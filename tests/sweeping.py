@@ -59,7 +59,7 @@ def launched(mark: str, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        print(process.communicate()[0])  # pytest shows it where the test fails
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

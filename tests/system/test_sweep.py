@@ -1,5 +1,6 @@
 """Real sweeps through real Ray: killed, stopped, continued, extended, reproduced."""
 
+import contextlib
 import json
 import os
 import random
@@ -72,7 +73,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
 # ---- kills ----
 
 
-SERIES = pytest.param((0, 3, 7, 11, 15), 20, 2, 1.0, marks=pytest.mark.slow)
+SERIES = pytest.param((0, 3, 6, 9, 12), 20, 2, 1.0, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("kills", "num_trials", "slots", "at_most_s"), [((1,), 5, 1, 0.0), SERIES], ids=["once", "five times"])
@@ -139,13 +140,15 @@ def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folde
     run = folder / "s"
     limits = ["study.num_trials=1", "study.max_concurrent=1", "study.max_minutes=3"]
     with launched(str(tmp_path), *arguments(folder, *limits, *ENDLESS)) as driver:
-        killed: set[int] = set()
-        for attempt in range(3):
-            wait_for(lambda k=attempt: (run / "trials" / "0000" / f"attempt-{k}").exists(), 120, f"attempt {attempt}")
-            wait_for(lambda: set(workers(str(tmp_path))) - killed, 60, "its worker")
-            for worker in set(workers(str(tmp_path))) - killed:
-                os.kill(worker, signal.SIGKILL)
-                killed.add(worker)
+        wait_for((run / "trials" / "0000" / "attempt-0").exists, 120, "the first attempt")
+
+        def killed_until_it_ends() -> bool:
+            for worker in workers(str(tmp_path)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            return driver.poll() is not None
+
+        wait_for(killed_until_it_ends, 150, "the driver gives the trial up")
         output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 1, output
     assert_one_truth(run, 1)
