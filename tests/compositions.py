@@ -23,11 +23,13 @@ CPU = torch.device("cpu")
 
 
 def cases() -> list:
+    """A baseline has the terms of its sweep, under other rates: among the slow tests."""
     found = []
     for path in SWEEPS:
         for baseline in (None, *read_sweep(path).baselines):
             for update in UPDATE:
-                found.append(pytest.param(path, baseline, update, id=f"{path.stem}-{baseline}-{update}"))
+                marks = [] if baseline is None else [pytest.mark.slow]
+                found.append(pytest.param(path, baseline, update, id=f"{path.stem}-{baseline}-{update}", marks=marks))
     return found
 
 

@@ -34,7 +34,7 @@ from aae.tuning.study.study import SweepStudy
 from analysis import confirmed, report
 from analysis.figures import FIGURES
 from tests.golden import tiny_arrays
-from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, wait_for, wait_until_gone, without_ray
+from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, train_here, train_out, wait_for, wait_until_gone, without_ray
 from tests.sweeping import launch as launch_process
 
 SWEEP = """
@@ -675,12 +675,24 @@ search_space:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("kills", [(5,), pytest.param((1, 5), marks=pytest.mark.slow)], ids=["in the report", "in both stages"])
-def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, capsys, kills):
-    """A sweep with study.confirm, killed -9 within the report, or within the selection too, and the same command to its end."""
+@pytest.mark.parametrize("kills", [(), pytest.param((1, 5), marks=pytest.mark.slow)], ids=["in short", "killed in both stages"])
+def test_a_confirmation_that_is_gone_on_with_ends_as_it_should_and_reads_the_test_set_last(workplace, tmp_path, monkeypatch, capsys, kills):
+    """A sweep with study.confirm, killed -9 within the selection, then within the report, and the same command to its end. In short:
+    what was there within the report is made in this process."""
     (tmp_path / "s.yaml").write_text(REAL)
     command, own = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}"], tmp_path / "s" / "confirm"
     marks = []
+    if not kills:
+        run = train_here(load_sweep(tmp_path / "s.yaml", {"study.folder": str(tmp_path)})).run
+
+        def until_the_sixth(study: SweepStudy, *_: object) -> None:
+            train_out(study, until=5)
+            study.next()  # handed out, and never heard of again
+
+        with monkeypatch.context() as patched:
+            without_ray(patched, until_the_sixth)
+            confirm.run_confirmation(run, load_searched(run, {}), False, Console(quiet=True))
+        frozen = read_study(own).user_attrs[WINNER]
     for told in kills:  # of 2 x 2 trainings in the selection and 2 x 2 in the report
         marks.append(f"{tmp_path}-{told}")
         with launched(marks[-1], *command) as driver:
@@ -692,7 +704,8 @@ def test_a_confirmation_that_is_killed_ends_as_it_should_and_reads_the_test_set_
         assert (frozen is None) == (told == 1)
     done = launch_process(*command)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"[678] trainings so far", done.stdout) and "going on" in done.stdout
+    so_far, going_on = ("[678]", "[01]") if kills else ("6", "1")
+    assert re.search(rf"{so_far} trainings so far; reconciled: .* {going_on} going on", done.stdout), done.stdout
     assert_one_truth(tmp_path / "s", 3)
     assert_one_truth(own, 8)
 

@@ -367,7 +367,12 @@ def test_a_wrong_number_of_samples_is_refused(modes, capsys):
 
 
 @pytest.mark.parametrize(
-    "content", ["text.usetex: True\nimage.origin: lower\n", "not a setting\nno.such: 3\nfont.size: large?\n", "# f\xfcr\n"]
+    "content",
+    [
+        "text.usetex: True\nimage.origin: lower\n",
+        pytest.param("not a setting\nno.such: 3\nfont.size: large?\n", marks=pytest.mark.slow),
+        pytest.param("# f\xfcr\n", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("where", ["working folder", "MATPLOTLIBRC"])
 def test_neither_matplotlibrc_nor_mplbackend_is_read(content, where, tmp_path):

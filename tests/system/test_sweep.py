@@ -409,7 +409,11 @@ def the_run(folder: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+IN_SHORT = ("quick", "semi_rates", "semi_decay")
+IN_SMALL = [pytest.param(path, marks=[] if path.stem in IN_SHORT else [pytest.mark.slow], id=path.stem) for path in SWEEPS]
+
+
+@pytest.mark.parametrize("path", IN_SMALL)
 def test_every_sweep_file_runs_in_small(path, rates, tmp_path):
     """Its rehearsal and trials, in this process, which does what a worker would do. The slow test has Ray and the report."""
     sweep = in_small(path, tmp_path, rates)

@@ -171,6 +171,7 @@ def test_the_processes_that_answered_answer_what_follows_and_a_death_is_an_answe
     assert "all held" in run_program(tmp_path, SCRIPT)
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_a_question_that_no_worker_takes_up_ends_the_wait_in_a_line_and_what_is_queued_ends_too(tmp_path):
     """Seen to fail without the Stopper: what is queued holds the end for a minute. Before, the wait had no end at all."""
