@@ -53,13 +53,19 @@ def test_other_code_is_refused_with_its_files_and_the_way_on_and_nothing_changes
     go_on()
     before = Path("s/manifest.json").read_bytes()
     change("losses.py")
-    change("tuning/spec/samplers.py")
+    change("tuning/spec/samplers_and_pruners.py")
     change("tuning/study/optuna_views.py")
     change("tuning/driver/run.py")
     with pytest.raises(ConfigError) as refusal:
         go_on()
     text = str(refusal.value)
-    named = ("aae/losses.py", "aae/tuning/spec/samplers.py", "aae/tuning/study/optuna_views.py", "--accept-changes", "study.name=other")
+    named = (
+        "aae/losses.py",
+        "aae/tuning/spec/samplers_and_pruners.py",
+        "aae/tuning/study/optuna_views.py",
+        "--accept-changes",
+        "study.name=other",
+    )
     assert all(part in text for part in named) and "driver" not in text
     assert "\n" not in text and Path("s/manifest.json").read_bytes() == before
 

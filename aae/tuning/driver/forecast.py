@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from aae.runs import GB, read_json, trial_folder, write_json
 from aae.tuning.driver.budget import bytes_used
 from aae.tuning.driver.console import seconds_text
-from aae.tuning.spec.samplers import PRUNERS, make_from_block
+from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
 from aae.tuning.spec.sweep import StudyConfig, Sweep
 from aae.tuning.workers.rehearsal import Cost
 

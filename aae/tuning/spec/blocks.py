@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from aae.config import ConfigError, require
 from aae.errors import one_line
 from aae.tuning.spec.metrics import CONSTRAINTS, METRICS, check_constraint
-from aae.tuning.spec.samplers import PRUNERS, SAMPLERS, check_kind
+from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, check_kind
 
 SEARCH, SELECTION, REPORT = range(100), range(100, 200), range(200, 300)  # pools of seeds: what chose is never drawn again
 BLOCKS = ("constraint", "sampler", "pruner", "resources_per_trial", "confirm", "fork")  # never merged with the arguments of a default

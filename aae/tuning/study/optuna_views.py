@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.runs import BASELINE, REASON, excess, rank, state_word
-from aae.tuning.spec.samplers import SAMPLERS, make_from_block
+from aae.tuning.spec.samplers_and_pruners import SAMPLERS, make_from_block
 from aae.tuning.study.optuna_private import View
 
 
