@@ -219,7 +219,7 @@ def test_the_summary_has_the_last_error_and_not_the_lowest_and_offline_it_is_sai
     end(tracker, "COMPLETE")
     assert summary(inspect(tmp_path / "digits", "abc-0000"))["val/error"] == 0.4
     follow_study(about(tmp_path / "digits"), list, said.append)([])
-    assert said == [f"W&B is offline; wandb leet {tmp_path}/digits/wandb shows it, README says how to send it"]
+    assert said == [f"W&B is offline; wandb leet {tmp_path}/digits/wandb shows it, docs/wandb.md says how to send it"]
 
 
 def test_the_study_has_a_run_with_the_table_of_trials_their_states_and_the_figures(tmp_path):

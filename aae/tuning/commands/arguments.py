@@ -9,7 +9,7 @@ USAGE = """\
   python launch.py sweeps/semi.yaml train.epochs=20           the same with paths of study: or trial: set
   python launch.py sweeps/semi.yaml --plan                    what would run, three sampled trials, a forecast
   python launch.py status runs/quick                          where it stands, from another terminal
-  python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws, with an interval: README
+  python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws: docs/confirm.md
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
   python launch.py cluster check|down FILE                    a Ray cluster: whether it fits, and its end: docs/cluster.md
 """

@@ -202,7 +202,8 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
         run.define_metric("told")
         run.define_metric("*", step_metric="told")
         shown_in = Path(study["run"]) / "wandb"
-        say(f"W&B is offline; wandb leet {shown_in} shows it, README says how to send it" if run.offline else f"W&B: {run.project_url}")
+        offline = f"W&B is offline; wandb leet {shown_in} shows it, docs/wandb.md says how to send it"
+        say(offline if run.offline else f"W&B: {run.project_url}")
         before = last_step(run)
         while True:
             ended = done.wait(FOLLOW_S)
