@@ -46,7 +46,7 @@ def dead(tmp_path, monkeypatch):
     ],
 )
 def test_the_cause_is_what_ray_knows_or_the_worker_s_own_log_says_and_is_never_guessed(dead, error, log, cause):
-    """Seen to fail on the earlier words: "killed, perhaps because the host ran out of memory"."""
+    """Before, every death was "killed, perhaps because the host ran out of memory"."""
     assert cause_of_death(dead(error, log), "1f", None) == cause
 
 

@@ -80,7 +80,7 @@ def test_what_runs_when_the_search_stops_is_ended_and_an_unanswered_question_fai
 
 
 def test_what_waits_for_a_place_ends_when_all_that_had_begun_has_stopped():
-    """Tune itself would wait for the place, and a signal or a budget with it. Seen to hang without the Stopper."""
+    """Tune itself would wait for the place, and a signal or a budget with it."""
     search, _ = make_search(2)
     stopper = StopsWhenIdle(search)
     search.suggest("a")
