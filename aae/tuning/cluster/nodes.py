@@ -37,7 +37,7 @@ class Place:
     @property
     def slots(self) -> int:
         """How many trials may be handed out at once: those that fit on the nodes that are there now and, where an autoscaler can add
-        nodes, as many again as fit on one of these. It adds them for trials that wait, and for nothing else."""
+        nodes, as many again as fit on one of these. The autoscaler reacts only to queued trials."""
         now = time.monotonic()
         if now - self._looked >= LOOK_S:
             self._counted, self._looked = self._count(), now

@@ -148,8 +148,8 @@ def cores() -> int:
 
 
 def remove_dead_session(tag: dict[str, Any]) -> bool:
-    """Ends what a killed driver's own Ray left running on this host, which else takes 40 s to see that nobody needs it and goes
-    on training meanwhile, and removes its session folder."""
+    """Ends what a killed driver's own Ray left running on this host, and removes its session folder. Otherwise it keeps training for
+    about 40 s."""
     folder = tag.get("session")
     if tag.get("host") != socket.gethostname() or not folder:
         return False

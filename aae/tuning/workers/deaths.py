@@ -47,9 +47,8 @@ def memory_kills() -> int:
 def last_words(session: Path, worker: str | None) -> str:
     """The line of a worker's log that says most of its end; empty where it says nothing, or lies on another node. "*": any worker's."""
     for log in sorted(session.glob(f"logs/worker-{worker}-*.err")):
-        lines = [
-            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if not line.startswith(":")
-        ]  # those are Ray's own marks
+        text = log.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if not line.startswith(":")]  # those are Ray's own marks
         fatal = [line for line in lines if line.startswith("Fatal Python error")]  # what follows it is a stack
         if own := last_line("\n".join(fatal or lines)):
             return own
