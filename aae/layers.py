@@ -171,17 +171,22 @@ def read_value(item: str, key: str, text: str) -> Any:
 def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
     """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused, as are
     unknown names and wrong types; ranges are checked by `to_trial`, when all layers are there. Raises ConfigError."""
-    schema = merge_schema(trial, "trial.")
+    return over_defaults(trial, values, source)[0]
+
+
+def configure(trial: DictConfig, values: dict[str, Any], source: str, where: str = "") -> TrialConfig:
+    """The configuration of a `trial:` block with dotted paths set. Raises ConfigError; of a wrong range it begins with `where`."""
+    return to_checked(over_defaults(trial, values, source)[1], where)
+
+
+def over_defaults(trial: DictConfig, values: dict[str, Any], source: str) -> tuple[DictConfig, Any]:
+    """(the block with its paths set, the same over the defaults)."""
     layers: dict[str, Any] = {}
     for path, value in values.items():
         parts = path.split(".")
         for depth in range(1, len(parts)):
             block = ".".join(parts[:depth])
-            try:
-                off = OmegaConf.select(schema, block, throw_on_missing=False, default="missing") is None
-            except OmegaConfBaseException:
-                off = False  # the merge below says what is wrong with the path
-            if values[block] is None if block in values else off:
+            if values[block] is None if block in values else is_off(trial, parts[:depth]):
                 raise ConfigError(f"{source}{path}: the block {block} is off; turn it on with {block}={{}}, or remove this line")
         layer: Any = value
         for part in reversed(parts):
@@ -189,8 +194,9 @@ def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictCon
         layers[path] = layer
     merged: Any = OmegaConf.merge(trial, *layers.values())
     try:
-        merge_schema(merged, "")
+        return merged, merge_schema(merged, "")
     except ConfigError:  # which of them is it?
+        schema = merge_schema(trial, "trial.")
         for path, layer in layers.items():
             try:
                 schema = OmegaConf.merge(schema, layer)
@@ -198,7 +204,22 @@ def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictCon
                 text, value = one_line(error), values[path]
                 text = text if path in text else f"{path}: {text}"
                 raise ConfigError(f"{source}{text}{'' if str(value) in text else f' (got {value})'}") from None
-    return merged
+        raise
+
+
+def is_off(trial: DictConfig, block: list[str]) -> bool:
+    """Whether a block is null in a `trial:` block, or there by default."""
+    value: Any = trial
+    for depth, name in enumerate(block):
+        if not OmegaConf.is_dict(value) or name not in value:
+            try:
+                return OmegaConf.select(defaults(), ".".join(block), throw_on_missing=False, default="missing") is None
+            except OmegaConfBaseException:
+                return False  # the merge says what is wrong with the path
+        value = value[name]
+        if value is None:
+            return depth == len(block) - 1
+    return False
 
 
 @functools.cache
@@ -226,9 +247,15 @@ def merge_schema(trial: DictConfig, source: str) -> Any:
 def to_trial(trial: DictConfig, source: str = "") -> TrialConfig:
     """The last step of every way to a configuration: checks types, names and ranges. Raises ConfigError."""
     try:
-        config = OmegaConf.to_object(merge_schema(trial, ""))
+        whole = merge_schema(trial, "")
     except ConfigError as error:
         raise ConfigError(f"{source}{error}") from None
+    return to_checked(whole, source)
+
+
+def to_checked(whole: Any, source: str) -> TrialConfig:
+    try:
+        config = OmegaConf.to_object(whole)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"{source}{one_line(error)}") from None
     assert isinstance(config, TrialConfig)
@@ -244,9 +271,10 @@ def trial_from_sweep(sweep: DictConfig, baseline: str | None, overrides: dict[st
     )
     require(forked is None, "study.fork", forked, want)
     trial = sweep.trial
+    merge_schema(trial, "trial.")  # the file's own errors first
     if baseline is not None:
         trial = set_paths(trial, baseline_values(sweep, baseline), f"baselines.{baseline}.")
-    return to_trial(set_paths(trial, overrides, ""))
+    return configure(trial, overrides, "")
 
 
 def baseline_values(sweep: DictConfig, name: str) -> dict[str, Any]:

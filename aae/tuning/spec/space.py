@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial
 
 from aae.config import ConfigError, TrialConfig, flatten, require
-from aae.layers import set_paths, to_trial
+from aae.layers import configure, set_paths, to_trial
 from aae.yaml_reader import compose
 
 FIELDS = {
@@ -255,7 +255,7 @@ def check_ends(entry: Entry, entries: dict[str, Entry], trial: DictConfig, where
         values[parent] = next(value for value in allowed if entries[parent].contains(value))
     for end in entry.ends():
         try:
-            to_trial(set_paths(trial, values | {entry.path: end}, ""))
+            configure(trial, values | {entry.path: end}, "")
         except ConfigError as error:
             raise ConfigError(f"{where}: the value {end} is refused: {error}") from None
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from aae.config import ConfigError, TrialConfig, flatten, require
 from aae.data import Dataset
 from aae.draws import refuse_unfit
-from aae.layers import baseline_values, set_paths, to_trial
+from aae.layers import baseline_values, configure, set_paths, to_trial
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
@@ -42,7 +42,7 @@ class Sweep:
     def config(self, values: dict[str, Any]) -> TrialConfig:
         """A trial's configuration: the fixed part and these values. Raises ConfigError."""
         own = {path: value for path, value in values.items() if path != PARENT}
-        config = to_trial(set_paths(self.base(values), own, ""))
+        config = configure(self.base(values), own, "")
         if self.fork is not None:
             self.fork.refuse_early(config, self.fork.parent(values))
         return config
@@ -148,7 +148,7 @@ def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | N
         return trial if fork is None else over_parent(fork.parents[0].config, trial)
 
     to_trial(over_best(file.trial), f"{source}: trial.")  # the file alone first: its own errors name it
-    trial = with_draws(file.trial, to_trial(set_paths(over_best(file.trial), typed, "")), study.draws_per_trial)
+    trial = with_draws(file.trial, configure(over_best(file.trial), typed, ""), study.draws_per_trial)
     if fork is None:
         trial = set_paths(trial, typed, "")
     else:  # a block that is off here may be on in the parent: checked above, over the best
@@ -175,7 +175,7 @@ def read_baseline(file: DictConfig, name: str, typed: Mapping[str, Any], sweep: 
     best = {} if sweep.fork is None else {PARENT: sweep.fork.parents[0].trial}
     values = best | overridden(baseline_values(file, name), typed)
     own = {path: value for path, value in values.items() if path != PARENT}
-    to_trial(set_paths(sweep.base(values), own, f"baselines.{name}."), f"{sweep.source}: baselines.{name}: ")
+    configure(sweep.base(values), own, f"baselines.{name}.", f"{sweep.source}: baselines.{name}: ")
     return values
 
 

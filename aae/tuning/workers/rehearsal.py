@@ -28,7 +28,7 @@ from aae.data import DataError, load_configured
 from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
-from aae.layers import set_paths, to_trial
+from aae.layers import configure
 from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch
@@ -213,7 +213,7 @@ def cures(sweep: Sweep, case: Case) -> list[tuple[str, TrialConfig]]:
     for path, value in flatten(config).items():
         if path not in case.values and not path.startswith("data.") and path in defaults and defaults[path] != value:
             with contextlib.suppress(ConfigError):
-                found.append((path, to_trial(set_paths(OmegaConf.structured(config), {path: defaults[path]}, ""))))
+                found.append((path, configure(OmegaConf.structured(config), {path: defaults[path]}, "")))
     return found
 
 
