@@ -306,9 +306,9 @@ def test_a_study_of_several_draws_forks_them_all(workplace, tmp_path, dataset):
 def test_a_fork_is_forked_again(place, tmp_path, dataset):
     """From a kept epoch after the first fork, of trials whose rates had not dropped by then."""
     shutil.rmtree("runs/decay")
-    train_here(decay("train.keep_epochs=[4]", "optim.schedule.drop_at=0.7"))
+    train_here(decay("train.keep_epochs=[4]", "optim.schedule.drop_at=0.7", f"{BEGINS}=4"))
     more = ["study.name=third", "study.fork.run=runs/decay", "study.fork.epoch=4", "train.epochs=8", "optim.schedule.drop_at=0.5"]
-    run = train_here(decay(*more, "study.num_trials=2")).run
+    run = train_here(decay(*more, f"{BEGINS}=4", "study.num_trials=2")).run
     folder = trial_folder(run, 1)
     rows, _ = whole(checkpoint.read_config(folder.path), tmp_path / "whole", dataset)
     assert without_clock(folder.rows()) == rows and len(rows) == 8 and folder.fork["epoch"] == 4
