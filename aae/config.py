@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from aae.errors import ConfigError as ConfigError  # what this module raises, so others read it here
@@ -280,20 +280,3 @@ class TrialConfig:
         assert self.objective.adversarial_y is not None
         adversarial_y = replace(self.objective.adversarial_y, prior=ClassPriorConfig("given", values))
         return replace(self, objective=replace(self.objective, adversarial_y=adversarial_y))
-
-
-def every_path() -> dict[str, Any]:
-    """All that may be set, with its default; also of the blocks that are off by default."""
-    y, labels, vat, heads = AdversarialYConfig(), TermConfig(), ConsistencyConfig(), HeadSeparationConfig()
-    on = ObjectiveConfig(adversarial_y=y, classification=labels, consistency=vat, head_separation=heads)
-    return flatten(TrialConfig()) | flatten(on, "objective.")
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A configuration under dotted paths; a block that is off is one entry with None."""
-    flat: dict[str, Any] = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        path = f"{prefix}{item.name}"
-        flat |= flatten(value, f"{path}.") if is_dataclass(value) else {path: value}
-    return flat

@@ -25,13 +25,14 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
+from aae.paths import flatten
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
 from aae.streams import steady_streams

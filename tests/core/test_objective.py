@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from aae import losses
-from aae.config import flatten
 from aae.objective import Batch, Codes, build_phases
+from aae.paths import flatten
 from aae.priors import NEAREST_PART
 from aae.train import train
 from aae.updates import UPDATE, State, apply, averaging_decay

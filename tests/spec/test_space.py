@@ -6,8 +6,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from aae.config import ConfigError, flatten
+from aae.config import ConfigError
 from aae.layers import parse_overrides
+from aae.paths import flatten
 from aae.tuning.driver.opening import refuse_changes
 from aae.tuning.study.parents import load_sweep
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset
 from aae.draws import refuse_unfit
 from aae.layers import baseline_values, configure, set_paths, to_trial
+from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
