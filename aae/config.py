@@ -64,17 +64,23 @@ class ModelConfig:
     z_dim: int = 10  # width of the style code
     num_classes: int = 10  # heads of y; what labels are one-hot over; parts of a prior that has a part a class
     hidden_dims: list[int] = field(default_factory=lambda: [1000, 1000])  # of encoder, decoder and both discriminators
+    discriminator_dims: list[int] | None = None  # of both discriminators; null: hidden_dims
     encoder: Literal["deterministic", "gaussian"] = "deterministic"  # gaussian: z ~ N(mean, softplus(raw std)^2), reparameterised
     class_source: Literal["none", "label", "encoder"] = "encoder"  # who tells the decoder the class
     combine: Literal["concat", "heads"] = "concat"  # the decoder reads [y, z], or W y + z with a row of W a class
     init_std: float | None = 0.01  # weights ~ N(0, init_std^2), biases 0; null: He
+    discriminator_init_std: float | None = None  # of the discriminators' weights, all layers; null: by init_std
     leaky_slope: float = 0.0  # of the discriminators' ReLU
 
     def __post_init__(self) -> None:
         require(self.z_dim >= 1, "model.z_dim", self.z_dim, "give at least 1")
         require(self.num_classes >= 2, "model.num_classes", self.num_classes, "give at least 2")
-        require(bool(self.hidden_dims) and min(self.hidden_dims) >= 1, "model.hidden_dims", self.hidden_dims, "give widths of at least 1")
-        require(self.init_std is None or self.init_std > 0, "model.init_std", self.init_std, "give a positive number, or null for He")
+        for name in ("hidden_dims", "discriminator_dims"):
+            dims = getattr(self, name)
+            require(dims is None or (bool(dims) and min(dims) >= 1), f"model.{name}", dims, "give widths of at least 1")
+        for name, null in {"init_std": "He", "discriminator_init_std": "that of init_std"}.items():
+            std = getattr(self, name)
+            require(std is None or std > 0, f"model.{name}", std, f"give a positive number, or null for {null}")
         require(0 <= self.leaky_slope < 1, "model.leaky_slope", self.leaky_slope, "give a number in [0, 1)")
 
     @property

@@ -104,7 +104,8 @@ class Autoencoder(nn.Module):
 class AAE(Autoencoder):
     """An autoencoder with its discriminators. `label_classes`: how wide a label `disc_z` is shown beside z, 0 for none.
 
-    Weights are drawn from `generator` as N(0, init_std^2), or by He's rule when init_std is None; biases start at 0."""
+    Weights are drawn from `generator` as N(0, init_std^2), or by He's rule when init_std is None; biases start at 0. The discriminators
+    may have widths and a spread of their own; None: those of the others."""
 
     def __init__(
         self,
@@ -117,14 +118,18 @@ class AAE(Autoencoder):
         generator: torch.Generator,
         label_classes: int = 0,
         num_heads: int = 0,
+        discriminator_dims: Sequence[int] | None = None,
+        discriminator_init_std: float | None = None,
         **shape: Any,
     ):
         super().__init__(x_dim, z_dim, hidden_dims, num_heads, **shape)
-        self.disc_z = Discriminator(z_dim + label_classes, hidden_dims, leaky_slope)
-        self.disc_y = Discriminator(num_heads, hidden_dims, leaky_slope) if num_heads else None
-        for module in self.modules():
+        disc_dims = hidden_dims if discriminator_dims is None else discriminator_dims
+        self.disc_z = Discriminator(z_dim + label_classes, disc_dims, leaky_slope)
+        self.disc_y = Discriminator(num_heads, disc_dims, leaky_slope) if num_heads else None
+        for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
-                std = init_std if init_std is not None else (2 / module.in_features) ** 0.5
+                own_std = discriminator_init_std if name.startswith("disc_") else None
+                std = own_std or init_std or (2 / module.in_features) ** 0.5
                 nn.init.normal_(module.weight, std=std, generator=generator)
                 if module.bias is not None:  # W of added heads has none
                     nn.init.zeros_(module.bias)

@@ -33,6 +33,8 @@ class State:
             x_dim,
             init_std=model.init_std,
             leaky_slope=model.leaky_slope,
+            discriminator_dims=model.discriminator_dims,
+            discriminator_init_std=model.discriminator_init_std,
             generator=self.generators["init"],
             label_classes=model.num_classes + 1 if config.objective.adversarial_z.sees_label else 0,
             **model.shape,

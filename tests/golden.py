@@ -100,9 +100,15 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
     },
     "consistency_noisy": {"objective.consistency": {"weight": 0.7}, "optim.classification.rate": 0.02},
     "consistency_clean": {"objective.consistency": {"weight": 0.7, "around": "clean"}, "optim.classification.rate": 0.02},
+    "narrow_discriminators": {
+        "model.discriminator_dims": [8, 4],
+        "model.discriminator_init_std": 0.2,
+        "optim.classification.rate": 0.02,
+    },
     "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
 }
-GOLDEN = [("semi", "alternating"), ("consistency_noisy", "alternating"), *((mode, "joint") for mode in MODES)]
+BOTH_UPDATES = ("semi", "consistency_noisy", "narrow_discriminators")
+GOLDEN = [*((mode, "alternating") for mode in BOTH_UPDATES), *((mode, "joint") for mode in MODES)]
 
 
 def noise_of(state: State, batch: Batch) -> Noise:

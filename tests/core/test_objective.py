@@ -14,7 +14,7 @@ from aae.priors import NEAREST_PART
 from aae.train import train
 from aae.updates import UPDATE, State, apply, averaging_decay
 from tests.compositions import cases, small, state_of
-from tests.golden import noise_of, take_step, tiny_batches, tiny_config
+from tests.golden import MODES, noise_of, take_step, tiny_batches, tiny_config
 
 CPU = torch.device("cpu")
 LN2 = math.log(2)
@@ -52,7 +52,16 @@ MOVES = {
 
 @pytest.mark.parametrize(("path", "baseline", "update"), cases())
 def test_each_phase_moves_only_its_own_parameters(path, baseline, update, dataset):
-    config = small(path, baseline, update)
+    check_isolation(small(path, baseline, update), dataset)
+
+
+@pytest.mark.parametrize("update", UPDATE)
+@pytest.mark.parametrize("mode", MODES)
+def test_each_phase_of_every_golden_composition_moves_only_its_own_parameters(mode, update, dataset):
+    check_isolation(tiny_config(MODES[mode] | {"train.update": update}), dataset)
+
+
+def check_isolation(config, dataset) -> None:
     state = state_of(config, dataset)
     batch = tiny_batches(config, dataset, 1)[0]
     moves = {name: owners for name, owners in MOVES.items() if name != "classification" or config.objective.classification is not None}
