@@ -237,6 +237,7 @@ class TrainConfig:
     update: Literal["alternating", "joint"] = "joint"  # codes anew before each phase, or once a step
     batch_size: int = 100  # unlabelled images a step
     labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
+    learnt_labelled_batch_size: int | None = None  # the same, once an epoch's cross-entropy was below 0.001 nats; null: no other
     input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
     input_dropout: float = 0.0  # share of pixels set to 0, the rest scaled up to make up for it; training only
     shift: int = 0  # each image is moved by up to so many pixels either way, zeros filled in, its target too; training only
@@ -252,6 +253,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, low in {"epochs": 1, "batch_size": 1, "labelled_batch_size": 1, "seed": 0, "num_threads": 1}.items():
             require(getattr(self, name) >= low, f"train.{name}", getattr(self, name), f"give a whole number of at least {low}")
+        learnt, most = self.learnt_labelled_batch_size, self.labelled_batch_size
+        want = f"it takes the place of train.labelled_batch_size={most}: give 1 to {most}, or null"
+        require(learnt is None or 1 <= learnt <= most, "train.learnt_labelled_batch_size", learnt, want)
         for epoch in self.keep_epochs:
             require(1 <= epoch <= self.epochs, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
         for name in ("sample_every", "parzen_samples", "shift"):

@@ -47,6 +47,7 @@ SHOWN = {  # of an epoch, on the screen
     "mismatch": "val/prior_mismatch",
     "Parzen": "val/parzen_nll",
 }
+LEARNT = 0.001  # nats: below it an epoch's mean cross-entropy says that labels have little more to teach
 
 
 class Diverged(Exception):
@@ -58,10 +59,12 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     state, train, labelled = draw.state, draw.train, draw.labelled
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
     order_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])[:steps].to(device)
-    order_SL = None
+    order_SL, num_labelled = None, config.labelled_batch_size
+    if state.labels_learnt and config.learnt_labelled_batch_size is not None:
+        num_labelled = config.learnt_labelled_batch_size
     if len(labelled.images_NX) and state.config.objective.classification is not None:
-        order_SL = labelled_indices(len(labelled.label_N), config.labelled_batch_size, steps, state.generators["labelled"]).to(device)
-    everything = order_SL is not None and config.labelled_batch_size == len(labelled.label_N)
+        order_SL = labelled_indices(len(labelled.label_N), num_labelled, steps, state.generators["labelled"]).to(device)
+    everything = order_SL is not None and num_labelled == len(labelled.label_N)
     labelled_NX = metrics.to_pixels(labelled.images_NX)
     names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
     sums = torch.zeros(len(names), device=device)
@@ -86,8 +89,10 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     means = (sums / steps).tolist()  # the only wait for the device in an epoch
     if not all(math.isfinite(mean) for mean in means):
         raise Diverged("; ".join(f"{name} is {mean}" for name, mean in zip(names, means, strict=True) if not math.isfinite(mean)))
+    row: Row = dict(zip(names, means, strict=True))
     state.epoch += 1
-    return dict(zip(names, means, strict=True))
+    state.labels_learnt |= row.get("classification/classification", math.inf) < LEARNT
+    return row
 
 
 def train(

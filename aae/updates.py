@@ -27,6 +27,7 @@ class State:
 
     def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
         self.config, self.x_dim, self.epoch = config, x_dim, 0
+        self.labels_learnt = False  # whether an epoch's mean cross-entropy was below train.LEARNT
         self.generators = make_generators(config, device)
         model = config.model
         self.model = AAE(
@@ -60,6 +61,7 @@ class State:
             "config": OmegaConf.to_container(OmegaConf.structured(self.config)),
             "epoch": self.epoch,
             "steps": self.steps,
+            "labels_learnt": self.labels_learnt,
             "x_dim": self.x_dim,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -73,6 +75,7 @@ class State:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.steps = state["epoch"], state["steps"]
+        self.labels_learnt = state.get("labels_learnt", False)  # nothing read it when there was none
         self.model.load_state_dict(state["model"])
         if self.config.train.ema_decay is not None:
             self.averaged.load_state_dict(state["averaged"])

@@ -147,6 +147,14 @@ VALUES = {
     "minus two labels": ("data.num_labels=-2", ("data.num_labels: got -2", "-1 for all")),
     "classes without labels": ("data.num_labels=0", ("data.num_labels=0", "give labels")),
     "batch above the labels": ("train.labelled_batch_size=21", ("train.labelled_batch_size: got 21", "there are 20 labels")),
+    "no labelled image once learnt": (
+        "train.learnt_labelled_batch_size=0",
+        ("train.learnt_labelled_batch_size: got 0", "give 1 to 20, or null"),
+    ),
+    "more labelled images once learnt": (
+        "train.learnt_labelled_batch_size=21",
+        ("train.learnt_labelled_batch_size: got 21", "train.labelled_batch_size=20"),
+    ),
     "nan": ("optim.generator.rate=nan", ("optim.generator.rate: got nan", "give a")),
     "nan of YAML": ("optim.generator.rate=.nan", ("optim.generator.rate", "nan", "finite")),
     "inf": ("train.input_noise_std=inf", ("train.input_noise_std", "inf", "finite")),
@@ -284,6 +292,11 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         [*UNSUPERVISED, "data.num_labels=0", f"{SEES_LABEL}=true"],
         (f"{SEES_LABEL}: got data.num_labels=0", f"give labels, or {SEES_LABEL}=false"),
         [f"{SEES_LABEL}=false"],
+    ),
+    "learnt labels that nobody learns": (
+        [*UNSUPERVISED, "data.num_labels=0", "train.learnt_labelled_batch_size=10"],
+        ("train.learnt_labelled_batch_size: got 10", "leave it out, or turn objective.classification on"),
+        ["train.learnt_labelled_batch_size=null"],
     ),
     "labels that nobody reads": (
         UNSUPERVISED,
@@ -610,6 +623,11 @@ STUDIES = {
         {"study": {"pruner": ASHA}, "space": {"train.labelled_batch_size": "{kind: int, low: 10, high: 20}"}},
         [],
         ("train.labelled_batch_size", "under a pruner", "NopPruner"),
+    ),
+    "smaller labelled batches under a pruner": (
+        {"study": {"pruner": ASHA}, "space": {"train.learnt_labelled_batch_size": "{kind: int, low: 10, high: 20}"}},
+        [],
+        ("train.learnt_labelled_batch_size", "under a pruner", "NopPruner"),
     ),
     "a searched batch above the images": (
         {"space": {"train.batch_size": "{kind: int, low: 10, high: 500}"}},

@@ -226,7 +226,7 @@ def check_together(sweep: Sweep) -> None:
     for name, values in everything.items():
         require(has_it(sweep.config(values)), "study.metric", sweep.study.metric + (f" with the baseline {name}" if name else ""), want)
     if sweep.study.pruner["kind"] != "NopPruner":
-        for path in ("train.batch_size", "train.labelled_batch_size"):
+        for path in ("train.batch_size", "train.labelled_batch_size", "train.learnt_labelled_batch_size"):
             require(
                 path not in sweep.space.entries,
                 f"search_space.{path}",
