@@ -116,6 +116,7 @@ class TermConfig:
 class AdversarialZConfig(TermConfig):
     prior: PriorConfig = field(default_factory=PriorConfig)
     sees_label: bool = False  # the discriminator is told the label, or that there is none; the prior's sample is of that class
+    sees_class: bool = False  # it is told the inferred class, beside the prior's sample too: then z is like p(z) within each class
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Autoencoder(nn.Module):
 
 
 class AAE(Autoencoder):
-    """An autoencoder with its discriminators. `label_classes`: how wide a label `disc_z` is shown beside z, 0 for none.
+    """An autoencoder with its discriminators. `label_classes`: how wide a label or class `disc_z` is shown beside z, 0 for none.
 
     Weights are drawn from `generator` as N(0, init_std^2), or by He's rule when init_std is None; biases start at 0. The discriminators
     may have widths and a spread of their own; None: those of the others."""

@@ -30,6 +30,12 @@ def check_switches(config: TrialConfig) -> None:
     if adversarial_z.sees_label:
         path = "objective.adversarial_z.sees_label"
         require(data.num_labels != 0, path, "data.num_labels=0", f"give labels, or {path}=false")
+    if adversarial_z.sees_class:
+        path = "objective.adversarial_z.sees_class"
+        want = f"it needs an inferred class: set model.class_source=encoder, or {path}=false"
+        require(model.class_source == "encoder", path, f"model.class_source={model.class_source}", want)
+        want = f"the discriminator is told the label or the inferred class: set one of {path} and sees_label to false"
+        require(not adversarial_z.sees_label, path, "sees_label too", want)
     if model.class_source == "label":
         want = "the decoder is told every image's label: give -1, all of them, or infer the class with model.class_source=encoder"
         require(data.num_labels == -1, "data.num_labels", data.num_labels, want)

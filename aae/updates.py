@@ -29,7 +29,7 @@ class State:
         self.config, self.x_dim, self.epoch = config, x_dim, 0
         self.labels_learnt = False  # whether an epoch's mean cross-entropy was below train.LEARNT
         self.generators = make_generators(config, device)
-        model = config.model
+        model, adversarial_z = config.model, config.objective.adversarial_z
         self.model = AAE(
             x_dim,
             init_std=model.init_std,
@@ -37,7 +37,7 @@ class State:
             discriminator_dims=model.discriminator_dims,
             discriminator_init_std=model.discriminator_init_std,
             generator=self.generators["init"],
-            label_classes=model.num_classes + 1 if config.objective.adversarial_z.sees_label else 0,
+            label_classes=model.num_classes * (adversarial_z.sees_label or adversarial_z.sees_class) + adversarial_z.sees_label,
             **model.shape,
         ).to(device)
         self.averaged = Autoencoder(x_dim, **model.shape).to(device)

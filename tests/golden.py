@@ -100,6 +100,7 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
     },
     "consistency_noisy": {"objective.consistency": {"weight": 0.7}, "optim.classification.rate": 0.02},
     "consistency_clean": {"objective.consistency": {"weight": 0.7, "around": "clean"}, "optim.classification.rate": 0.02},
+    "sees_class": {"objective.adversarial_z.sees_class": True, "model.encoder": "gaussian", "optim.classification.rate": 0.02},
     "narrow_discriminators": {
         "model.discriminator_dims": [8, 4],
         "model.discriminator_init_std": 0.2,
@@ -107,7 +108,7 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
     },
     "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
 }
-BOTH_UPDATES = ("semi", "consistency_noisy", "narrow_discriminators")
+BOTH_UPDATES = ("semi", "consistency_noisy", "sees_class", "narrow_discriminators")
 GOLDEN = [*((mode, "alternating") for mode in BOTH_UPDATES), *((mode, "joint") for mode in MODES)]
 
 

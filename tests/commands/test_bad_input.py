@@ -29,6 +29,7 @@ UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null",
 PRIOR = "objective.adversarial_z.prior"
 P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
+SEES_CLASS = "objective.adversarial_z.sees_class"
 
 
 @pytest.fixture(autouse=True)
@@ -297,6 +298,16 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         [*UNSUPERVISED, "data.num_labels=0", "train.learnt_labelled_batch_size=10"],
         ("train.learnt_labelled_batch_size: got 10", "leave it out, or turn objective.classification on"),
         ["train.learnt_labelled_batch_size=null"],
+    ),
+    "sees_class without a class": (
+        [*UNSUPERVISED, "data.num_labels=0", f"{SEES_CLASS}=true"],
+        (f"{SEES_CLASS}: got model.class_source=none", f"set model.class_source=encoder, or {SEES_CLASS}=false"),
+        [f"{SEES_CLASS}=false"],
+    ),
+    "sees_class and sees_label": (
+        [f"{SEES_CLASS}=true", f"{SEES_LABEL}=true"],
+        (f"{SEES_CLASS}: got sees_label too", f"set one of {SEES_CLASS} and sees_label to false"),
+        [f"{SEES_LABEL}=false"],
     ),
     "labels that nobody reads": (
         UNSUPERVISED,
