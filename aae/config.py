@@ -69,6 +69,7 @@ class ModelConfig:
     class_source: Literal["none", "label", "encoder"] = "encoder"  # who tells the decoder the class
     combine: Literal["concat", "heads"] = "concat"  # the decoder reads [y, z], or W y + z with a row of W a class
     init_std: float | None = 0.01  # weights ~ N(0, init_std^2), biases 0; null: He
+    heads_std: float | None = None  # of the initial W of combine=heads, in units of z; null: by init_std
     discriminator_init_std: float | None = None  # of the discriminators' weights, all layers; null: by init_std
     leaky_slope: float = 0.0  # of the discriminators' ReLU
 
@@ -78,7 +79,7 @@ class ModelConfig:
         for name in ("hidden_dims", "discriminator_dims"):
             dims = getattr(self, name)
             require(dims is None or (bool(dims) and min(dims) >= 1), f"model.{name}", dims, "give widths of at least 1")
-        for name, null in {"init_std": "He", "discriminator_init_std": "that of init_std"}.items():
+        for name, null in {"init_std": "He", "discriminator_init_std": "that of init_std", "heads_std": "that of init_std"}.items():
             std = getattr(self, name)
             require(std is None or std > 0, f"model.{name}", std, f"give a positive number, or null for {null}")
         require(0 <= self.leaky_slope < 1, "model.leaky_slope", self.leaky_slope, "give a number in [0, 1)")
@@ -110,6 +111,11 @@ class PriorConfig:
 @dataclass(frozen=True)
 class TermConfig:
     weight: float = 1.0  # times the term, in its phase; of an adversarial term, the generator's side only
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig(TermConfig):
+    moves_heads: bool = True  # of combine=heads; false: W is moved by head_separation alone, or stays where it begins
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ class HeadSeparationConfig(TermConfig):
 class ObjectiveConfig:
     """A term exists when its block does: `adversarial_y: {}` turns it on, null turns it off."""
 
-    reconstruction: TermConfig = field(default_factory=TermConfig)
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
     adversarial_y: AdversarialYConfig | None = None
     classification: TermConfig | None = None

@@ -120,7 +120,7 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         return torch.cat([z_BZ, torch.nn.functional.one_hot(label_B, num_classes + 1)], dim=-1)
 
     def reconstruction(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
-        return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ), batch.x_BX)
+        return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ, objective.reconstruction.moves_heads), batch.x_BX)
 
     def discriminator_z(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         return discriminate(model.disc_z, with_class(noise.prior_BZ, batch, codes), with_class(codes.z_BZ, batch, codes))
@@ -172,6 +172,9 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
 
     adversarial_z, adversarial_y = objective.adversarial_z, objective.adversarial_y
     encoder, decoder = tuple(model.encoder.parameters()), tuple(model.decoder.parameters())
+    if not objective.reconstruction.moves_heads and objective.head_separation is None:  # nothing moves them
+        assert model.decoder.heads is not None
+        decoder = tuple(parameter for parameter in decoder if parameter is not model.decoder.heads.weight)
     discriminators = tuple(model.disc_z.parameters())
     if adversarial_y is not None and model.disc_y is not None:
         discriminators += tuple(model.disc_y.parameters())

@@ -36,6 +36,7 @@ class State:
             leaky_slope=model.leaky_slope,
             discriminator_dims=model.discriminator_dims,
             discriminator_init_std=model.discriminator_init_std,
+            heads_std=model.heads_std,
             generator=self.generators["init"],
             label_classes=model.num_classes * (adversarial_z.sees_label or adversarial_z.sees_class) + adversarial_z.sees_label,
             **model.shape,

@@ -107,8 +107,17 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
         "optim.classification.rate": 0.02,
     },
     "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
+    "clustering_fixed_heads": {
+        "objective.classification": None,
+        "data.num_labels": 0,
+        "model.num_classes": 16,
+        "model.combine": "heads",
+        "model.heads_std": 2.0,
+        "objective.reconstruction.moves_heads": False,
+        "objective.adversarial_y.noise_std": 0.3,
+    },
 }
-BOTH_UPDATES = ("semi", "consistency_noisy", "sees_class", "narrow_discriminators")
+BOTH_UPDATES = ("semi", "consistency_noisy", "sees_class", "narrow_discriminators", "clustering_fixed_heads")
 GOLDEN = [*((mode, "alternating") for mode in BOTH_UPDATES), *((mode, "joint") for mode in MODES)]
 
 

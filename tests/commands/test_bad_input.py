@@ -30,6 +30,7 @@ PRIOR = "objective.adversarial_z.prior"
 P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
 SEES_CLASS = "objective.adversarial_z.sees_class"
+MOVES_HEADS = "objective.reconstruction.moves_heads"
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +110,7 @@ VALUES = {
         "model.discriminator_init_std=0",
         ("model.discriminator_init_std: got 0", "null for that of init_std"),
     ),
+    "heads of no spread": ("model.heads_std=0", ("model.heads_std: got 0", "null for that of init_std")),
     "slope of 1": ("model.leaky_slope=1", ("model.leaky_slope: got 1", "[0, 1)")),
     "unknown choice": ("train.update=together", ("train.update", "together", "alternating")),
     "unknown prior": ("objective.adversarial_z.prior.kind=cauchy", ("objective.adversarial_z.prior.kind", "cauchy", "gaussian")),
@@ -308,6 +310,26 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         [f"{SEES_CLASS}=true", f"{SEES_LABEL}=true"],
         (f"{SEES_CLASS}: got sees_label too", f"set one of {SEES_CLASS} and sees_label to false"),
         [f"{SEES_LABEL}=false"],
+    ),
+    "a spread of heads that are not there": (
+        ["model.heads_std=2"],
+        ("model.heads_std: got 2.0 with model.combine=concat", "set model.combine=heads, or model.heads_std=null"),
+        ["model.combine=heads"],
+    ),
+    "heads that are not there and not moved": (
+        [f"{MOVES_HEADS}=false"],
+        (f"{MOVES_HEADS}: got false with model.combine=concat", f"set model.combine=heads, or {MOVES_HEADS}=true"),
+        [f"{MOVES_HEADS}=true"],
+    ),
+    "heads that nothing places": (
+        [f"{MOVES_HEADS}=false", "model.combine=heads"],
+        (f"{MOVES_HEADS}: got false with nothing that places", "set model.heads_std, turn objective.head_separation on"),
+        ["objective.head_separation={}"],
+    ),
+    "heads that nothing places, placed": (
+        [f"{MOVES_HEADS}=false", "model.combine=heads"],
+        (f"{MOVES_HEADS}: got false with nothing that places", f"or {MOVES_HEADS}=true"),
+        ["model.heads_std=2"],
     ),
     "labels that nobody reads": (
         UNSUPERVISED,

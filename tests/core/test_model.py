@@ -81,6 +81,14 @@ def test_discriminators_may_have_widths_and_a_spread_of_their_own():
     assert float(with_he.disc_z.trunk[2].weight.detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.05)
 
 
+def test_added_heads_may_start_with_a_spread_of_their_own():
+    """Fails where the encoder's heads, another layer of that name, take it."""
+    plain, own = network(added_heads=True, z_dim=40), network(added_heads=True, z_dim=40, heads_std=3.0)
+    assert float(own.decoder.heads_KZ.detach().std()) == pytest.approx(3.0, rel=0.1)
+    for (name, a), (_, b) in zip(plain.named_parameters(), own.named_parameters(), strict=True):
+        assert torch.equal(a, b) or name == "decoder.heads.weight"
+
+
 def test_initial_weights_depend_on_the_generator_alone():
     torch.manual_seed(1)
     first = network(seed=3)

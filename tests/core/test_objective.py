@@ -386,6 +386,34 @@ def test_a_gaussian_prior_ignores_the_label_that_its_discriminator_sees(dataset)
     assert torch.equal(both[:50, :2], torch.randn(50, 2, generator=same)) and bool(both[:, 2:].any())
 
 
+STILL = {"model.combine": "heads", "model.z_dim": 2, "objective.reconstruction.moves_heads": False}
+
+
+def test_heads_that_the_reconstruction_does_not_move_have_the_gradient_of_their_separation_alone(dataset):
+    """Fails where the decoder's gradient goes into W."""
+    state = state_of(tiny_config(STILL | {"objective.head_separation": {"threshold": 2.0}}), dataset)
+    batch, weight_ZK = tiny_batches(state.config, dataset, 1)[0], state.model.decoder.heads.weight
+    phase = next(phase for phase in state.phases if phase.name == "reconstruction")
+    gradients = dict(zip(map(id, phase.parameters), losses_of(state, phase, batch).backward(), strict=True))
+    alone = torch.autograd.grad(losses.head_separation(weight_ZK.T, 2.0), weight_ZK)[0]
+    assert bool(alone.any()) and torch.equal(gradients[id(weight_ZK)], alone)
+
+
+@pytest.mark.parametrize("update", UPDATE)
+def test_heads_that_nothing_moves_stay_and_the_class_still_learns_through_them(update, dataset):
+    """Fails where W is left in the phase without a gradient, or y is detached with it."""
+    off = {"objective.classification": None, "data.num_labels": 0, "model.heads_std": 2.0, "train.update": update}
+    state = state_of(tiny_config(STILL | off), dataset)
+    before, batch = values_of(state.model), tiny_batches(state.config, dataset, 1)[0]
+    phase = next(phase for phase in state.phases if phase.name == "reconstruction")
+    gradients = losses_of(state, phase, batch).backward()
+    of_heads = dict(zip(map(id, phase.parameters), gradients, strict=True))[id(state.model.encoder.heads.weight)]
+    assert bool(of_heads[:10].any())
+    take_step(state, batch)
+    assert torch.equal(state.model.decoder.heads.weight, before["decoder.heads.weight"])
+    assert moved(before, state.model) == {"encoder", "decoder", "disc_z", "disc_y"}
+
+
 SEES_CLASS = {"objective.adversarial_z.sees_class": True, "model.z_dim": 2}
 
 
