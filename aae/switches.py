@@ -55,9 +55,9 @@ def check_switches(config: TrialConfig) -> None:
         raise ConfigError("model.combine: got heads without a class; W y + z needs y: set model.class_source=encoder, or combine=concat")
     moves_heads, path = objective.reconstruction.moves_heads, "objective.reconstruction.moves_heads"
     if model.combine != "heads":
-        got, want = f"with model.combine={model.combine}", "there are no heads: set model.combine=heads, or "
-        require(model.heads_std is None, "model.heads_std", f"{model.heads_std} {got}", f"{want}model.heads_std=null")
-        require(moves_heads, path, f"false {got}", f"{want}{path}=true")
+        given, want = f"with model.combine={model.combine}", "there are no heads: set model.combine=heads, or "
+        require(model.heads_std is None, "model.heads_std", f"{model.heads_std} {given}", f"{want}model.heads_std=null")
+        require(moves_heads, path, f"false {given}", f"{want}{path}=true")
     placed = moves_heads or objective.head_separation is not None or model.heads_std is not None
     want = f"the heads stay near each other: set model.heads_std, turn objective.head_separation on, or {path}=true"
     require(placed, path, "false with nothing that places the heads", want)
