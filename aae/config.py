@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from aae.errors import ConfigError as ConfigError  # what this module raises, so others read it here
@@ -64,17 +64,24 @@ class ModelConfig:
     z_dim: int = 10  # width of the style code
     num_classes: int = 10  # heads of y; what labels are one-hot over; parts of a prior that has a part a class
     hidden_dims: list[int] = field(default_factory=lambda: [1000, 1000])  # of encoder, decoder and both discriminators
+    discriminator_dims: list[int] | None = None  # of both discriminators; null: hidden_dims
     encoder: Literal["deterministic", "gaussian"] = "deterministic"  # gaussian: z ~ N(mean, softplus(raw std)^2), reparameterised
     class_source: Literal["none", "label", "encoder"] = "encoder"  # who tells the decoder the class
     combine: Literal["concat", "heads"] = "concat"  # the decoder reads [y, z], or W y + z with a row of W a class
     init_std: float | None = 0.01  # weights ~ N(0, init_std^2), biases 0; null: He
+    heads_std: float | None = None  # of the initial W of combine=heads, in units of z; null: by init_std
+    discriminator_init_std: float | None = None  # of the discriminators' weights, all layers; null: by init_std
     leaky_slope: float = 0.0  # of the discriminators' ReLU
 
     def __post_init__(self) -> None:
         require(self.z_dim >= 1, "model.z_dim", self.z_dim, "give at least 1")
         require(self.num_classes >= 2, "model.num_classes", self.num_classes, "give at least 2")
-        require(bool(self.hidden_dims) and min(self.hidden_dims) >= 1, "model.hidden_dims", self.hidden_dims, "give widths of at least 1")
-        require(self.init_std is None or self.init_std > 0, "model.init_std", self.init_std, "give a positive number, or null for He")
+        for name in ("hidden_dims", "discriminator_dims"):
+            dims = getattr(self, name)
+            require(dims is None or (bool(dims) and min(dims) >= 1), f"model.{name}", dims, "give widths of at least 1")
+        for name, null in {"init_std": "He", "discriminator_init_std": "that of init_std", "heads_std": "that of init_std"}.items():
+            std = getattr(self, name)
+            require(std is None or std > 0, f"model.{name}", std, f"give a positive number, or null for {null}")
         require(0 <= self.leaky_slope < 1, "model.leaky_slope", self.leaky_slope, "give a number in [0, 1)")
 
     @property
@@ -107,9 +114,15 @@ class TermConfig:
 
 
 @dataclass(frozen=True)
+class ReconstructionConfig(TermConfig):
+    moves_heads: bool = True  # of combine=heads; false: W is moved by head_separation alone, or stays where it begins
+
+
+@dataclass(frozen=True)
 class AdversarialZConfig(TermConfig):
     prior: PriorConfig = field(default_factory=PriorConfig)
     sees_label: bool = False  # the discriminator is told the label, or that there is none; the prior's sample is of that class
+    sees_class: bool = False  # it is told the inferred class, beside the prior's sample too: then z is like p(z) within each class
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,7 @@ class HeadSeparationConfig(TermConfig):
 class ObjectiveConfig:
     """A term exists when its block does: `adversarial_y: {}` turns it on, null turns it off."""
 
-    reconstruction: TermConfig = field(default_factory=TermConfig)
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
     adversarial_y: AdversarialYConfig | None = None
     classification: TermConfig | None = None
@@ -231,6 +244,7 @@ class TrainConfig:
     update: Literal["alternating", "joint"] = "joint"  # codes anew before each phase, or once a step
     batch_size: int = 100  # unlabelled images a step
     labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
+    learnt_labelled_batch_size: int | None = None  # the same, once an epoch's cross-entropy was below 0.001 nats; null: no other
     input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
     input_dropout: float = 0.0  # share of pixels set to 0, the rest scaled up to make up for it; training only
     shift: int = 0  # each image is moved by up to so many pixels either way, zeros filled in, its target too; training only
@@ -246,6 +260,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, low in {"epochs": 1, "batch_size": 1, "labelled_batch_size": 1, "seed": 0, "num_threads": 1}.items():
             require(getattr(self, name) >= low, f"train.{name}", getattr(self, name), f"give a whole number of at least {low}")
+        learnt, most = self.learnt_labelled_batch_size, self.labelled_batch_size
+        want = f"it takes the place of train.labelled_batch_size={most}: give 1 to {most}, or null"
+        require(learnt is None or 1 <= learnt <= most, "train.learnt_labelled_batch_size", learnt, want)
         for epoch in self.keep_epochs:
             require(1 <= epoch <= self.epochs, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
         for name in ("sample_every", "parzen_samples", "shift"):
@@ -280,20 +297,3 @@ class TrialConfig:
         assert self.objective.adversarial_y is not None
         adversarial_y = replace(self.objective.adversarial_y, prior=ClassPriorConfig("given", values))
         return replace(self, objective=replace(self.objective, adversarial_y=adversarial_y))
-
-
-def every_path() -> dict[str, Any]:
-    """All that may be set, with its default; also of the blocks that are off by default."""
-    y, labels, vat, heads = AdversarialYConfig(), TermConfig(), ConsistencyConfig(), HeadSeparationConfig()
-    on = ObjectiveConfig(adversarial_y=y, classification=labels, consistency=vat, head_separation=heads)
-    return flatten(TrialConfig()) | flatten(on, "objective.")
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A configuration under dotted paths; a block that is off is one entry with None."""
-    flat: dict[str, Any] = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        path = f"{prefix}{item.name}"
-        flat |= flatten(value, f"{path}.") if is_dataclass(value) else {path: value}
-    return flat

@@ -17,8 +17,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aae.config import ConfigError, TrialConfig, every_path, flatten, require
+from aae.config import ConfigError, TrialConfig, require
 from aae.errors import one_line
+from aae.paths import every_path, flatten
 from aae.yaml_reader import compose, joined, pairs, plain
 
 SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")

@@ -55,12 +55,14 @@ class Decoder(nn.Module):
         assert self.heads is not None
         return self.heads.weight.T
 
-    def code(self, y_BK: Tensor, z_BZ: Tensor) -> Tensor:
-        """What the decoder reads: [y, z], or W y + z."""
-        return torch.cat([y_BK, z_BZ], dim=-1) if self.heads is None else self.heads(y_BK).float() + z_BZ
+    def code(self, y_BK: Tensor, z_BZ: Tensor, moves_heads: bool = True) -> Tensor:
+        """What the decoder reads: [y, z], or W y + z. `moves_heads`: whether a gradient goes into W; into y it always does."""
+        if self.heads is None:
+            return torch.cat([y_BK, z_BZ], dim=-1)
+        return F.linear(y_BK, self.heads.weight if moves_heads else self.heads.weight.detach()).float() + z_BZ
 
-    def forward(self, y_BK: Tensor, z_BZ: Tensor) -> Tensor:
-        return torch.sigmoid(self.pixels(self.trunk(self.code(y_BK, z_BZ))).float())
+    def forward(self, y_BK: Tensor, z_BZ: Tensor, moves_heads: bool = True) -> Tensor:
+        return torch.sigmoid(self.pixels(self.trunk(self.code(y_BK, z_BZ, moves_heads))).float())
 
 
 class Discriminator(nn.Module):
@@ -102,9 +104,10 @@ class Autoencoder(nn.Module):
 
 
 class AAE(Autoencoder):
-    """An autoencoder with its discriminators. `label_classes`: how wide a label `disc_z` is shown beside z, 0 for none.
+    """An autoencoder with its discriminators. `label_classes`: how wide a label or class `disc_z` is shown beside z, 0 for none.
 
-    Weights are drawn from `generator` as N(0, init_std^2), or by He's rule when init_std is None; biases start at 0."""
+    Weights are drawn from `generator` as N(0, init_std^2), or by He's rule when init_std is None; biases start at 0. The discriminators
+    may have widths and a spread of their own, and the decoder's added heads a spread; None: those of the others."""
 
     def __init__(
         self,
@@ -117,14 +120,20 @@ class AAE(Autoencoder):
         generator: torch.Generator,
         label_classes: int = 0,
         num_heads: int = 0,
+        discriminator_dims: Sequence[int] | None = None,
+        discriminator_init_std: float | None = None,
+        heads_std: float | None = None,
         **shape: Any,
     ):
         super().__init__(x_dim, z_dim, hidden_dims, num_heads, **shape)
-        self.disc_z = Discriminator(z_dim + label_classes, hidden_dims, leaky_slope)
-        self.disc_y = Discriminator(num_heads, hidden_dims, leaky_slope) if num_heads else None
-        for module in self.modules():
+        disc_dims = hidden_dims if discriminator_dims is None else discriminator_dims
+        self.disc_z = Discriminator(z_dim + label_classes, disc_dims, leaky_slope)
+        self.disc_y = Discriminator(num_heads, disc_dims, leaky_slope) if num_heads else None
+        for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
-                std = init_std if init_std is not None else (2 / module.in_features) ** 0.5
+                own_std = {"disc_z": discriminator_init_std, "disc_y": discriminator_init_std}.get(name.split(".")[0])
+                own_std = heads_std if name == "decoder.heads" else own_std
+                std = own_std or init_std or (2 / module.in_features) ** 0.5
                 nn.init.normal_(module.weight, std=std, generator=generator)
                 if module.bias is not None:  # W of added heads has none
                     nn.init.zeros_(module.bias)

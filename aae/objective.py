@@ -109,18 +109,21 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
     """The phases that have terms, in the order of a step."""
     objective, num_classes = config.objective, config.model.num_classes
 
-    def with_label(z_BZ: Tensor, batch: Batch) -> Tensor:
-        """[z, one-hot label], its last column "unlabelled", where the discriminator sees labels; else z."""
+    def with_class(z_BZ: Tensor, batch: Batch, codes: Codes) -> Tensor:
+        """What the discriminator of z is shown. [z, y] where it sees the inferred class, which no gradient of it moves; [z, one-hot
+        label], its last column "unlabelled", where it sees labels; else z."""
+        if objective.adversarial_z.sees_class:
+            return torch.cat([z_BZ, codes.y_BK.detach()], dim=-1)
         if not objective.adversarial_z.sees_label:
             return z_BZ
         label_B = batch.label_B.masked_fill(batch.label_B < 0, num_classes)  # `where` would copy the number to a GPU
         return torch.cat([z_BZ, torch.nn.functional.one_hot(label_B, num_classes + 1)], dim=-1)
 
     def reconstruction(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
-        return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ), batch.x_BX)
+        return losses.reconstruction(model.decoder(codes.y_BK, codes.z_BZ, objective.reconstruction.moves_heads), batch.x_BX)
 
     def discriminator_z(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
-        return discriminate(model.disc_z, with_label(noise.prior_BZ, batch), with_label(codes.z_BZ, batch))
+        return discriminate(model.disc_z, with_class(noise.prior_BZ, batch, codes), with_class(codes.z_BZ, batch, codes))
 
     def blurred(y_BK: Tensor, noise: Noise, name: str) -> Tensor:
         """With instance noise: without it the discriminator tells a soft y from a one-hot one at a glance."""
@@ -135,7 +138,7 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         return losses.discriminator(both[: len(real)], both[len(real) :])
 
     def generator_z(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
-        return losses.generator(model.disc_z(with_label(codes.z_BZ, batch)))
+        return losses.generator(model.disc_z(with_class(codes.z_BZ, batch, codes)))
 
     def generator_y(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert model.disc_y is not None
@@ -169,6 +172,9 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
 
     adversarial_z, adversarial_y = objective.adversarial_z, objective.adversarial_y
     encoder, decoder = tuple(model.encoder.parameters()), tuple(model.decoder.parameters())
+    if not objective.reconstruction.moves_heads and objective.head_separation is None:  # nothing moves them
+        assert model.decoder.heads is not None
+        decoder = tuple(parameter for parameter in decoder if parameter is not model.decoder.heads.weight)
     discriminators = tuple(model.disc_z.parameters())
     if adversarial_y is not None and model.disc_y is not None:
         discriminators += tuple(model.disc_y.parameters())

@@ -23,9 +23,19 @@ def check_switches(config: TrialConfig) -> None:
             )
     if objective.classification is not None:
         require(data.num_labels != 0, "objective.classification", "data.num_labels=0", "give labels, or objective.classification=null")
+    else:
+        learnt = config.train.learnt_labelled_batch_size
+        want = "nothing learns labels here: leave it out, or turn objective.classification on"
+        require(learnt is None, "train.learnt_labelled_batch_size", learnt, want)
     if adversarial_z.sees_label:
         path = "objective.adversarial_z.sees_label"
         require(data.num_labels != 0, path, "data.num_labels=0", f"give labels, or {path}=false")
+    if adversarial_z.sees_class:
+        path = "objective.adversarial_z.sees_class"
+        want = f"it needs an inferred class: set model.class_source=encoder, or {path}=false"
+        require(model.class_source == "encoder", path, f"model.class_source={model.class_source}", want)
+        want = f"the discriminator is told the label or the inferred class: set one of {path} and sees_label to false"
+        require(not adversarial_z.sees_label, path, "sees_label too", want)
     if model.class_source == "label":
         want = "the decoder is told every image's label: give -1, all of them, or infer the class with model.class_source=encoder"
         require(data.num_labels == -1, "data.num_labels", data.num_labels, want)
@@ -43,6 +53,14 @@ def check_switches(config: TrialConfig) -> None:
     require(data.num_labels == 0 or reads, "data.num_labels", data.num_labels, want)
     if model.combine == "heads" and model.class_source == "none":
         raise ConfigError("model.combine: got heads without a class; W y + z needs y: set model.class_source=encoder, or combine=concat")
+    moves_heads, path = objective.reconstruction.moves_heads, "objective.reconstruction.moves_heads"
+    if model.combine != "heads":
+        given, want = f"with model.combine={model.combine}", "there are no heads: set model.combine=heads, or "
+        require(model.heads_std is None, "model.heads_std", f"{model.heads_std} {given}", f"{want}model.heads_std=null")
+        require(moves_heads, path, f"false {given}", f"{want}{path}=true")
+    placed = moves_heads or objective.head_separation is not None or model.heads_std is not None
+    want = f"the heads stay near each other: set model.heads_std, turn objective.head_separation on, or {path}=true"
+    require(placed, path, "false with nothing that places the heads", want)
     if objective.head_separation is not None and model.combine != "heads":
         raise ConfigError(
             "objective.head_separation: got model.combine=concat, which has no heads to keep apart; "

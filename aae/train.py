@@ -25,13 +25,14 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, require
 from aae.data import DataError, Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
+from aae.paths import flatten
 from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
 from aae.schedules import rate_multiplier
 from aae.streams import steady_streams
@@ -46,6 +47,7 @@ SHOWN = {  # of an epoch, on the screen
     "mismatch": "val/prior_mismatch",
     "Parzen": "val/parzen_nll",
 }
+LEARNT = 0.001  # nats: below it an epoch's mean cross-entropy says that labels have little more to teach
 
 
 class Diverged(Exception):
@@ -57,10 +59,12 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     state, train, labelled = draw.state, draw.train, draw.labelled
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
     order_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])[:steps].to(device)
-    order_SL = None
+    order_SL, num_labelled = None, config.labelled_batch_size
+    if state.labels_learnt and config.learnt_labelled_batch_size is not None:
+        num_labelled = config.learnt_labelled_batch_size
     if len(labelled.images_NX) and state.config.objective.classification is not None:
-        order_SL = labelled_indices(len(labelled.label_N), config.labelled_batch_size, steps, state.generators["labelled"]).to(device)
-    everything = order_SL is not None and config.labelled_batch_size == len(labelled.label_N)
+        order_SL = labelled_indices(len(labelled.label_N), num_labelled, steps, state.generators["labelled"]).to(device)
+    everything = order_SL is not None and num_labelled == len(labelled.label_N)
     labelled_NX = metrics.to_pixels(labelled.images_NX)
     names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
     sums = torch.zeros(len(names), device=device)
@@ -85,8 +89,10 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     means = (sums / steps).tolist()  # the only wait for the device in an epoch
     if not all(math.isfinite(mean) for mean in means):
         raise Diverged("; ".join(f"{name} is {mean}" for name, mean in zip(names, means, strict=True) if not math.isfinite(mean)))
+    row: Row = dict(zip(names, means, strict=True))
     state.epoch += 1
-    return dict(zip(names, means, strict=True))
+    state.labels_learnt |= row.get("classification/classification", math.inf) < LEARNT
+    return row
 
 
 def train(

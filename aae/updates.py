@@ -27,14 +27,18 @@ class State:
 
     def __init__(self, config: TrialConfig, x_dim: int, device: torch.device):
         self.config, self.x_dim, self.epoch = config, x_dim, 0
+        self.labels_learnt = False  # whether an epoch's mean cross-entropy was below train.LEARNT
         self.generators = make_generators(config, device)
-        model = config.model
+        model, adversarial_z = config.model, config.objective.adversarial_z
         self.model = AAE(
             x_dim,
             init_std=model.init_std,
             leaky_slope=model.leaky_slope,
+            discriminator_dims=model.discriminator_dims,
+            discriminator_init_std=model.discriminator_init_std,
+            heads_std=model.heads_std,
             generator=self.generators["init"],
-            label_classes=model.num_classes + 1 if config.objective.adversarial_z.sees_label else 0,
+            label_classes=model.num_classes * (adversarial_z.sees_label or adversarial_z.sees_class) + adversarial_z.sees_label,
             **model.shape,
         ).to(device)
         self.averaged = Autoencoder(x_dim, **model.shape).to(device)
@@ -58,6 +62,7 @@ class State:
             "config": OmegaConf.to_container(OmegaConf.structured(self.config)),
             "epoch": self.epoch,
             "steps": self.steps,
+            "labels_learnt": self.labels_learnt,
             "x_dim": self.x_dim,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -71,6 +76,7 @@ class State:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.steps = state["epoch"], state["steps"]
+        self.labels_learnt = state.get("labels_learnt", False)  # nothing read it when there was none
         self.model.load_state_dict(state["model"])
         if self.config.train.ema_decay is not None:
             self.averaged.load_state_dict(state["averaged"])

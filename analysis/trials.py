@@ -17,9 +17,10 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
 from aae import checkpoint, metrics
-from aae.config import ConfigError, TrialConfig, flatten
+from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_configured
 from aae.errors import one_line
+from aae.paths import flatten
 from aae.runs import (
     BASELINE,
     CODE,

@@ -100,9 +100,25 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
     },
     "consistency_noisy": {"objective.consistency": {"weight": 0.7}, "optim.classification.rate": 0.02},
     "consistency_clean": {"objective.consistency": {"weight": 0.7, "around": "clean"}, "optim.classification.rate": 0.02},
+    "sees_class": {"objective.adversarial_z.sees_class": True, "model.encoder": "gaussian", "optim.classification.rate": 0.02},
+    "narrow_discriminators": {
+        "model.discriminator_dims": [8, 4],
+        "model.discriminator_init_std": 0.2,
+        "optim.classification.rate": 0.02,
+    },
     "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
+    "clustering_fixed_heads": {
+        "objective.classification": None,
+        "data.num_labels": 0,
+        "model.num_classes": 16,
+        "model.combine": "heads",
+        "model.heads_std": 2.0,
+        "objective.reconstruction.moves_heads": False,
+        "objective.adversarial_y.noise_std": 0.3,
+    },
 }
-GOLDEN = [("semi", "alternating"), ("consistency_noisy", "alternating"), *((mode, "joint") for mode in MODES)]
+BOTH_UPDATES = ("semi", "consistency_noisy", "sees_class", "narrow_discriminators", "clustering_fixed_heads")
+GOLDEN = [*((mode, "alternating") for mode in BOTH_UPDATES), *((mode, "joint") for mode in MODES)]
 
 
 def noise_of(state: State, batch: Batch) -> Noise:

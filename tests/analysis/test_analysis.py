@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from aae import checkpoint, metrics, samples, train
-from aae.config import flatten
+from aae.paths import flatten
 from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, same_row, trial_folder, write_json

@@ -29,6 +29,8 @@ UNSUPERVISED = ["objective.adversarial_y=null", "objective.classification=null",
 PRIOR = "objective.adversarial_z.prior"
 P_OF_Y = "objective.adversarial_y.prior"
 SEES_LABEL = "objective.adversarial_z.sees_label"
+SEES_CLASS = "objective.adversarial_z.sees_class"
+MOVES_HEADS = "objective.reconstruction.moves_heads"
 
 
 @pytest.fixture(autouse=True)
@@ -95,10 +97,20 @@ VALUES = {
     "number for a list": ("model.hidden_dims=16", ("model.hidden_dims", "list")),
     "empty list of widths": ("model.hidden_dims=[]", ("model.hidden_dims: got []", "give widths")),
     "width of 0": ("model.hidden_dims=[16, 0]", ("model.hidden_dims: got [16, 0]", "give widths")),
+    "empty list of the discriminators' widths": (
+        "model.discriminator_dims=[]",
+        ("model.discriminator_dims: got []", "give widths"),
+    ),
+    "a discriminator's width of 0": ("model.discriminator_dims=[0]", ("model.discriminator_dims: got [0]", "give widths")),
     "null for a number": ("model.z_dim=null", ("model.z_dim",)),
     "width of no code": ("model.z_dim=0", ("model.z_dim: got 0", "give at least 1")),
     "one class": ("model.num_classes=1", ("model.num_classes: got 1", "give at least 2")),
     "weights of no spread": ("model.init_std=0", ("model.init_std: got 0", "null for He")),
+    "discriminators' weights of no spread": (
+        "model.discriminator_init_std=0",
+        ("model.discriminator_init_std: got 0", "null for that of init_std"),
+    ),
+    "heads of no spread": ("model.heads_std=0", ("model.heads_std: got 0", "null for that of init_std")),
     "slope of 1": ("model.leaky_slope=1", ("model.leaky_slope: got 1", "[0, 1)")),
     "unknown choice": ("train.update=together", ("train.update", "together", "alternating")),
     "unknown prior": ("objective.adversarial_z.prior.kind=cauchy", ("objective.adversarial_z.prior.kind", "cauchy", "gaussian")),
@@ -138,6 +150,14 @@ VALUES = {
     "minus two labels": ("data.num_labels=-2", ("data.num_labels: got -2", "-1 for all")),
     "classes without labels": ("data.num_labels=0", ("data.num_labels=0", "give labels")),
     "batch above the labels": ("train.labelled_batch_size=21", ("train.labelled_batch_size: got 21", "there are 20 labels")),
+    "no labelled image once learnt": (
+        "train.learnt_labelled_batch_size=0",
+        ("train.learnt_labelled_batch_size: got 0", "give 1 to 20, or null"),
+    ),
+    "more labelled images once learnt": (
+        "train.learnt_labelled_batch_size=21",
+        ("train.learnt_labelled_batch_size: got 21", "train.labelled_batch_size=20"),
+    ),
     "nan": ("optim.generator.rate=nan", ("optim.generator.rate: got nan", "give a")),
     "nan of YAML": ("optim.generator.rate=.nan", ("optim.generator.rate", "nan", "finite")),
     "inf": ("train.input_noise_std=inf", ("train.input_noise_std", "inf", "finite")),
@@ -275,6 +295,41 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         [*UNSUPERVISED, "data.num_labels=0", f"{SEES_LABEL}=true"],
         (f"{SEES_LABEL}: got data.num_labels=0", f"give labels, or {SEES_LABEL}=false"),
         [f"{SEES_LABEL}=false"],
+    ),
+    "learnt labels that nobody learns": (
+        [*UNSUPERVISED, "data.num_labels=0", "train.learnt_labelled_batch_size=10"],
+        ("train.learnt_labelled_batch_size: got 10", "leave it out, or turn objective.classification on"),
+        ["train.learnt_labelled_batch_size=null"],
+    ),
+    "sees_class without a class": (
+        [*UNSUPERVISED, "data.num_labels=0", f"{SEES_CLASS}=true"],
+        (f"{SEES_CLASS}: got model.class_source=none", f"set model.class_source=encoder, or {SEES_CLASS}=false"),
+        [f"{SEES_CLASS}=false"],
+    ),
+    "sees_class and sees_label": (
+        [f"{SEES_CLASS}=true", f"{SEES_LABEL}=true"],
+        (f"{SEES_CLASS}: got sees_label too", f"set one of {SEES_CLASS} and sees_label to false"),
+        [f"{SEES_LABEL}=false"],
+    ),
+    "a spread of heads that are not there": (
+        ["model.heads_std=2"],
+        ("model.heads_std: got 2.0 with model.combine=concat", "set model.combine=heads, or model.heads_std=null"),
+        ["model.combine=heads"],
+    ),
+    "heads that are not there and not moved": (
+        [f"{MOVES_HEADS}=false"],
+        (f"{MOVES_HEADS}: got false with model.combine=concat", f"set model.combine=heads, or {MOVES_HEADS}=true"),
+        [f"{MOVES_HEADS}=true"],
+    ),
+    "heads that nothing places": (
+        [f"{MOVES_HEADS}=false", "model.combine=heads"],
+        (f"{MOVES_HEADS}: got false with nothing that places", "set model.heads_std, turn objective.head_separation on"),
+        ["objective.head_separation={}"],
+    ),
+    "heads that nothing places, placed": (
+        [f"{MOVES_HEADS}=false", "model.combine=heads"],
+        (f"{MOVES_HEADS}: got false with nothing that places", f"or {MOVES_HEADS}=true"),
+        ["model.heads_std=2"],
     ),
     "labels that nobody reads": (
         UNSUPERVISED,
@@ -601,6 +656,11 @@ STUDIES = {
         {"study": {"pruner": ASHA}, "space": {"train.labelled_batch_size": "{kind: int, low: 10, high: 20}"}},
         [],
         ("train.labelled_batch_size", "under a pruner", "NopPruner"),
+    ),
+    "smaller labelled batches under a pruner": (
+        {"study": {"pruner": ASHA}, "space": {"train.learnt_labelled_batch_size": "{kind: int, low: 10, high: 20}"}},
+        [],
+        ("train.learnt_labelled_batch_size", "under a pruner", "NopPruner"),
     ),
     "a searched batch above the images": (
         {"space": {"train.batch_size": "{kind: int, low: 10, high: 500}"}},

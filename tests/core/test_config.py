@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 from omegaconf import OmegaConf
 
-from aae.config import ConfigError, TrialConfig, flatten
+from aae.config import ConfigError, TrialConfig
 from aae.layers import baseline_values, parse_overrides, read_sweep, set_paths, to_trial, trial_from_sweep
+from aae.paths import flatten
 from tests.compositions import SWEEPS
 
 BASELINES = [(path, name) for path in SWEEPS for name in read_sweep(path).baselines]

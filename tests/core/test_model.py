@@ -66,6 +66,29 @@ def test_without_a_spread_weights_start_by_hes_rule():
     assert float(model.encoder.trunk[2].weight.detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.05)
 
 
+def test_discriminators_may_have_widths_and_a_spread_of_their_own():
+    """Fails where the encoder or the decoder takes them too, or one discriminator does not."""
+    plain, own = network(), network(discriminator_dims=[80, 70, 60], discriminator_init_std=0.2)
+    assert own.disc_z is not None and own.disc_y is not None
+    for discriminator, in_dim in ((own.disc_z, 3), (own.disc_y, 10)):
+        layers = [module for module in discriminator.modules() if isinstance(module, nn.Linear)]
+        assert [tuple(layer.weight.shape) for layer in layers] == [(80, in_dim), (70, 80), (60, 70), (1, 60)]
+        assert all(float(layer.weight.detach().std()) == pytest.approx(0.2, rel=0.2) for layer in layers)
+    for part in ("encoder", "decoder"):
+        pairs = zip(getattr(plain, part).parameters(), getattr(own, part).parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    with_he = network(init_std=None, discriminator_dims=[400, 300])
+    assert float(with_he.disc_z.trunk[2].weight.detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.05)
+
+
+def test_added_heads_may_start_with_a_spread_of_their_own():
+    """Fails where the encoder's heads, another layer of that name, take it."""
+    plain, own = network(added_heads=True, z_dim=40), network(added_heads=True, z_dim=40, heads_std=3.0)
+    assert float(own.decoder.heads_KZ.detach().std()) == pytest.approx(3.0, rel=0.1)
+    for (name, a), (_, b) in zip(plain.named_parameters(), own.named_parameters(), strict=True):
+        assert torch.equal(a, b) or name == "decoder.heads.weight"
+
+
 def test_initial_weights_depend_on_the_generator_alone():
     torch.manual_seed(1)
     first = network(seed=3)

@@ -8,13 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from aae import losses
-from aae.config import flatten
 from aae.objective import Batch, Codes, build_phases
+from aae.paths import flatten
 from aae.priors import NEAREST_PART
 from aae.train import train
 from aae.updates import UPDATE, State, apply, averaging_decay
 from tests.compositions import cases, small, state_of
-from tests.golden import noise_of, take_step, tiny_batches, tiny_config
+from tests.golden import MODES, noise_of, take_step, tiny_batches, tiny_config
 
 CPU = torch.device("cpu")
 LN2 = math.log(2)
@@ -52,7 +52,16 @@ MOVES = {
 
 @pytest.mark.parametrize(("path", "baseline", "update"), cases())
 def test_each_phase_moves_only_its_own_parameters(path, baseline, update, dataset):
-    config = small(path, baseline, update)
+    check_isolation(small(path, baseline, update), dataset)
+
+
+@pytest.mark.parametrize("update", UPDATE)
+@pytest.mark.parametrize("mode", MODES)
+def test_each_phase_of_every_golden_composition_moves_only_its_own_parameters(mode, update, dataset):
+    check_isolation(tiny_config(MODES[mode] | {"train.update": update}), dataset)
+
+
+def check_isolation(config, dataset) -> None:
     state = state_of(config, dataset)
     batch = tiny_batches(config, dataset, 1)[0]
     moves = {name: owners for name, owners in MOVES.items() if name != "classification" or config.objective.classification is not None}
@@ -375,6 +384,81 @@ def test_a_gaussian_prior_ignores_the_label_that_its_discriminator_sees(dataset)
     same.set_state(state.generators["prior"].get_state())
     both, _ = shown_to("disc_z", state, [batch])
     assert torch.equal(both[:50, :2], torch.randn(50, 2, generator=same)) and bool(both[:, 2:].any())
+
+
+STILL = {"model.combine": "heads", "model.z_dim": 2, "objective.reconstruction.moves_heads": False}
+
+
+def test_heads_that_the_reconstruction_does_not_move_have_the_gradient_of_their_separation_alone(dataset):
+    """Fails where the decoder's gradient goes into W."""
+    state = state_of(tiny_config(STILL | {"objective.head_separation": {"threshold": 2.0}}), dataset)
+    batch, weight_ZK = tiny_batches(state.config, dataset, 1)[0], state.model.decoder.heads.weight
+    phase = next(phase for phase in state.phases if phase.name == "reconstruction")
+    gradients = dict(zip(map(id, phase.parameters), losses_of(state, phase, batch).backward(), strict=True))
+    alone = torch.autograd.grad(losses.head_separation(weight_ZK.T, 2.0), weight_ZK)[0]
+    assert bool(alone.any()) and torch.equal(gradients[id(weight_ZK)], alone)
+
+
+@pytest.mark.parametrize("update", UPDATE)
+def test_heads_that_nothing_moves_stay_and_the_class_still_learns_through_them(update, dataset):
+    """Fails where W is left in the phase without a gradient, or y is detached with it."""
+    off = {"objective.classification": None, "data.num_labels": 0, "model.heads_std": 2.0, "train.update": update}
+    state = state_of(tiny_config(STILL | off), dataset)
+    before, batch = values_of(state.model), tiny_batches(state.config, dataset, 1)[0]
+    phase = next(phase for phase in state.phases if phase.name == "reconstruction")
+    gradients = losses_of(state, phase, batch).backward()
+    of_heads = dict(zip(map(id, phase.parameters), gradients, strict=True))[id(state.model.encoder.heads.weight)]
+    assert bool(of_heads[:10].any())
+    take_step(state, batch)
+    assert torch.equal(state.model.decoder.heads.weight, before["decoder.heads.weight"])
+    assert moved(before, state.model) == {"encoder", "decoder", "disc_z", "disc_y"}
+
+
+SEES_CLASS = {"objective.adversarial_z.sees_class": True, "model.z_dim": 2}
+
+
+@pytest.mark.parametrize("update", UPDATE)
+def test_a_discriminator_that_sees_the_class_is_shown_the_inferred_one_beside_real_and_fake(update, dataset):
+    """Fails where with_class shows another y to one half, or logits, or a label."""
+    config = tiny_config(SEES_CLASS | {"train.update": update})
+    state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    inferred = []
+    state.model.encoder.register_forward_hook(lambda module, inputs, codes: inferred.append((inputs[0], codes[0].detach().softmax(-1))))
+    both, fake = shown_to("disc_z", state, [batch])
+    of_batch = [y_BK for x_BX, y_BK in inferred if x_BX is batch.noisy_BX]
+    before, now = of_batch[1 if update == "alternating" else 0], of_batch[2 if update == "alternating" else 0]
+    assert both.shape == (100, 2 + 10) and fake.shape == (50, 2 + 10)
+    assert torch.equal(both[:50, 2:], before) and torch.equal(both[50:, 2:], before) and torch.equal(fake[:, 2:], now)
+    assert len(of_batch) == (3 if update == "alternating" else 1)
+
+
+def test_the_class_that_the_discriminator_sees_is_not_moved_by_it(dataset):
+    """Fails where with_class leaves out .detach(): the encoder would move y so that the discriminator is fooled."""
+    config = tiny_config(SEES_CLASS | {"objective.adversarial_y": None})
+    state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    phase = next(phase for phase in state.phases if phase.name == "generator")
+    gradients = dict(zip(phase.parameters, losses_of(state, phase, batch).backward(), strict=True))
+    heads = gradients[state.model.encoder.heads.weight]
+    assert not heads[:10].any() and bool(heads[10:].any())
+
+
+@pytest.mark.parametrize(("sees_class", "low", "high"), [(False, 1.3, 1.45), (True, 0.0, 1.1)])
+def test_a_discriminator_that_sees_the_class_tells_styles_that_are_right_in_all_and_wrong_in_each_class(sees_class, low, high, dataset):
+    """Two classes that have half of the Gaussian each: all codes together are N(0, 1)."""
+    off = {"objective.adversarial_y": None, "objective.classification": None, "data.num_labels": 0}
+    sizes = {"model.num_classes": 2, "model.z_dim": 1, "objective.adversarial_z.sees_class": sees_class, "optim.discriminator.rate": 0.3}
+    state = state_of(tiny_config(off | sizes), dataset)
+    phase = next(phase for phase in state.phases if phase.name == "discriminator")
+    generator, told = torch.Generator().manual_seed(0), []
+    for batch in tiny_batches(state.config, dataset, 150):
+        codes = Codes(state.model, batch, None, with_graph=False)
+        label_B = torch.randint(2, (50,), generator=generator)
+        z_B1 = torch.randn(50, 1, generator=generator).abs() * (1 - 2 * label_B[:, None])
+        codes.__dict__["_unlabelled"] = (torch.zeros(50, 2), F.one_hot(label_B, 2).float(), z_B1)
+        loss = phase.losses(state.model, batch, codes, noise_of(state, batch))
+        move(state, phase, loss)
+        told.append(float(loss.total.detach()))
+    assert low < sum(told[-30:]) / 30 < high
 
 
 def test_labels_that_were_not_drawn_are_minus_one_in_the_training_stream(monkeypatch, dataset):

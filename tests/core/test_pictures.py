@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from aae import checkpoint, metrics, samples, train
-from aae.config import flatten
 from aae.data import Split, load_dataset, load_test
+from aae.paths import flatten
 from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
 from aae.runs import TrialFolder

@@ -79,6 +79,78 @@ def test_with_sampled_codes_and_labelled_streams_a_continued_training_is_the_sam
     assert all(torch.equal(value, weights[name]) for name, value in averaged(attempt).items())
 
 
+@pytest.fixture
+def batches(monkeypatch):
+    """(epoch, labelled images, mean cross-entropy of a step) of every step that is trained."""
+    seen = []
+
+    def note(update):
+        def step(state, batch, noise, rates, autocast):
+            values = update(state, batch, noise, rates, autocast)
+            terms = [term.name for phase in state.phases for term in phase.terms]
+            seen.append((state.epoch + 1, len(batch.label_L), float(values[terms.index("classification")].detach())))
+            return values
+
+        return step
+
+    monkeypatch.setattr(training, "UPDATE", {name: note(update) for name, update in training.UPDATE.items()})
+    return seen
+
+
+LEARNT = {"train.labelled_batch_size": 20, "train.learnt_labelled_batch_size": 7, "train.epochs": 6}
+LEARNT |= {"model.hidden_dims": [64], "optim.classification.rate": 0.05}  # below 1 nat after the third epoch
+
+
+def sizes(seen) -> dict[int, set[int]]:
+    return {epoch: {size for other, size, _ in seen if other == epoch} for epoch, *_ in seen}
+
+
+def test_labelled_batches_are_smaller_from_the_epoch_after_one_that_has_learnt_the_labels_and_stay_so(dataset, monkeypatch, batches):
+    """Fails where the decision is made within an epoch, or anew after each."""
+    rows: list[dict] = []
+    monkeypatch.setattr(training, "LEARNT", 1.0)
+
+    def report(row):
+        rows.append(row)
+        if row["epoch"] == 4:
+            monkeypatch.setattr(training, "LEARNT", 0.0)  # no later epoch is below it
+
+    train(tiny_config(LEARNT), report, dataset=dataset)
+    below = [row["epoch"] for row in rows if row["classification/classification"] < 1.0]
+    assert 1 < below[0] < 4
+    assert sizes(batches) == {epoch: {20 if epoch <= below[0] else 7} for epoch in range(1, 7)}
+
+
+def test_without_a_size_for_it_learnt_labels_change_nothing(dataset, monkeypatch, batches):
+    rows: list[dict] = []
+    train(tiny_config(LEARNT | {"train.learnt_labelled_batch_size": None}), rows.append, dataset=dataset)
+    monkeypatch.setattr(training, "LEARNT", math.inf)
+    same: list[dict] = []
+    train(tiny_config(LEARNT | {"train.learnt_labelled_batch_size": None}), same.append, dataset=dataset)
+    assert without_clock(rows) == without_clock(same) and {size for _, size, _ in batches} == {20}
+
+
+@pytest.mark.parametrize("kills", [[3], [4], [1, 2, 3, 4, 5]])
+@pytest.mark.parametrize("draws", [1, 2])
+def test_a_training_that_has_learnt_its_labels_is_continued_to_the_bit(tmp_path, dataset, monkeypatch, batches, draws, kills):
+    """Fails where State.state_dict leaves labels_learnt out: what continues after the switch would take all labels again."""
+    monkeypatch.setattr(training, "LEARNT", 1.0)
+    config = tiny_config(LEARNT | {"data.num_draws": draws})
+    rows, weights = whole(config, tmp_path / "whole", dataset)
+    assert {20, 7} == {size for _, size, _ in batches} and {size for epoch, size, _ in batches if epoch == 6} == {7}
+    attempt = in_pieces(config, tmp_path / "pieces", dataset, kills)
+    assert without_clock(attempt.rows()) == rows
+    assert all(torch.equal(value, weights[name]) for name, value in averaged(attempt).items())
+
+
+def test_a_checkpoint_from_before_labels_were_watched_can_be_continued(dataset):
+    state = State(tiny_config(), 36, torch.device("cpu"))
+    saved = state.state_dict()
+    del saved["labels_learnt"]
+    state.load_state_dict(saved)
+    assert state.labels_learnt is False
+
+
 def test_epochs_trained_again_are_reported_again_and_not_written_twice(tmp_path, dataset):
     """Killed after epoch 3 with a checkpoint at 2: epoch 3 runs again, and its row stays the one that was there."""
     config, trial, reported = tiny_config({"train.epochs": 4, "train.checkpoint_every": "2"}), TrialFolder(tmp_path / "t"), []
@@ -191,7 +263,8 @@ def test_a_checkpoint_holds_everything_that_a_step_changes(dataset):
     """Fails where State.state_dict leaves something out: optimisers, generators, averaged weights, steps."""
     config = tiny_config({"optim.kind": "adam", "train.epochs": 1})
     state = State(config, 36, torch.device("cpu"))
-    assert set(state.state_dict()) == {"config", "epoch", "steps", "x_dim", "model", "averaged", "optimizers", "generators"}
+    kept = {"config", "epoch", "steps", "labels_learnt", "x_dim", "model", "averaged", "optimizers", "generators"}
+    assert set(state.state_dict()) == kept
     assert set(state.state_dict()["generators"]) == set(STREAMS[:7])  # the later ones only where they are read, as in older checkpoints
     config = tiny_config({"train.shift": 2, "objective.consistency": {}})
     assert set(State(config, 36, torch.device("cpu")).state_dict()["generators"]) == set(STREAMS)

@@ -6,8 +6,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from aae.config import ConfigError, flatten
+from aae.config import ConfigError
 from aae.layers import parse_overrides
+from aae.paths import flatten
 from aae.tuning.driver.opening import refuse_changes
 from aae.tuning.study.parents import load_sweep
 
@@ -131,6 +132,17 @@ def test_a_list_is_a_choice_and_comes_back_as_a_list(tmp_path):
     found = {tuple(sweep.config(values).model.hidden_dims) for values in samples(sweep, 30)}
     assert found == {(16,), (16, 8), (4, 4, 4)}
     assert sweep.space.values_of("model.hidden_dims") == [[16], [16, 8], [4, 4, 4]]
+
+
+def test_a_list_and_null_are_choices_of_the_same_path(tmp_path):
+    sweep = sweep_of(
+        tmp_path,
+        "model.discriminator_dims: {kind: categorical, choices: [null, [8], [8, 4]]}\n"
+        "model.discriminator_init_std: {kind: float, low: 0.01, high: 0.2, log: true}",
+    )
+    models = [sweep.config(values).model for values in samples(sweep, 30)]
+    assert {model.discriminator_dims and tuple(model.discriminator_dims) for model in models} == {None, (8,), (8, 4)}
+    assert all(0.01 <= model.discriminator_init_std <= 0.2 for model in models)
 
 
 def test_null_is_a_choice(tmp_path):

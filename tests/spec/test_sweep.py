@@ -6,8 +6,8 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
-from aae.config import flatten
 from aae.layers import parse_overrides, read_sweep
+from aae.paths import flatten
 from aae.tuning.spec.fork import Fork, Parent
 from aae.tuning.spec.sweep import Sweep, compose_sweep
 from aae.tuning.study.parents import load_sweep

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from aae import manifest
-from aae.config import ConfigError, every_path
+from aae.config import ConfigError
 from aae.data import data_warnings, load_configured
+from aae.paths import every_path
 from aae.runs import read_manifest, write_atomically, write_json
 from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session

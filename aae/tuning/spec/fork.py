@@ -17,9 +17,10 @@ from typing import Any
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 
-from aae.config import TrialConfig, flatten
+from aae.config import TrialConfig
 from aae.errors import require
 from aae.layers import to_trial
+from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.space import Entry

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, require
 from aae.layers import configure, set_paths, to_trial
+from aae.paths import flatten
 from aae.yaml_reader import compose
 
 FIELDS = {

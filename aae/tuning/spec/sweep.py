@@ -15,10 +15,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from aae.config import ConfigError, TrialConfig, flatten, require
+from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset
 from aae.draws import refuse_unfit
 from aae.layers import baseline_values, configure, set_paths, to_trial
+from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
@@ -225,7 +226,7 @@ def check_together(sweep: Sweep) -> None:
     for name, values in everything.items():
         require(has_it(sweep.config(values)), "study.metric", sweep.study.metric + (f" with the baseline {name}" if name else ""), want)
     if sweep.study.pruner["kind"] != "NopPruner":
-        for path in ("train.batch_size", "train.labelled_batch_size"):
+        for path in ("train.batch_size", "train.labelled_batch_size", "train.learnt_labelled_batch_size"):
             require(
                 path not in sweep.space.entries,
                 f"search_space.{path}",

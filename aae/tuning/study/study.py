@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from aae import checkpoint
-from aae.config import ConfigError, TrialConfig, flatten
+from aae.config import ConfigError, TrialConfig
+from aae.paths import flatten
 from aae.runs import BASELINE, CODE, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
 from aae.tuning.spec.space import encode_choice

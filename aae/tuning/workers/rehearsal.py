@@ -23,12 +23,13 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from aae import checkpoint, samples
-from aae.config import ConfigError, TrialConfig, flatten
+from aae.config import ConfigError, TrialConfig
 from aae.data import DataError, load_configured
 from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
 from aae.errors import one_line
 from aae.layers import configure
+from aae.paths import flatten
 from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
 from aae.train import Diverged, measure, train_epoch

@@ -14,10 +14,11 @@ import torch
 from ray import cloudpickle, tune
 
 from aae import checkpoint
-from aae.config import ConfigError, flatten
+from aae.config import ConfigError
 from aae.data import DataError, load_configured
 from aae.device import choose_device
 from aae.errors import is_full_disk
+from aae.paths import flatten
 from aae.runs import DIVERGED, PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import Diverged, epochs
 from aae.tuning.cluster.home import place_caches
