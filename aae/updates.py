@@ -102,7 +102,7 @@ def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tenso
     """Moves the phase's parameters in place."""
     optimizer.param_groups[0]["lr"] = rate
     for parameter, gradient in zip(phase.parameters, gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = gradient.contiguous()  # fused optimisers read memory in the parameter's order, whatever the gradient's strides
     optimizer.step()
     for parameter in phase.parameters:
         parameter.grad = None

@@ -107,6 +107,13 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
         "optim.classification.rate": 0.02,
     },
     "dim_reduction": {"model.combine": "heads", "model.z_dim": 2, "objective.head_separation": {}, "optim.classification.rate": 0.02},
+    "dim_reduction_separated_heads": {
+        "model.combine": "heads",
+        "model.z_dim": 2,
+        "objective.head_separation": {},
+        "objective.reconstruction.moves_heads": False,
+        "optim.classification.rate": 0.02,
+    },
     "clustering_fixed_heads": {
         "objective.classification": None,
         "data.num_labels": 0,
@@ -117,7 +124,14 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
         "objective.adversarial_y.noise_std": 0.3,
     },
 }
-BOTH_UPDATES = ("semi", "consistency_noisy", "sees_class", "narrow_discriminators", "clustering_fixed_heads")
+BOTH_UPDATES = (
+    "semi",
+    "consistency_noisy",
+    "sees_class",
+    "narrow_discriminators",
+    "clustering_fixed_heads",
+    "dim_reduction_separated_heads",
+)
 GOLDEN = [*((mode, "alternating") for mode in BOTH_UPDATES), *((mode, "joint") for mode in MODES)]
 
 

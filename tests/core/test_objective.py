@@ -399,6 +399,27 @@ def test_heads_that_the_reconstruction_does_not_move_have_the_gradient_of_their_
     assert bool(alone.any()) and torch.equal(gradients[id(weight_ZK)], alone)
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fused_optimiser_moves_weights_as_a_plain_one_does(mode, kind, dataset):
+    """Fails where apply() passes a gradient on with other strides than its parameter's, as that of W from head_separation has:
+    fused optimisers then take it for another matrix, and say nothing."""
+    state = state_of(tiny_config(MODES[mode] | {"optim.kind": kind}), dataset)
+    batch = tiny_batches(state.config, dataset, 1)[0]
+    for phase in state.phases:
+        gradients = losses_of(state, phase, batch, with_graph=phase.name != "discriminator").backward()
+        rates = getattr(state.config.optim, phase.name)
+        plain = [parameter.detach().clone() for parameter in phase.parameters]
+        for parameter, gradient in zip(plain, gradients, strict=True):
+            parameter.grad = gradient
+        if kind == "sgd":
+            torch.optim.SGD(plain, lr=rates.rate, momentum=rates.momentum, fused=False).step()
+        else:
+            torch.optim.Adam(plain, lr=rates.rate, betas=(rates.momentum, 0.999), fused=False).step()
+        apply(state.optimizers[phase.name], phase, gradients, rates.rate)
+        assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(plain, phase.parameters, strict=True)), phase.name
+
+
 @pytest.mark.parametrize("update", UPDATE)
 def test_heads_that_nothing_moves_stay_and_the_class_still_learns_through_them(update, dataset):
     """Fails where W is left in the phase without a gradient, or y is detached with it."""
