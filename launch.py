@@ -12,7 +12,8 @@ from rich.console import Console
 from aae.errors import ConfigError, DataError
 from aae.streams import steady_streams
 
-COMMANDS = ("status", "confirm", "reproduce", "cluster")  # each a module of aae/tuning/commands; anything else is a sweep file
+# Each is a module of aae/tuning/commands; anything else is a sweep file.
+COMMANDS = ("status", "confirm", "reproduce", "dashboard", "schema", "cluster")
 
 
 def main(arguments: list[str]) -> int:

@@ -26,6 +26,7 @@ from aae.streams import steady_streams
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import draw_all
+from analysis.frames import trial_table
 from analysis.page import number, page_html, train_command
 from analysis.strips import STRIP_KINDS, strips
 from analysis.trials import Run, TrialRecord, find_trained, ranked, read_run, short_names, states, writing
@@ -68,15 +69,9 @@ def best_yaml(run: Run) -> str | None:
 
 
 def trials_csv(run: Run) -> str:
-    paths = list(dict.fromkeys(path for trial in run.trials for path in trial.config or trial.params))
-    held = [run.constraint["metric"]] if run.constraint is not None else []
+    columns, rows = trial_table(run)
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["number", "state", "baseline", run.metric, "epochs", "seconds", "reason", *held, *paths])
-    for trial in run.trials:
-        values: dict[str, Any] = trial.config or trial.params
-        head = [trial.number, trial.state, trial.baseline, trial.value, trial.epochs, round(trial.seconds, 1), trial.reason]
-        writer.writerow([*head, *(trial.last.get(key) for key in held), *(values.get(path) for path in paths)])
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
     return buffer.getvalue()
 
 

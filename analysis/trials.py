@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -39,7 +40,11 @@ from aae.runs import (
     state_word,
     trial_folder,
 )
+from analysis import frames
 from analysis.confirmed import Confirmed, read_confirmed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_LISTED = 5  # trials or values that a sentence names
 
@@ -60,6 +65,7 @@ class TrialRecord:
     rows: list[Row]
     folder: TrialFolder
     code_numbers: tuple[int, ...] = (0,)  # which code trained it: 0 that of the beginning, then the manifest's accepted ones
+    ended: datetime | None = None  # when it was told
 
     @property
     def last(self) -> Row:
@@ -88,6 +94,14 @@ class Run:
     @property
     def best(self) -> TrialRecord | None:
         return next(iter(self.complete), None)
+
+    def frame(self) -> pd.DataFrame:
+        """The trials, with the columns of trials.csv, by number. Needs pandas."""
+        return frames.trial_frame(self)
+
+    def epochs(self) -> pd.DataFrame:
+        """Every trial's metrics after each epoch, by number and epoch. Needs pandas."""
+        return frames.epoch_frame(self)
 
     @property
     def constraint(self) -> dict[str, Any] | None:
@@ -184,6 +198,7 @@ def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
         rows=rows,
         folder=folder,
         code_numbers=tuple(trial.user_attrs.get(CODE, [0])),
+        ended=trial.datetime_complete,
     )
 
 

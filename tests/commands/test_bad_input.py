@@ -1,6 +1,7 @@
 """Wrong input: exit code 2, at most three lines that say what, got and what to do, no traceback, nothing written. And beside
 each kind of it the near miss that must pass."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft7Validator
 from omegaconf import OmegaConf
 
 from aae import train
-from aae.config import TrialConfig
+from aae.config import ConfigError, TrialConfig
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from aae.tuning.spec.schema import sweep_schema
 from tests.folders import listing
 from tests.refusals import refused, run
 from tests.sweep_files import sweep_text
@@ -943,6 +946,30 @@ def test_every_sweep_of_the_project_can_be_planned(sweep, workplace, capsys):
     code, stdout, stderr = run("launch", [str(sweep), "--plan"], capsys)
     assert (code, stderr) == (0, "")
     assert "sampled example 3" in stdout and "forecast" in stdout
+
+
+# ---- what an editor says of the same files, by sweeps/schema.json
+
+UNSEEN = 36  # of the wrong files: what one value says of another, of the data or of the machine, and names that a pattern would hold
+
+
+def test_an_editor_underlines_most_of_the_wrong_files_and_none_of_the_right_ones(workplace):
+    """Seen to fail with the ranges left out of the schema."""
+    schema, seen, unseen = Draft7Validator(sweep_schema()), [], []
+
+    def passes(text: str) -> bool:
+        (workplace / "sweep.yaml").write_text(text)
+        blocks = OmegaConf.to_container(read_sweep("sweep.yaml"))
+        return schema.is_valid({name: block for name, block in blocks.items() if block})
+
+    wrong = {f"value {name}": with_value(item) for name, (item, _) in VALUES.items()}
+    wrong |= {f"study {name}": sweep_text(**changes) for name, (changes, arguments, _) in STUDIES.items() if not arguments}
+    for name, text in wrong.items():
+        with contextlib.suppress(ConfigError):  # no sweep to begin with
+            (unseen if passes(text) else seen).append(name)
+    assert len(seen) >= 20 and len(unseen) <= UNSEEN, (seen, unseen)
+    for name, (changes, _, _) in RIGHT.items():
+        assert passes(sweep_text(**({"space": {"model.z_dim": None}} if "baselines alone" in name else {}) | changes)), name
 
 
 # ---- as a program

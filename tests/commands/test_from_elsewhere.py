@@ -38,7 +38,7 @@ def elsewhere(workplace) -> Path:
 
 
 def test_reproduce_finds_the_data_of_a_run(elsewhere):
-    assert reproduction.reproduce(Path("../runs/s"), 0, QUIET) == 0
+    assert reproduction.reproduce(Path("../runs/s"), 0, QUIET).exit_code == 0
 
 
 def test_pictures_and_test_metrics_find_the_data_of_a_run_and_of_a_single_training(elsewhere):
@@ -87,10 +87,10 @@ def test_data_that_were_moved_with_the_run_are_looked_for_here(elsewhere):
     shutil.move("../tiny.npz", "tiny.npz")
     made = read_json(Path("runs/s/manifest.json"))
     write_json(Path("runs/s/manifest.json"), made | {"folder": "/of/another/machine"})
-    assert reproduction.reproduce(Path("runs/s"), 0, QUIET) == 0
+    assert reproduction.reproduce(Path("runs/s"), 0, QUIET).exit_code == 0
     del made["folder"]  # as older runs have it
     write_json(Path("runs/s/manifest.json"), made)
-    assert reproduction.reproduce(Path("runs/s"), 0, QUIET) == 0
+    assert reproduction.reproduce(Path("runs/s"), 0, QUIET).exit_code == 0
     Path("tiny.npz").unlink()
     with pytest.raises((ConfigError, DataError), match="tiny.npz"):
         reproduction.reproduce(Path("runs/s"), 0, QUIET)

@@ -14,7 +14,7 @@ from analysis import generate, latents, report
 from analysis import test as testing
 from tests.sweeping import PROJECT
 
-KNOWN = "the commands are status, confirm, reproduce, cluster, the project's sweeps sweeps/*.yaml"
+KNOWN = "the commands are status, confirm, reproduce, dashboard, schema, cluster, the project's sweeps sweeps/*.yaml"
 HEAVY = {"torch", "ray", "optuna", "wandb", "omegaconf"}  # seconds, each
 
 
@@ -52,7 +52,7 @@ def test_a_sweep_file_whose_name_is_near_to_a_command_is_read(workplace, capsys)
 
 PROGRAMS = {
     "launch": (launch.main, ["none.yaml"]),
-    **{f"launch {name}": (launch.main, [name, "none"]) for name in ("status", "confirm", "reproduce")},
+    **{f"launch {name}": (launch.main, [name, "none"]) for name in ("status", "confirm", "reproduce", "dashboard")},
     "launch cluster": (launch.main, ["cluster", "check", "none.yaml"]),
     "train": (train.main, ["none.yaml"]),
     "report": (report.main, ["none"]),

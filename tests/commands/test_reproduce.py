@@ -40,7 +40,7 @@ def rewrite(run: Path, number: int, *rows: Row) -> None:
 def test_a_trial_of_a_processor_is_reproduced_on_it_whatever_its_driver_had(run, monkeypatch, capsys):
     """Seen to fail with the device of the manifest, and with the GPU that this machine is made to have."""
     monkeypatch.setattr(reproduction, "choose_device", lambda: torch.device("cuda"))
-    assert reproduction.reproduce(run, 0, Console(width=200)) == 0
+    assert reproduction.reproduce(run, 0, Console(width=200)).exit_code == 0
     said = capsys.readouterr().out
     assert "reproduced: 3 epochs equal to the bit" in said and "not what it was recorded with" not in said
 
@@ -48,7 +48,7 @@ def test_a_trial_of_a_processor_is_reproduced_on_it_whatever_its_driver_had(run,
 def test_the_devices_that_trained_a_trial_are_named_in_order_and_a_difference_is_no_verdict(run, capsys):
     first, *others = trial_folder(run, 0).rows()
     rewrite(run, 0, first | {"device": "one"}, *(row | {"device": "two", "val/error": 0.5} for row in others))
-    assert reproduction.reproduce(run, 0, Console(width=200)) == 1
+    assert reproduction.reproduce(run, 0, Console(width=200)).exit_code == 1
     said = capsys.readouterr().out
     assert f"device was one, then two, is {HERE}" in said and "differs from epoch 2 on" in said and "not verified" in said
 
@@ -56,14 +56,14 @@ def test_the_devices_that_trained_a_trial_are_named_in_order_and_a_difference_is
 def test_epochs_that_came_out_otherwise_when_they_were_trained_twice_are_compared_all_the_same(run, capsys):
     """Seen to fail where they are passed over: then it said that all were equal to the bit."""
     rewrite(run, 0, *(row | {"retold": True, "val/error": 0.5} for row in trial_folder(run, 0).rows()))
-    assert reproduction.reproduce(run, 0, Console(width=200)) == 1
+    assert reproduction.reproduce(run, 0, Console(width=200)).exit_code == 1
     said = capsys.readouterr().out
     assert "3 of its epochs were trained twice and came out otherwise then" in said and "differs from epoch 1 on" in said
 
 
 def test_rows_that_name_no_device_have_that_of_the_manifest(run, capsys):
     rewrite(run, 0, *({key: value for key, value in row.items() if key != "device"} for row in trial_folder(run, 0).rows()))
-    assert reproduction.reproduce(run, 0, Console(width=200)) == 0  # the numbers are equal whatever was there
+    assert reproduction.reproduce(run, 0, Console(width=200)).exit_code == 0  # the numbers are equal whatever was there
     assert "device was a GPU, is " in capsys.readouterr().out
 
 

@@ -115,7 +115,7 @@ def test_a_study_of_several_draws_is_searched_reproduced_reported_and_confirmed(
     run = train_here(load_sweep("s.yaml", {})).run
     assert_one_truth(run, 3)
     assert all(len(trial_folder(run, number).rows()[-1]["val/error_draws"]) == 3 for number in range(3))
-    assert reproduction.reproduce(run, None, Console()) == 0
+    assert reproduction.reproduce(run, None, Console()).exit_code == 0
     assert "reproduced: 3 epochs equal to the bit" in capsys.readouterr().out
 
     text = re.sub("<[^>]*>", "", write_files(read_run(run)).read_text())

@@ -245,7 +245,7 @@ def test_a_kill_between_the_writes_of_a_fork_begins_it_again(searched, monkeypat
 def test_reproduce_report_and_forecast_work_with_forks(place, capsys):
     run = Path("runs/decay")
     for which in (None, 0):
-        assert reproduction.reproduce(run, which, Console()) == 0
+        assert reproduction.reproduce(run, which, Console()).exit_code == 0
         assert "reproduced: 6 epochs equal to the bit" in capsys.readouterr().out
     read = read_run(run)
     text = re.sub("<[^>]*>", "", write_files(read).read_text())

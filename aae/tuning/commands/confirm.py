@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from aae.tuning.commands.arguments import ACCEPT, command_parser
+from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
 if TYPE_CHECKING:  # with Optuna, which takes a second to import
     from aae.tuning.spec.sweep import Sweep
@@ -21,12 +22,28 @@ def run(arguments: list[str], console: Console) -> int:
         "overrides", nargs="*", metavar="study.confirm=...", help="where the sweep file has none, as study.confirm.report_draws=10"
     )
     options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
+    add_json_option(options, "what was found")
     given = options.parse_intermixed_args(arguments)
 
     from aae.layers import parse_overrides
     from aae.tuning.confirm.run import load_searched
 
-    return confirm_and_show(given.run, load_searched(given.run, parse_overrides(given.overrides)), given.accept_changes, console)
+    checked = load_searched(given.run, parse_overrides(given.overrides))
+    with apart_from_the_object(given.json, console) as said:
+        code = confirm_and_show(given.run, checked, given.accept_changes, said)
+    if given.json:
+        print_object(confirmation_of(given.run) | {"exit_code": code})
+    return code
+
+
+def confirmation_of(run: Path) -> dict[str, Any]:
+    """What --json prints: docs/json.md."""
+    from aae.tuning.confirm.plan import standing_of
+    from analysis.confirmed import confirmation_verdict, read_confirmed
+
+    found = read_confirmed(run)
+    verdict = [] if found is None else confirmation_verdict(found)
+    return {"run": str(run), **(standing_of(run) or {}), "verdict": verdict, "report": None if found is None else found.report}
 
 
 def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) -> int:

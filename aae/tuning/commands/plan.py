@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -15,13 +16,27 @@ from aae.tuning.study.journal import read_trials
 from aae.tuning.workers.rehearsal import cases_of, values_text
 
 
-def print_plan(sweep: Sweep, console: Console) -> None:
+def plan_of(sweep: Sweep) -> dict[str, Any]:
+    """What --plan --json prints: docs/json.md."""
+    return {
+        "study": sweep.study.name,
+        "folder": str(sweep.study.path),
+        "sweep": sweep.to_blocks(),
+        "notes": list(sweep.notes),
+        "cases": [{"name": case.name, "values": case.values} for case in cases_of(sweep)],
+        "warnings": own_data_warnings(sweep),
+        "forecast": forecast_of(sweep),
+    }
+
+
+def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
     console.print(sweep.to_yaml(), markup=False, highlight=False, soft_wrap=True)
-    for case in cases_of(sweep):
-        console.print(f"{case.name}: {values_text(case.values) if case.name.startswith('sampled') else 'run first, never pruned'}")
-    for warning in own_data_warnings(sweep):
+    for case in plan["cases"]:
+        text = values_text(case["values"]) if case["name"].startswith("sampled") else "run first, never pruned"
+        console.print(f"{case['name']}: {text}")
+    for warning in plan["warnings"]:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    console.print(forecast_text(sweep), highlight=False)
+    console.print(f"forecast: {plan['forecast']['text']}", highlight=False)
 
 
 def own_data_warnings(sweep: Sweep) -> list[str]:
@@ -36,18 +51,23 @@ def own_data_warnings(sweep: Sweep) -> list[str]:
     return data_warnings(sweep.fixed, dataset)
 
 
-def forecast_text(sweep: Sweep) -> str:
+def forecast_of(sweep: Sweep) -> dict[str, Any]:
     """Nothing is started for it: from this study's own told trials; else what its start has measured; else the cost that the sweep's
     header gives; else none."""
+
+    def found(source: str | None, text: str, numbers: dict[str, Any] | None = None) -> dict[str, Any]:
+        return {"from": source, "text": text, "numbers": numbers}
+
     run = sweep.study.path
     if (run / JOURNAL).is_file():
         rest = forecast.forecast_left(run, read_trials(run), sweep.study.num_trials, None)
         first = (read_json(run / forecast.FORECAST) or {}).get("first")
         if rest:
-            return f"forecast: {rest}"
+            return found("told trials", rest)
         if first:
-            return f"forecast: {forecast.Forecast(**first)}, measured before its first trial"
+            return found("rehearsal", f"{forecast.Forecast(**first)}, measured before its first trial", first)
     cost = re.search(r"^#\s*Cost:\s*(.+)$", Path(sweep.source).read_text(encoding="utf-8"), re.MULTILINE)
     if cost:
-        return f"forecast: {cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
-    return "forecast: none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial"
+        text = f"{cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
+        return found("header", text)
+    return found(None, "none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial")

@@ -2,58 +2,87 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from aae.errors import ConfigError
 from aae.tuning.commands.arguments import command_parser
+from aae.tuning.commands.output import add_json_option, print_object
 
 
 def run(arguments: list[str], console: Console) -> int:
     options = command_parser("status", "Where a sweep stands; reads only, from any terminal or node.")
     options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
+    add_json_option(options, "where it stands")
     given = options.parse_args(arguments)
 
     from analysis.report import TOP, table_of
     from analysis.trials import ranked, read_run
 
-    print_status(given.run, console)
+    found = status_of(given.run)
+    if given.json:
+        print_object(found)
+        return 0
+    print_status(given.run, found, console)
     read = read_run(given.run)
     if read.trials:
         console.print(table_of(read, ranked(read)[:TOP], console.width))
     return 0
 
 
-def print_status(run: Path, console: Console) -> None:
-    """Raises ConfigError where there is no sweep."""
+def status_of(run: Path) -> dict[str, Any]:
+    """What --json prints: docs/json.md. Raises ConfigError where there is no sweep."""
     from aae.runs import CONFIRM, read_manifest
-    from aae.tuning.confirm.plan import WINNER, begun_confirmation
+    from aae.tuning.confirm.plan import standing_of
     from aae.tuning.study.journal import read_trials
     from aae.tuning.study.lock import running
     from aae.tuning.study.optuna_views import word_of
+    from analysis.trials import read_run
 
-    made = read_manifest(run)
-    if made is None:
+    if read_manifest(run) is None:
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
     holder = running(run)
-    trials = read_trials(run)
     searching = holder is not None and holder.get("work") != CONFIRM  # a confirmation leaves a search that was cut off as it is
-    states = Counter(word_of(trial, searching) for trial in trials)
-    who = f"running (pid {holder.get('pid')} on {holder.get('host')})" if holder else "not running"
-    console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no trials yet"))
-    for trial in trials:
-        if not trial.state.is_finished():
-            console.print(f"  trial {trial.number}: {progress(run, trial.number, made['sweep']['study']['metric'])}", highlight=False)
-    own = begun_confirmation(run)
+    words = {trial.number: word_of(trial, searching) for trial in read_trials(run)}
+    read = read_run(run)
+    keys = ("number", "value", "epochs", "seconds", "reason", "baseline", "params")
+    trials = [{key: getattr(trial, key) for key in keys} | {"state": words.get(trial.number, trial.state)} for trial in read.trials]
+    return {
+        "run": str(run),
+        "study": read.name,
+        "metric": read.metric,
+        "num_trials": asked_trials(run),
+        "driver": {key: holder.get(key) for key in ("pid", "host", "work")} if holder is not None else None,
+        "states": {word: list(words.values()).count(word) for word in sorted(set(words.values()))},
+        "best": read.best.number if read.best is not None else None,
+        "trials": trials,
+        "confirmation": standing_of(run),
+    }
+
+
+def asked_trials(run: Path) -> int | None:
+    """How many the sweep will ask in all; None where its file cannot be read, as on a machine without its folders."""
+    from aae.layers import read_sweep
+
+    try:
+        return read_sweep(run / "sweep.yaml").study.get("num_trials")
+    except ConfigError:
+        return None
+
+
+def print_status(run: Path, found: dict[str, Any], console: Console) -> None:
+    holder, own = found["driver"], found["confirmation"]
+    who = f"running (pid {holder['pid']} on {holder['host']})" if holder else "not running"
+    console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in found["states"].items()) or "no trials yet"))
+    for trial in found["trials"]:
+        if trial["state"] in ("running", "interrupted"):
+            console.print(f"  trial {trial['number']}: {progress(run, trial['number'], found['metric'])}", highlight=False)
     if own is not None:
-        ended = sum(trial.state.is_finished() for trial in own.get_trials(deepcopy=False))
-        winner = own.user_attrs.get(WINNER)
-        stage = "done" if (run / CONFIRM / "report.json").is_file() else "report" if winner else "selection"
-        frozen = f", winner frozen: {winner['name']}" if winner else ""
-        console.print(f"confirmation: {stage}, {ended} trainings told{frozen}", highlight=False)
-    if not searching and any(not trial.state.is_finished() for trial in trials):
+        frozen = f", winner frozen: {own['winner']}" if own["winner"] else ""
+        console.print(f"confirmation: {own['stage']}, {own['trainings_told']} trainings told{frozen}", highlight=False)
+    if found["states"].get("interrupted"):
         console.print("the same launch.py command goes on with it")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from aae.tuning.commands.arguments import ACCEPT, command_parser
+from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
 if TYPE_CHECKING:  # Ray, Optuna and torch take seconds to import: --help does not wait for them
     from aae.tuning.driver.run import Outcome
@@ -29,19 +30,29 @@ def run(arguments: list[str], console: Console) -> int:
     )
     options.add_argument("--plan", action="store_true", help="print the resolved sweep, sampled trials and a forecast; start nothing")
     options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
+    add_json_option(options, "with --plan: the plan")
     given = options.parse_intermixed_args(arguments)
+    if given.json and not given.plan:
+        options.error("--json goes with --plan, and with the commands status, confirm and reproduce")
 
     from aae.layers import parse_overrides
     from aae.tuning.study.parents import load_sweep
 
     started = time.monotonic()
     checked = load_sweep(given.sweep, parse_overrides(given.overrides))
+    if given.json:
+        from aae.tuning.commands.plan import plan_of
+
+        with apart_from_the_object(True, console):
+            plan = plan_of(checked)
+        print_object(plan)
+        return 0
     for note in checked.notes:
         console.print(f"note: {note}", highlight=False)
     if given.plan:
-        from aae.tuning.commands.plan import print_plan
+        from aae.tuning.commands.plan import plan_of, print_plan
 
-        print_plan(checked, console)
+        print_plan(checked, plan_of(checked), console)
         return 0
 
     from aae.tuning.driver.run import run_sweep

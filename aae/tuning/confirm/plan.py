@@ -83,6 +83,17 @@ def begun_confirmation(run: Path) -> optuna.Study | None:
     return read_study(run / CONFIRM)
 
 
+def standing_of(run: Path) -> dict[str, Any] | None:
+    """How far the confirmation of a run has come; None before it has begun."""
+    own = begun_confirmation(run)
+    if own is None:
+        return None
+    told = sum(trial.state.is_finished() for trial in own.get_trials(deepcopy=False))
+    winner = own.user_attrs.get(WINNER)
+    stage = "done" if (run / CONFIRM / "report.json").is_file() else "report" if winner else "selection"
+    return {"stage": stage, "trainings_told": told, "winner": winner["name"] if winner else None}
+
+
 def blocks_of(config: TrialConfig) -> dict[str, Any]:
     container: dict[str, Any] = OmegaConf.to_container(OmegaConf.structured(config))  # type: ignore[assignment]
     return container

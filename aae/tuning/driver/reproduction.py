@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,8 +34,32 @@ def best_trial(run: Path) -> int:
     return complete[0].number
 
 
-def reproduce(run: Path, number: int | None, console: Console) -> int:
-    """Trains a trial again from its recorded configuration and labels, up to its last recorded epoch. Returns the exit code.
+@dataclass(frozen=True)
+class Reproduction:
+    trial: int
+    epochs: int  # recorded
+    epochs_again: int
+    metric: str
+    recorded: float | None  # the metric after the last recorded epoch
+    again: float | None
+    first_difference: int | None  # the first epoch that came out otherwise
+    changed: list[str]  # what is not as it was recorded with
+
+    @property
+    def equal(self) -> bool:
+        return self.first_difference is None and self.epochs_again == self.epochs
+
+    @property
+    def verdict(self) -> str:
+        return "reproduced" if self.equal else "not verified" if self.changed else "differs"
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.equal else 1
+
+
+def reproduce(run: Path, number: int | None, console: Console) -> Reproduction:
+    """Trains a trial again from its recorded configuration and labels, up to its last recorded epoch.
 
     On the same device, versions and code every epoch must be equal to the bit; elsewhere what differs is printed. Raises
     ConfigError where there is nothing to reproduce."""
@@ -62,17 +87,18 @@ def reproduce(run: Path, number: int | None, console: Console) -> int:
         console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
     new, ended = train_again(config, data, folder, len(rows), device, console)
     wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not same_row(row, again)]
-    recorded, again = rows[-1], new[-1] if new else {}
+    last, again = rows[-1], new[-1] if new else {}
     metric = made["sweep"]["study"]["metric"]
-    values = [metrics.shown(metric, row.get(metric)) for row in (recorded, again)]
-    console.print(f"{metric} at epoch {recorded['epoch']}: recorded {values[0]}, now {values[1]}")
-    if not wrong and len(new) == len(rows):
+    before, after = last.get(metric), again.get(metric)
+    console.print(f"{metric} at epoch {last['epoch']}: recorded {metrics.shown(metric, before)}, now {metrics.shown(metric, after)}")
+    found = Reproduction(number, len(rows), len(new), metric, before, after, wrong[0] if wrong else None, changed)
+    if found.equal:
         console.print(f"reproduced: {len(rows)} epochs equal to the bit")
-        return 0
+        return found
     console.print(f"differs from epoch {wrong[0]} on" if wrong else f"it {ended} after {len(new)} of {len(rows)} epochs")
     if changed:
         console.print("not verified: no spread recorded")
-    return 1
+    return found
 
 
 def device_again(rows: list[Row], driver: str) -> tuple[torch.device, str]:

@@ -35,9 +35,7 @@ def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
     arguments = {str(key): value for key, value in block.items()}
     kind = arguments.pop("kind", None)
     require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
-    signature = inspect.signature(kinds[kind].__init__, eval_str=False)
-    hints = typing.get_type_hints(kinds[kind].__init__, vars(optuna) | vars(typing) | vars(inspect.getmodule(kinds[kind])))
-    plain = {name: plain_types(hints.get(name)) for name in signature.parameters if plain_types(hints.get(name))}
+    plain = arguments_of(kinds[kind])
     for name, value in arguments.items():
         require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")
         fits = type(value) in plain[name] or (float in plain[name] and type(value) is int)
@@ -48,6 +46,13 @@ def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
         make_from_block(block, kinds)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {kind} refuses {arguments}: {one_line(error)}") from None
+
+
+def arguments_of(kind: Any) -> dict[str, tuple[type, ...]]:
+    """The arguments of a sampler or pruner that a YAML file can hold, with the plain types that each takes."""
+    signature = inspect.signature(kind.__init__, eval_str=False)
+    hints = typing.get_type_hints(kind.__init__, vars(optuna) | vars(typing) | vars(inspect.getmodule(kind)))
+    return {name: plain_types(hints.get(name)) for name in signature.parameters if plain_types(hints.get(name))}
 
 
 def plain_types(hint: Any) -> tuple[type, ...]:

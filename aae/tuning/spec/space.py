@@ -158,8 +158,13 @@ def conditions(path: str, spec: Any) -> dict[str, list[Any]]:
     return {str(p): v if isinstance(v, list) else [v] for p, v in (when or {}).items()}
 
 
+def is_searchable(path: str) -> bool:
+    """Not what every trial must share."""
+    return path not in NOT_SEARCHED and not path.startswith("data.")
+
+
 def check_path(path: str, where: str, fixed: dict[str, Any], known: dict[str, Any]) -> None:
-    if path in NOT_SEARCHED or path.startswith("data."):
+    if not is_searchable(path):
         raise ConfigError(f"{where}: not a hyperparameter; every trial must share it. Set it under trial:")
     if path in fixed:
         return

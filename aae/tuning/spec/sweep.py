@@ -118,17 +118,19 @@ class Sweep:
             "search_space": self.space.to_yaml(),
         }
 
-    def to_yaml(self) -> str:
+    def to_blocks(self) -> dict[str, Any]:
         """The sweep as a file that runs again: study, fixed part with the command line in it, baselines, space."""
         # Of a fork only what is its own: the rest is the parent's.
         trial = self.trial if self.fork is not None else OmegaConf.structured(self.fixed)
-        blocks = {
+        return {
             "study": {key: value for key, value in vars(self.study).items() if value is not None},
             "baselines": self.baselines,
             "trial": OmegaConf.to_container(trial),
             "search_space": {path: entry for path, entry in self.space.to_yaml().items() if path != PARENT},
         }
-        return OmegaConf.to_yaml(OmegaConf.create(blocks, flags={"allow_objects": True}))
+
+    def to_yaml(self) -> str:
+        return OmegaConf.to_yaml(OmegaConf.create(self.to_blocks(), flags={"allow_objects": True}))
 
 
 def read_study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -> StudyConfig:

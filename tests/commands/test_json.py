@@ -1,0 +1,125 @@
+"""--json: one object on standard output, all else on standard error, and the keys of docs/json.md."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import launch
+from aae.runs import trial_folder, write_rows
+from aae.tuning.study.lock import DriverLock
+from aae.tuning.study.parents import load_sweep
+from aae.tuning.study.study import SweepStudy
+from tests.sweep_files import TINY_SWEEP
+from tests.sweeping import PROJECT, train_here, train_out, without_ray
+
+ONE_DRAW = {"study.draws_per_trial": 1}
+
+
+@pytest.fixture
+def run(workplace) -> Path:
+    """Three trials, the first a baseline."""
+    Path("s.yaml").write_text(TINY_SWEEP)
+    train_here(load_sweep("s.yaml", ONE_DRAW))
+    return Path("runs/s")
+
+
+def documented(command: str) -> set[str]:
+    page = (PROJECT / "docs" / "json.md").read_text(encoding="utf-8")
+    (part,) = (text for text in page.split("\n## ") if text.startswith(f"`{command}"))
+    return set(re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE))
+
+
+def answer(command: str, arguments: list[str], capfd, code: int = 0) -> tuple[dict, str]:
+    """(the object, what was said on standard error) of a command that must print it alone, with the documented keys."""
+    capfd.readouterr()
+    assert launch.main([*arguments, "--json"]) == code
+    said = capfd.readouterr()
+    found = json.loads(said.out)
+    assert said.out.count("\n") == 1 and set(found) == documented(command)
+    return found, said.err
+
+
+def test_a_plan(workplace, capfd):
+    Path("s.yaml").write_text("# Cost: 3 s\n" + TINY_SWEEP)
+    found, _ = answer("SWEEP", ["s.yaml", "--plan", "model.z_dim=3", "study.folder=elsewhere"], capfd)
+    assert (found["study"], found["folder"]) == ("s", "elsewhere/s") and not Path("elsewhere").exists()
+    assert found["sweep"]["trial"]["model"]["z_dim"] == 3 and found["sweep"]["search_space"] == {}
+    assert found["notes"] == ["model.z_dim is set on the command line: not searched"]
+    assert found["cases"] == [{"name": "baseline slow", "values": {"optim.reconstruction.rate": 0.001}}]
+    assert found["forecast"]["from"] == "header" and found["forecast"]["text"].startswith("3 s (from")
+
+
+def test_a_status(run, capfd):
+    found, _ = answer("status", ["status", str(run)], capfd)
+    assert found["driver"] is None and found["states"] == {"COMPLETE": 3} and found["num_trials"] == 3
+    values = {trial["number"]: trial["value"] for trial in found["trials"]}
+    assert values[found["best"]] == min(values.values()) and found["trials"][0]["baseline"] == "slow"
+    assert found["trials"][1]["params"].keys() == {"model.z_dim"} and found["confirmation"] is None
+
+
+def test_the_status_of_a_sweep_at_work_names_its_driver_and_its_running_trial(run, capfd):
+    SweepStudy(run, load_sweep("s.yaml", ONE_DRAW | {"study.num_trials": 4})).next()
+    lock = DriverLock(run)
+    found, _ = answer("status", ["status", str(run)], capfd)
+    lock.release()
+    assert found["driver"]["pid"] == os.getpid() and found["states"] == {"COMPLETE": 3, "running": 1}
+    assert found["trials"][3] == {
+        "number": 3,
+        "value": None,
+        "epochs": 0,
+        "seconds": 0,
+        "reason": None,
+        "baseline": None,
+        "params": found["trials"][3]["params"],
+        "state": "running",
+    }
+
+
+def test_a_confirmation_and_what_others_print_meanwhile_is_not_on_standard_output(run, monkeypatch, capfd):
+    """Seen to fail without the `dup2`, and without the `redirect_stdout`."""
+
+    def trained(study: SweepStudy, *_) -> None:
+        print("a library's line")
+        os.write(1, b"a child's line\n")
+        train_out(study)
+
+    without_ray(monkeypatch, trained)
+    asked = "study.confirm={select_k: 1, select_draws: 1, report_draws: 2, baseline: slow}"
+    found, said = answer("confirm", ["confirm", str(run), asked], capfd)
+    assert (found["stage"], found["trainings_told"], found["exit_code"]) == ("done", 2 + 2 * len(found_roles(found)), 0)
+    assert len(found["report"]["winner"]["test/error"]) == 2 and found["verdict"] and found["winner"] == found["report"]["winner"]["name"]
+    assert "a library's line" in said and "a child's line" in said and "report: " in said
+
+
+def found_roles(found: dict) -> list[str]:
+    return [role for role in ("winner", "baseline") if found["report"][role] is not None]
+
+
+def test_a_confirmation_that_was_stopped_has_no_report_yet(run, monkeypatch, capfd):
+    without_ray(monkeypatch, lambda study, *_: train_out(study, 1))
+    found, said = answer("confirm", ["confirm", str(run), "study.confirm={select_k: 1, select_draws: 1, report_draws: 2}"], capfd)
+    assert (found["stage"], found["trainings_told"], found["report"], found["verdict"]) == ("selection", 1, None, [])
+    assert "the same command goes on" in said
+
+
+def test_a_reproduction(run, capfd):
+    found, said = answer("reproduce", ["reproduce", str(run), "--trial", "1"], capfd)
+    assert (found["trial"], found["epochs"], found["equal"], found["verdict"]) == (1, 3, True, "reproduced")
+    assert found["recorded"] == found["again"] and "reproduced: 3 epochs equal to the bit" in said
+    folder = trial_folder(run, 1)
+    write_rows(folder.last_attempt().metrics_path, [row | {"val/error": 0.5} if row["epoch"] > 1 else row for row in folder.rows()])
+    found, _ = answer("reproduce", ["reproduce", str(run), "--trial", "1"], capfd, code=1)
+    assert (found["equal"], found["first_difference"], found["verdict"], found["exit_code"]) == (False, 2, "differs", 1)
+
+
+def test_wrong_input_prints_no_object(workplace, capfd):
+    for arguments in (["status", "none"], ["confirm", "none"], ["reproduce", "none"], ["none.yaml", "--plan"]):
+        assert launch.main([*arguments, "--json"]) == 2
+        said = capfd.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1
+    with pytest.raises(SystemExit):
+        launch.main(["none.yaml", "--json"])
+    assert "--json goes with --plan" in capfd.readouterr().err
