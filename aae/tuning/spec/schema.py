@@ -30,8 +30,8 @@ from aae.config import (
     TermConfig,
     TrainConfig,
     TrialConfig,
-    every_path,
 )
+from aae.paths import every_path
 from aae.tuning.spec.blocks import ConfirmConfig, ForkConfig, StudyConfig
 from aae.tuning.spec.metrics import CONSTRAINTS, METRICS
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, arguments_of, check_kind
