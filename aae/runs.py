@@ -22,11 +22,18 @@ from aae.config import ConfigError
 Row = dict[str, Any]
 GB = 10**9  # bytes
 JOURNAL = "study.journal"  # of a run folder, and of its confirmation
+CHOICE = "choice.json"  # of a run folder: aae/tuning/study/choice.py
 CONFIRM = "confirm"  # the confirmation's folder in the run's, and the study in it
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
 PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/spec/fork.py)
 UNCOMPARED = ("time/", "device", "retold")  # keys of a row that say nothing about the training itself
-BASELINE, REASON, VERDICT, CODE = "baseline", "reason", "verdict", "code"  # user attributes of a trial, in the study's journal
+BASELINE, REASON, VERDICT, CODE, DRAWS = (
+    "baseline",
+    "reason",
+    "verdict",
+    "code",
+    "draws",
+)  # user attributes of a trial, in the study's journal
 DIVERGED = "diverged"  # what the reason of a pruned trial begins with, where the pruner did not stop it
 STATES = {  # as they are shown, and what they mean
     "COMPLETE": "ran all of its epochs",
