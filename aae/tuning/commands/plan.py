@@ -12,6 +12,7 @@ from aae.runs import JOURNAL, read_json
 from aae.tuning.driver import forecast
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.journal import read_trials
+from aae.tuning.study.trial_sampler import describe_sampler
 from aae.tuning.workers.rehearsal import cases_of, values_text
 
 
@@ -19,6 +20,9 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     console.print(sweep.to_yaml(), markup=False, highlight=False, soft_wrap=True)
     for case in cases_of(sweep):
         console.print(f"{case.name}: {values_text(case.values) if case.name.startswith('sampled') else 'run first, never pruned'}")
+    sampler = describe_sampler(sweep)
+    if sampler is not None:
+        console.print(sampler, highlight=False)
     for warning in own_data_warnings(sweep):
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(forecast_text(sweep), highlight=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from aae.runs import CHOICE, read_json, write_json
+from aae.runs import CHOICE, expected_values, write_json
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.optuna_views import best_first
 from aae.tuning.study.posterior import Posterior
@@ -56,9 +56,4 @@ def write_choice(run: Path, choice: dict[str, Any]) -> None:
 
 def ranked(trials: Sequence[FrozenTrial], run: Path) -> list[FrozenTrial]:
     """The complete trials of a run, the best first, as its choice has them. Raises ConfigError where its file is broken."""
-    return best_first(trials, expected_values(run))
-
-
-def expected_values(run: Path) -> dict[int, float]:
-    """trial -> its posterior mean in units of the metric; empty where the lowest is the choice."""
-    return {int(number): of["expected"] for number, of in read_json(run / CHOICE, {"trials": {}})["trials"].items()}
+    return best_first(trials, {number: of["expected"] for number, of in expected_values(run).items()})

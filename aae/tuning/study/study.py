@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig, flatten
-from aae.runs import BASELINE, CODE, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
+from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
 from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
@@ -162,6 +162,8 @@ class SweepStudy:
             return True
         if epoch in trial.intermediate_values:  # trained again from an older checkpoint: `catch_up` has judged it
             return False
+        if epoch == self.sweep.epochs and f"{self.metric}_draws" in row:  # they tell the noise of their mean
+            self.storage.set_trial_user_attr(self.id_of(number), DRAWS, row[f"{self.metric}_draws"])
         self.storage.set_trial_intermediate_value(self.id_of(number), epoch, value)
         return self.ask_pruner(number, epoch)
 
