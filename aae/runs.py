@@ -22,11 +22,13 @@ from aae.config import ConfigError
 Row = dict[str, Any]
 GB = 10**9  # bytes
 JOURNAL = "study.journal"  # of a run folder, and of its confirmation
+CHOICE = "choice.json"  # of a run folder: aae/tuning/study/choice.py
 CONFIRM = "confirm"  # the confirmation's folder in the run's, and the study in it
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
 PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/spec/fork.py)
 UNCOMPARED = ("time/", "device", "retold")  # keys of a row that say nothing about the training itself
 BASELINE, REASON, VERDICT, CODE = "baseline", "reason", "verdict", "code"  # user attributes of a trial, in the study's journal
+DRAWS = "draws"  # another: the metric of each draw, where a trial has several
 DIVERGED = "diverged"  # what the reason of a pruned trial begins with, where the pruner did not stop it
 STATES = {  # as they are shown, and what they mean
     "COMPLETE": "ran all of its epochs",
@@ -52,6 +54,12 @@ def excess(constraints: Mapping[str, float]) -> float:
 def rank(value: float, broken: float, number: int) -> tuple[float, float, int]:
     """Sorts complete trials, the best first: those that keep the study's constraint by value, then the others by `excess`."""
     return broken, value, number
+
+
+def expected_values(run: Path) -> dict[int, dict[str, float]]:
+    """trial -> {expected, low, high}: what its configuration comes to without noise and its 95 % interval, in units of the metric, as
+    the study's driver computed it (aae/tuning/study/choice.py). Empty where the lowest number is the choice. Raises ConfigError."""
+    return {int(number): of for number, of in read_json(run / CHOICE, {"trials": {}})["trials"].items()}
 
 
 def trial_folder(run: str | Path, number: int) -> TrialFolder:

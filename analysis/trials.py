@@ -34,6 +34,7 @@ from aae.runs import (
     TrialFolder,
     command_folder,
     excess,
+    expected_values,
     manifest_over,
     rank,
     read_manifest,
@@ -64,6 +65,7 @@ class TrialRecord:
     config: dict[str, Any]  # everything, under dotted paths; empty for a trial that never started
     rows: list[Row]
     folder: TrialFolder
+    expected: dict[str, float]  # {expected, low, high} of its configuration without noise, where the driver computed it
     code_numbers: tuple[int, ...] = (0,)  # which code trained it: 0 that of the beginning, then the manifest's accepted ones
     ended: datetime | None = None  # when it was told
 
@@ -87,9 +89,10 @@ class Run:
 
     @property
     def complete(self) -> list[TrialRecord]:
-        """The best first: those that keep the constraint by value, then the others by how far they break it."""
+        """The best first, as the driver chose: those that keep the constraint by what their configuration is expected to come to, or by
+        value where that is not known; then the others by how far they break it."""
         complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
-        return sorted(complete, key=lambda trial: rank(trial.value or 0.0, trial.excess, trial.number))
+        return sorted(complete, key=lambda trial: rank(trial.expected.get("expected", trial.value or 0.0), trial.excess, trial.number))
 
     @property
     def best(self) -> TrialRecord | None:
@@ -102,6 +105,12 @@ class Run:
     def epochs(self) -> pd.DataFrame:
         """Every trial's metrics after each epoch, by number and epoch. Needs pandas."""
         return frames.epoch_frame(self)
+
+    @property
+    def lowest(self) -> TrialRecord | None:
+        """The complete trial with the lowest number as it was told, among those that keep the constraint as the best does."""
+        alike = (trial for trial in self.complete if self.best is not None and trial.excess == self.best.excess)
+        return min(alike, key=lambda trial: (trial.value or 0.0, trial.number), default=None)
 
     @property
     def constraint(self) -> dict[str, Any] | None:
@@ -170,10 +179,11 @@ def read_run(path: Path) -> Run:
         trials = optuna.load_study(study_name=None, storage=JournalStorage(reader)).get_trials(deepcopy=False) if reader.logs else []
     except (ValueError, LookupError, TypeError, AssertionError, OSError) as error:
         raise ConfigError(f"{journal}: cannot be read as a study ({type(error).__name__}: {error}); restore it from a copy") from None
-    return Run(path, name, metric, manifest, [record_of(path, trial, metric) for trial in trials])
+    expected = expected_values(path)
+    return Run(path, name, metric, manifest, [record_of(path, trial, metric, expected.get(trial.number, {})) for trial in trials])
 
 
-def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
+def record_of(run: Path, trial: FrozenTrial, metric: str, expected: dict[str, float]) -> TrialRecord:
     folder = trial_folder(run, trial.number)
     try:
         rows = folder.rows()
@@ -197,6 +207,7 @@ def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
         config=flatten(checkpoint.read_config(folder.path)) | parent if folder.config_path.is_file() else {},
         rows=rows,
         folder=folder,
+        expected=expected,
         code_numbers=tuple(trial.user_attrs.get(CODE, [0])),
         ended=trial.datetime_complete,
     )

@@ -14,7 +14,13 @@ def search_verdict(run: Run) -> list[str]:
     if best is None:
         return no_verdict(run)
     lines = [search_headline(run, best)]
-    tied = [trial.name for trial in run.complete if trial is not best and (trial.excess, trial.value) == (best.excess, best.value)]
+    if best.expected:
+        lines += expected_lines(run, best)
+    tied = (
+        []
+        if best.expected
+        else [trial.name for trial in run.complete if trial is not best and (trial.excess, trial.value) == (best.excess, best.value)]
+    )
     if tied:
         lines.append(f"Trial {', '.join(tied)} has the same number; the earlier one is named.")
     unfinished = states(run)["interrupted"]
@@ -23,7 +29,7 @@ def search_verdict(run: Run) -> list[str]:
     scored = sum(trial.value is not None and not trial.excess for trial in run.trials)
     lines.append(
         f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {describe_draw(best)}"
-        + (f", and the lowest of {scored} trials' numbers, which flatters it." if not best.excess else ".")
+        + (f", and the lowest of {scored} trials' numbers, which flatters it." if best is run.lowest and not best.excess else ".")
     )
     lines += seen(run, best) + begun_elsewhere(run)
     lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
@@ -39,6 +45,21 @@ def search_headline(run: Run, best: TrialRecord) -> str:
     if best.excess:
         return f"No complete trial keeps {metric} at most {upper:g}; the nearest is trial {best.name}, {held}, {value}."
     return f"Best configuration: trial {best.name}, {value}, with {held} (at most {upper:g})."
+
+
+def expected_lines(run: Run, best: TrialRecord) -> list[str]:
+    """How the best was chosen, and why it may not be the lowest."""
+    value, low, high = (run.value_text(best.expected[key]) for key in ("expected", "low", "high"))
+    lines = [
+        f"It was chosen by what all trials together say of its configuration: {value} ({low} to {high}, 95 %) without one training's noise."
+    ]
+    lowest = run.lowest
+    if lowest is not None and lowest is not best:
+        theirs = f": {run.value_text(lowest.expected['expected'])} is expected of it" if lowest.expected else ""
+        lines.append(
+            f"The lowest number is trial {lowest.name}'s {run.value_text(lowest.value)}, which its neighbours make look like luck{theirs}."
+        )
+    return lines
 
 
 def describe_draw(best: TrialRecord) -> str:
@@ -152,9 +173,10 @@ def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
             lines.append(f"{name}: {run.value_text(trial.value)}, and it breaks the constraint: no number to compare with.")
         else:
             gap = (trial.value - best.value) * run.scale
-            text = f"{gap:.2f} points" if is_error(run.metric) else shown(run.metric, gap)
-            lines.append(f"{name}: {run.value_text(trial.value)}, {text} above the best, on the same {same}.")
-            gaps += not best.baseline
+            text = f"{abs(gap):.2f} points" if is_error(run.metric) else shown(run.metric, abs(gap))
+            side = "above" if gap >= 0 else "below"
+            lines.append(f"{name}: {run.value_text(trial.value)}, {text} {side} the best, on the same {same}.")
+            gaps += not best.baseline and gap > 0
     if gaps:
         lines.append("The baselines were run once and not selected, so even a real gap would look larger here than it is.")
     return lines

@@ -25,7 +25,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.optuna_views import best_first
+from aae.tuning.study.choice import ranked
 from aae.tuning.study.study import SweepStudy
 
 Values = dict[str, Any]
@@ -61,7 +61,7 @@ class Ours:
         return epoch == self.epochs
 
     def best(self) -> Values | None:
-        return next((dict(trial.params) for trial in best_first(self.study.trials())), None)
+        return next((dict(trial.params) for trial in ranked(self.study.trials(), self.folder)), None)
 
     def close(self) -> None:
         shutil.rmtree(self.folder)

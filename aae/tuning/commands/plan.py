@@ -13,6 +13,7 @@ from aae.runs import JOURNAL, read_json
 from aae.tuning.driver import forecast
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.journal import read_trials
+from aae.tuning.study.trial_sampler import describe_sampler
 from aae.tuning.workers.rehearsal import cases_of, values_text
 
 
@@ -23,6 +24,7 @@ def plan_of(sweep: Sweep) -> dict[str, Any]:
         "folder": str(sweep.study.path),
         "sweep": sweep.to_blocks(),
         "notes": list(sweep.notes),
+        "sampler": describe_sampler(sweep),
         "cases": [{"name": case.name, "values": case.values} for case in cases_of(sweep)],
         "warnings": own_data_warnings(sweep),
         "forecast": forecast_of(sweep),
@@ -34,6 +36,8 @@ def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
     for case in plan["cases"]:
         text = values_text(case["values"]) if case["name"].startswith("sampled") else "run first, never pruned"
         console.print(f"{case['name']}: {text}")
+    if plan["sampler"] is not None:
+        console.print(plan["sampler"], highlight=False)
     for warning in plan["warnings"]:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"forecast: {plan['forecast']['text']}", highlight=False)

@@ -35,9 +35,10 @@ from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.blocks import REPORT, SELECTION
 from aae.tuning.spec.space import SearchSpace
 from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import open_study, read_trials
 from aae.tuning.study.lock import DriverLock
-from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline
+from aae.tuning.study.optuna_views import baseline_name, is_baseline
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.pool import Workers
@@ -77,7 +78,7 @@ def with_data(sweep: Sweep, made: dict[str, Any]) -> Sweep:
 def searched_trials(run: Path) -> list[FrozenTrial]:
     """The search's trials. Raises ConfigError where none is complete."""
     trials = read_trials(run)
-    if not best_first(trials):
+    if not ranked(trials, run):
         raise ConfigError(f"{run}: no trial is complete, so there is nothing to confirm; the sweep's own command goes on with it")
     return trials
 
@@ -87,7 +88,7 @@ def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
     asked = sweep.study.confirmation
     assert asked is not None
     trials = searched_trials(run)
-    complete = best_first(trials)
+    complete = ranked(trials, run)
     searched = [trial for trial in complete if not is_baseline(trial)]
     if asked.select_k > len(searched):
         raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {len(searched)} searched trials are complete: give at most that")

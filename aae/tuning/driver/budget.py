@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from aae.runs import GB, trial_folder
 from aae.tuning.spec.sweep import StudyConfig
-from aae.tuning.study.optuna_views import best_first
+from aae.tuning.study.choice import ranked
 
 TOLERANCE = 0.05  # of a disk's budget: at most so much below it the attempts are ended, for what comes before the next look
 DISK_LOOK_S = 1.0  # between two looks at the folder
@@ -83,10 +83,10 @@ class Budget:
     def _remove(self, wanted: float) -> int:
         """Removes checkpoints of told trials, the worst first, until so many bytes are free. Returns how many became so."""
         told = [trial for trial in self.trials() if trial.state.is_finished()]
-        ranked = best_first(told)
-        kept = {trial.number for trial in ranked[: self.keep]}
+        best_first = ranked(told, self.run)
+        kept = {trial.number for trial in best_first[: self.keep]}
         freed = 0
-        for trial in [*(trial for trial in told if trial not in ranked), *reversed(ranked)]:
+        for trial in [*(trial for trial in told if trial not in best_first), *reversed(best_first)]:
             for path in [] if trial.number in kept else trial_folder(self.run, trial.number).path.glob("attempt-*/checkpoint*.pt"):
                 if freed >= wanted:
                     return freed

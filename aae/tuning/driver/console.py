@@ -14,7 +14,8 @@ from rich.text import Text
 
 from aae import metrics
 from aae.runs import REASON, Row, trial_folder
-from aae.tuning.study.optuna_views import baseline_name, best_first, is_baseline, last_value, word_of
+from aae.tuning.study.choice import ranked
+from aae.tuning.study.optuna_views import baseline_name, is_baseline, last_value, word_of
 from aae.tuning.study.study import Handout, SweepStudy
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class SweepConsole:
         """Best so far, how many are told, and when it will end."""
         trials = self.study.trials()
         told = sum(trial.state.is_finished() for trial in trials)
-        best = next(iter(best_first(trials)), None)
+        best = next(iter(ranked(trials, self.study.run)), None)
         text = f"{told} of {self.num_trials} told"
         if self.study.sweep.space.entries:  # else each is a draw, or one of a few known configurations: the lowest says nothing
             text += (

@@ -17,8 +17,8 @@ from aae.data import Dataset, load_configured
 from aae.device import choose_device, device_name
 from aae.runs import Row, TrialFolder, command_folder, read_manifest, same_row, trial_folder
 from aae.train import Diverged, train
+from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import read_trials
-from aae.tuning.study.optuna_views import best_first
 from aae.tuning.study.study import code_numbers
 
 
@@ -28,7 +28,7 @@ class Enough(Exception):
 
 def best_trial(run: Path) -> int:
     """The best complete trial. Raises ConfigError where there is none."""
-    complete = best_first(read_trials(run))
+    complete = ranked(read_trials(run), run)
     if not complete:
         raise ConfigError(f"{run}: no trial is complete, so there is no best one; name a trial with --trial")
     return complete[0].number

@@ -22,6 +22,7 @@ from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.optuna_views import word_of
 from aae.tuning.study.study import SweepStudy
+from aae.tuning.study.trial_sampler import describe_sampler
 from aae.tuning.workers.pool import Workers
 from aae.tuning.workers.rehearsal import cases_of, precision_there, rehearse
 from aae.tuning.workers.wandb_environment import describe_study
@@ -101,8 +102,9 @@ def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: 
     record = ForecastFile(study.run, budget.started, foreseen)
     needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
     console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}", highlight=False)
-    for line in record.lines(study.trials(), study.sweep.study, place.slots):
-        console.print(line, highlight=False, soft_wrap=True)
+    for line in [describe_sampler(study.sweep), *record.lines(study.trials(), study.sweep.study, place.slots)]:
+        if line is not None:
+            console.print(line, highlight=False, soft_wrap=True)
     received = train_study(study, workers, budget, console, record.tick)
     for line in record.close(study.trials()):
         console.print(line, highlight=False, soft_wrap=True)

@@ -11,7 +11,17 @@ import optuna
 
 from aae.errors import ConfigError, one_line, require
 
-SAMPLERS = {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
+AUTO = "auto"
+
+
+class Auto:
+    """Stands for the sampler that fits the study: aae/tuning/study/trial_sampler.py."""
+
+    def __init__(self, seed: int | None = None):
+        self.seed = seed
+
+
+SAMPLERS = {AUTO: Auto} | {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
 PRUNERS = {
     kind.__name__: kind
     for kind in (

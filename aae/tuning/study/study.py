@@ -21,14 +21,17 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig
 from aae.paths import flatten
-from aae.runs import BASELINE, CODE, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
+from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
 from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.choice import LEAST_COMPLETE, describe_choice, why_lowest, write_choice
 from aae.tuning.study.journal import open_study
 from aae.tuning.study.optuna_private import PruningView
-from aae.tuning.study.optuna_views import TrialSampler, is_baseline
+from aae.tuning.study.optuna_views import is_baseline
 from aae.tuning.study.parents import begin_from_parent
+from aae.tuning.study.posterior import read_posterior
+from aae.tuning.study.trial_sampler import TrialSampler
 
 
 def code_numbers(trial: FrozenTrial) -> list[int]:
@@ -68,7 +71,7 @@ class SweepStudy:
 
     def handle(self, number: int) -> Trial:
         """The trial for suggesting."""
-        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
+        self.study.sampler = TrialSampler(self.sweep, number)
         return Trial(self.study, self.id_of(number))
 
     def id_of(self, number: int) -> int:
@@ -98,7 +101,7 @@ class SweepStudy:
 
     def ask(self) -> int:
         number = len(self.trials())
-        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
+        self.study.sampler = TrialSampler(self.sweep, number)
         return self.study.ask().number
 
     def values(self, number: int) -> dict[str, Any]:
@@ -160,6 +163,8 @@ class SweepStudy:
             return True
         if epoch in trial.intermediate_values:  # trained again from an older checkpoint: `catch_up` has judged it
             return False
+        if epoch == self.sweep.epochs and f"{self.metric}_draws" in row:  # they tell the noise of their mean
+            self.storage.set_trial_user_attr(self.id_of(number), DRAWS, row[f"{self.metric}_draws"])
         self.storage.set_trial_intermediate_value(self.id_of(number), epoch, value)
         return self.ask_pruner(number, epoch)
 
@@ -192,9 +197,10 @@ class SweepStudy:
         self.constrain(number)
         if reason != trial.user_attrs.get(REASON):  # one that is there already is of an end that a kill did not let happen
             self.storage.set_trial_user_attr(self.id_of(number), REASON, reason)
-        self.study.sampler = TrialSampler(self.sweep.study.sampler, number)
+        self.study.sampler = TrialSampler(self.sweep, number)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
         self.close(number)
+        self.choose()
 
     def constrain(self, number: int) -> None:
         """How far a trial's last epoch lies above the study's constraint; above 0 breaks it."""
@@ -243,6 +249,12 @@ class SweepStudy:
                     path.unlink(missing_ok=True)
         write_json(folder.result_path, result)  # last: where it is missing, all of this is done again
 
+    def choose(self) -> None:
+        """Writes which trial is the best, as the study is now."""
+        trials = self.trials()
+        posterior = None if why_lowest(self.sweep, trials) else read_posterior(trials, self.sweep.space, LEAST_COMPLETE)
+        write_choice(self.run, describe_choice(self.sweep, trials, posterior))
+
     # ---- after a kill ----
 
     def reconcile(self) -> dict[str, int]:
@@ -261,4 +273,5 @@ class SweepStudy:
             else:
                 counts["going on"] += 1
                 self.unfinished.append(trial.number)
+        self.choose()
         return counts
