@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from aae.layers import read_sweep
 from aae.tuning.spec.schema import range_of, schema_text, sweep_schema
+from aae.tuning.study.parents import load_sweep
 from tests.sweep_files import SYSTEM_SWEEP, TINY_SWEEP
 from tests.sweeping import PROJECT
 
@@ -39,6 +40,13 @@ def test_every_sweep_names_the_schema_in_its_first_line_and_passes_it(path):
     assert first.startswith("# yaml-language-server: $schema=")
     assert (path.parent / first.partition("$schema=")[2]).resolve() == PROJECT / "sweeps" / "schema.json"
     assert wrong(path) == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "semi_decay"], ids=lambda path: path.stem)  # a fork: test_fork
+def test_a_sweep_as_its_run_folder_records_it_passes(path, tmp_path):
+    """With every path written out, so a schema that is stricter than the code shows here."""
+    (tmp_path / "sweep.yaml").write_text(load_sweep(path, {}).to_yaml(), encoding="utf-8")
+    assert wrong(tmp_path / "sweep.yaml") == []
 
 
 @pytest.mark.parametrize("text", [SYSTEM_SWEEP, TINY_SWEEP])
