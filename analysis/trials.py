@@ -6,6 +6,7 @@ Works while a sweep runs and after a kill: a torn last line of the journal or of
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,6 +159,13 @@ def read_run(path: Path) -> Run:
     return Run(path, name, metric, manifest, [record_of(path, trial, metric) for trial in trials])
 
 
+@functools.cache
+def read_flat_config(folder: Path, written_ns: int) -> dict[str, Any]:
+    """A trial's configuration under dotted paths. It is checked as it is read, which takes most of the time that a run folder's reading
+    takes; a page that is rewritten while a sweep runs does it once a trial."""
+    return flatten(checkpoint.read_config(folder))
+
+
 def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
     folder = trial_folder(run, trial.number)
     try:
@@ -179,7 +187,7 @@ def record_of(run: Path, trial: FrozenTrial, metric: str) -> TrialRecord:
         baseline=trial.user_attrs.get(BASELINE, {}).get("name"),
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        config=flatten(checkpoint.read_config(folder.path)) | parent if folder.config_path.is_file() else {},
+        config=read_flat_config(folder.path, folder.config_path.stat().st_mtime_ns) | parent if folder.config_path.is_file() else {},
         rows=rows,
         folder=folder,
         code_numbers=tuple(trial.user_attrs.get(CODE, [0])),

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import json
 import math
 import os
@@ -24,7 +25,7 @@ from aae import checkpoint, metrics, samples, train
 from aae.config import flatten
 from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, unlabelled
-from aae.runs import TrialFolder, same_row, trial_folder, write_json
+from aae.runs import TrialFolder, read_json, same_row, trial_folder, write_json
 from aae.tuning.driver.console import SweepConsole
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import load_sweep
@@ -396,7 +397,8 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
         self.headings: list[str] = []
         self.rows: list[list[str]] = []
-        self.text = ""
+        self.scripts: list[str] = []
+        self.text = ""  # without styles and scripts
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -408,8 +410,14 @@ class Page(HTMLParser):
             self.rows.append([])
         elif tag == "td":
             self.rows[-1].append("")
+        elif tag == "script":
+            self.scripts.append("")
 
     def handle_data(self, data):
+        if self.cdata_elem is not None:
+            if self.cdata_elem == "script":
+                self.scripts[-1] += data
+            return
         self.text += data
         inside = self.tags[-1] if self.tags else ""
         if inside == "h2" and not self.headings[-1]:
@@ -425,12 +433,31 @@ class Page(HTMLParser):
         return [base64.b64decode(source.removeprefix(prefix), validate=True) for source in sources]
 
 
-def test_the_page_loads_nothing_and_runs_nothing(reported):
+def test_the_page_loads_nothing_and_runs_its_own_two_scripts_alone(reported):
     read = Page(reported / "report" / "index.html")
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(read.tags)
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & set(read.tags)
     assert not [name for name, _ in read.attributes if name.startswith("on") or name in ("href", "srcset", "background")]
-    assert "http" not in read.text and "url(" not in read.text and "@import" not in read.text  # the style is in it
+    (policy,) = [value for name, value in read.attributes if name == "content" and "default-src" in value]
+    source, runs = "'sha256-{}'", [script for script in read.scripts if not script.startswith(("{", "null"))]
+    hashes = [source.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()) for script in runs]
+    assert len(runs) == 2 and policy.startswith(
+        f"default-src 'none'; script-src {' '.join(hashes)}; style-src 'unsafe-inline'; img-src data:"
+    )
+    assert "http" not in read.text and "url(" not in read.text and "@import" not in page.read_template("page.css")
     assert len(read.pictures) == len(FIGURES) and all(picture.startswith(b"\x89PNG") for picture in read.pictures)
+
+
+def test_no_name_or_value_ends_the_pages_data(tmp_path, undrawn):
+    """Seen to fail with `json.dumps` in place of the template's filter."""
+    evil = "</script><script>alert(1)</script><!--"
+    run = play(tmp_path, [failed(evil), Fate([0.3, 0.2, 0.1])], baselines={evil: OUTSIDE})
+    manifest = read_json(run / "manifest.json")
+    manifest["sweep"]["study"]["name"] = evil  # a sweep file cannot: it is a folder's name
+    write_json(run / "manifest.json", manifest)
+    read = Page(report.write_files(read_run(run)))
+    assert len(read.scripts) == 4 and read.text.count(evil) > 3
+    data = json.loads(read.scripts[0])
+    assert {trial["reason"] for trial in data["trials"]} == {None, evil} and data["trials"][1]["baseline"] == evil
 
 
 def test_names_and_reasons_stand_on_the_page_as_they_are(reported):
@@ -445,10 +472,11 @@ def test_every_section_is_there_the_verdict_before_all(reported):
         "Reproduce",
         "Trials",
         "Optimisation history",
-        "Parameter importance",
+        "Learning curves",
+        "Rank of the trials over the epochs",
         "Parallel coordinates",
         "Slices",
-        "Learning curves",
+        "Parameter importance",
         "States",
         "Warnings",
         "What the best trial has learnt",
