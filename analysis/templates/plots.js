@@ -13,7 +13,8 @@ const HOVER = "%{text}<extra></extra>";
 
 function label(trial) {
   const values = data.axes.map((axis, index) => [axis.name, trial.params[index]]).filter(([, value]) => value !== null);
-  const lines = values.map(([name, value]) => `${escaped(name)} ${escaped(value)}`);
+  const short = (value) => (typeof value === "number" ? Number(value.toPrecision(4)) : escaped(value));
+  const lines = values.map(([name, value]) => `${escaped(name)} ${short(value)}`);
   const more = lines.length > 12 ? [...lines.slice(0, 12), "..."] : lines;
   const state = `${trial.state}${trial.broken ? ", breaks the constraint" : ""}, ${trial.epochs} epochs`;
   return [`<b>trial ${escaped(trial.name)}</b>`, `${escaped(data.metric)} ${valueText(trial)}`, state, ...more].join("<br>");

@@ -69,7 +69,7 @@ function showImage(point, pointer) {
   const zoom = Math.max(1, Math.round(112 / Math.max(images.width, images.height)));
   const [column, row] = [point.customdata % images.columns, Math.floor(point.customdata / images.columns)];
   const box = byId("plot-codes").getBoundingClientRect();
-  const at = pointer && pointer.clientX !== undefined ? [pointer.clientX, pointer.clientY] : [box.left + point.xaxis.l2p(point.x) + point.xaxis._offset, box.top + point.yaxis.l2p(point.y) + point.yaxis._offset];
+  const at = pointer ? [pointer.clientX, pointer.clientY] : [box.left + 60, Math.max(box.top, 0) + images.height * zoom + 60]; // of a key
   place.style.width = `${images.width * zoom + 4}px`;
   place.style.height = `${images.height * zoom + 4}px`;
   place.style.backgroundImage = `url(${images.source})`;
@@ -215,9 +215,11 @@ function onPlotKey(event) {
   if (event.key === "Enter" && shared.trial !== null) toRow();
   else if (by === undefined) return;
   else if (event.currentTarget.id === "plot-codes") {
-    const all = event.currentTarget.data.flatMap((trace, curveNumber) => (trace.customdata || []).map((_, pointNumber) => ({ curveNumber, pointNumber })));
+    const of = (trace, curveNumber) => (trace.customdata || []).map((customdata, pointNumber) => ({ curveNumber, pointNumber, customdata }));
+    const all = event.currentTarget.data.flatMap(of);
     codeAt = Math.max(0, Math.min(all.length - 1, codeAt + by));
-    Plotly.Fx.hover(event.currentTarget, [all[codeAt]]);
+    Plotly.Fx.hover(event.currentTarget, [all[codeAt]]); // its label; no event comes of it
+    showImage(all[codeAt], null);
   } else step(by);
   event.preventDefault();
 }
@@ -242,6 +244,7 @@ function start() {
     row.addEventListener("click", () => getSelection().isCollapsed && mark(shared.trial === number ? null : number, false));
   }
   byId("table").addEventListener("keydown", onRowKey);
+  byId("plot-codes").addEventListener("blur", () => (byId("image").hidden = true));
   document.querySelectorAll(".plot").forEach((place) => place.addEventListener("keydown", onPlotKey));
   document.addEventListener("keydown", (event) => event.key === "Escape" && event.target.id !== "filter" && shared.trial !== null && mark(null));
   let typing;

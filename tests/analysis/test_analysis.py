@@ -8,7 +8,6 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,66 +33,11 @@ from analysis import figures, generate, latents, page, report, strips
 from analysis.trials import read_run
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
+from tests.played import HOSTILE, INSIDE, MIXED, MIXED_BASELINES, OUTSIDE, Fate, failed, open_run, play
 from tests.sweep_files import SPACE, make_sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
-HOSTILE = "<script>alert(1)</script> [/red] & 'x\""  # as markup of a page, and of a terminal
-INSIDE = {"model.z_dim": 3, "optim.reconstruction.rate": 0.01, "optim.schedule.kind": "constant"}
-OUTSIDE = {"train.update": "alternating"}
 FIGURES = ["history", "importance", "parallel", "slices", "learning-curves"]
-
-
-@dataclass
-class Fate:
-    """What becomes of a played trial: its errors, an epoch each, and how it ends."""
-
-    errors: list[float]
-    state: str = "COMPLETE"
-    reason: str | None = None
-    more: dict[str, float] = field(default_factory=dict)  # other metrics of its rows
-
-
-def failed(reason: str = "RuntimeError: out of luck") -> Fate:
-    return Fate([], "FAIL", reason)
-
-
-def open_run(folder: Path, num_trials: int, data: Path = Path("none.npz"), study: dict | None = None, **blocks) -> SweepStudy:
-    """The study of a run folder `folder`/run with a manifest, as a driver opens it."""
-    run = folder / "run"
-    run.mkdir(parents=True)
-    sweep = load_sweep(make_sweep(folder, data, study={"num_trials": num_trials} | (study or {}), **blocks), {})
-    made = {"id": "0", "precision": "float32", "sweep": sweep.fingerprint(), "device": "a processor", "data": {}}
-    write_json(run / "manifest.json", made | {"versions": {"torch": "2", "optuna": "5"}, "code": {"commit": "abc", "diff": None}})
-    return SweepStudy(run, sweep)
-
-
-def play(folder: Path, fates: list[Fate], **blocks) -> Path:
-    """A run folder whose trials met these fates, without Ray and without training. Returns its path."""
-    study = open_run(folder, len(fates), **blocks)
-    for fate in fates:
-        handout = study.next()
-        for epoch, error in enumerate(fate.errors, 1):
-            row = {"epoch": epoch, study.metric: error, **fate.more, "time/epoch_s": 2.0, "time/evaluation_s": 0.5}
-            study.report(handout.number, handout.attempt.write_row(row))
-        if fate.state == "DIVERGED":
-            study.tell(handout.number, TrialState.PRUNED, "diverged: generator/adversarial_z is nan")
-        elif fate.state != "interrupted":
-            study.tell(handout.number, TrialState[fate.state], fate.reason)
-    return study.run
-
-
-MIXED = [
-    Fate([0.5, 0.3, 0.1]),  # the baseline inside the space
-    Fate([0.6, 0.4, 0.2]),  # the one outside
-    Fate([0.5, 0.2, 0.06]),
-    Fate([0.5, 0.01], "PRUNED", "pruned at epoch 2"),  # lower than the best, and not the best: it did not finish
-    Fate([0.9], "DIVERGED"),
-    failed(f"ValueError: {HOSTILE}"),
-    Fate([0.4, 0.2, 0.04]),
-    *(Fate([0.5, 0.3, 0.05 + 0.01 * number]) for number in range(6)),
-    Fate([0.45, 0.3], "interrupted"),
-]
-MIXED_BASELINES = {"known": INSIDE, HOSTILE: OUTSIDE}
 
 
 @pytest.fixture(scope="session")
@@ -448,7 +392,7 @@ def test_the_page_loads_nothing_and_runs_its_own_two_scripts_alone(reported):
 
 
 def test_no_name_or_value_ends_the_pages_data(tmp_path, undrawn):
-    """Seen to fail with `json.dumps` in place of the template's filter."""
+    """Seen to fail with the data put in without the template's filter."""
     evil = "</script><script>alert(1)</script><!--"
     run = play(tmp_path, [failed(evil), Fate([0.3, 0.2, 0.1])], baselines={evil: OUTSIDE})
     manifest = read_json(run / "manifest.json")
