@@ -21,7 +21,7 @@ from rich.text import Text
 
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.runs import command_folder, write_atomically
+from aae.runs import CONFIRM, command_folder, running, write_atomically
 from aae.streams import steady_streams
 from analysis import confirmed
 from analysis.advice import advice
@@ -146,8 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if (options.run / "config.yaml").is_file():
             return report_training(options.run)
-        run = read_run(options.run)
-        page = write_files(run)
+        run, driver = read_run(options.run), running(options.run)
+        page = write_files(run, running=driver is not None and driver.get("work") != CONFIRM)
     except ConfigError as error:
         print(f"analysis.report: {error}", file=sys.stderr)
         return 2

@@ -28,10 +28,9 @@ def run(arguments: list[str], console: Console) -> int:
 
 def print_status(run: Path, console: Console) -> None:
     """Raises ConfigError where there is no sweep."""
-    from aae.runs import CONFIRM, read_manifest
+    from aae.runs import CONFIRM, read_manifest, running
     from aae.tuning.confirm.plan import WINNER, begun_confirmation
     from aae.tuning.study.journal import read_trials
-    from aae.tuning.study.lock import running
     from aae.tuning.study.optuna_views import word_of
 
     made = read_manifest(run)
