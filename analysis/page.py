@@ -25,7 +25,7 @@ from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import Figures
-from analysis.plots import choice_text, plot_data, shown_state, thinned
+from analysis.plots import choice_text, plot_data, read_picture, shown_state, thinned
 from analysis.strips import drawn_by_kind, strips
 from analysis.trials import Run, TrialRecord, ranked, short_names, states
 from analysis.verdict import search_verdict
@@ -188,8 +188,7 @@ def plot(name: str, heading: str, png: bytes | None, caption: str) -> dict[str, 
 def fewer_colours(png: bytes) -> bytes:
     """A figure for readers without JavaScript, at a quarter of the bytes."""
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    read_picture(io.BytesIO(png)).quantize(64, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

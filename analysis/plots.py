@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from aae.runs import state_word
@@ -196,11 +197,17 @@ def inlined_pictures(order: list[TrialRecord]) -> dict[int, dict[str, str]]:
 def small_copy(path: Path) -> str:
     """A data address, or nothing where the picture cannot be read."""
     try:
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
-    except (OSError, SyntaxError):  # Pillow's word for a broken PNG
+        small = read_picture(path)
+    except (OSError, ValueError, SyntaxError):  # the last is Pillow's word for a broken PNG
         return ""
     small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, format="WEBP", quality=60)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def read_picture(file: Path | io.BytesIO) -> Image.Image:
+    """A PNG without its transparency."""
+    from matplotlib.image import imread
+
+    return Image.fromarray((255 * imread(file)[..., :3]).round().astype(np.uint8))
