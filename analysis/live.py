@@ -100,6 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
     run, parent = sys.argv[1:] if arguments is None else arguments
     os.nice(NICE)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # not in the middle of a file
+    for number in (signal.SIGHUP, signal.SIGUSR1):  # the driver's, that a batch system sends to all
+        signal.signal(number, signal.SIG_IGN)
     follow(Path(run), int(parent))
     return 0
 

@@ -106,8 +106,8 @@ function filterTrials() {
 
 // ---- words ----
 
-const digits = (value) => (value === null ? "-" : data.unit ? value.toFixed(2) : String(Number(value.toPrecision(4))));
-const valueText = (trial) => `${digits(trial.value)}${trial.value === null ? "" : data.unit}`;
+const digits = (value) => (data.unit ? value.toFixed(2) : String(Number(value.toPrecision(4))));
+const valueText = (trial) => (trial.value === null ? "no value" : `${digits(trial.value)}${data.unit}`);
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // plotly reads tags in labels
 
 function summary(trial) {

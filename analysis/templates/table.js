@@ -177,7 +177,7 @@ function mark(number, scroll = true) {
     body.append(detailOf(trial));
     body.querySelector("tr.trial").setAttribute("aria-expanded", "true");
     byId("marked-text").textContent = summary(trial);
-    if (scroll) byId("table").scrollTo({ top: body.offsetTop - 48 }); // within the table: the page stays where the reader is
+    if (scroll) byId("table").scrollTo({ top: body.offsetTop - document.querySelector("#table thead").offsetHeight }); // within the table: the page stays where the reader is
   }
   writeFragment();
   redraw(Object.keys(PLOTS).filter((name) => !["importance", "codes"].includes(name)));

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,11 +30,11 @@ from aae.tuning.driver.console import SweepConsole
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from analysis import figures, generate, latents, page, report, strips
+from analysis import figures, generate, latents, page, plots, report, strips
 from analysis.trials import read_run
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
-from tests.played import HOSTILE, INSIDE, MIXED, MIXED_BASELINES, OUTSIDE, Fate, failed, open_run, play
+from tests.played import HOSTILE, INSIDE, MIXED, MIXED_BASELINES, OUTSIDE, Fate, failed, made_up, open_run, play
 from tests.sweep_files import SPACE, make_sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -452,6 +453,33 @@ def test_the_page_shows_what_the_training_of_the_best_trial_drew(trained, tmp_pa
 
 def test_the_page_of_a_best_trial_without_pictures_says_how_to_draw_them(reported):
     assert f"python -m analysis.latents {reported} --trial 6" in Page(reported / "report" / "index.html").text
+
+
+def test_of_2000_trials_the_plots_have_400_the_best_and_the_baselines_among_them_and_the_page_says_so(tmp_path):
+    run = made_up(tmp_path, 2000, 200)
+    run.trials[1777] = replace(run.trials[1777], baseline="paper")
+    data = plots.plot_data(run, running=True)
+    drawn = [trial["number"] for trial in data["trials"] if trial["drawn"]]
+    assert len(data["trials"]) == 2000 and 350 < len(drawn) <= 402 and 1777 in drawn
+    assert {trial.number for trial in run.complete[:200]} <= set(drawn)
+    lengths = [len(trial["curve"][0]) for trial in data["trials"] if trial["curve"]]
+    assert max(lengths) <= 121 and all(
+        trial["curve"][0][-1:] == [trial["epochs"]] for trial in data["trials"] if trial["curve"] and trial["epochs"]
+    )
+    said = plots.thinned(run)
+    assert f"Of 2,000 trials the plots show {len(drawn)}" in said and "Of 200 epochs a line shows at most 120" in said
+    assert len(json.dumps(data, allow_nan=False)) < 2e6 and plots.thinned(made_up(tmp_path, 200, 60)) is None
+
+
+def test_the_page_of_a_run_says_whether_it_runs_was_cut_off_or_has_ended(mixed, tmp_path):
+    run = copy(mixed, tmp_path / "run")
+    read = read_run(run)
+    assert page.standing(read, running=True) == "Running: 13 of 14 trials told, 1 at work."
+    assert page.standing(read, running=False) == "Interrupted: 13 of 14 trials told. The sweep's own command goes on with it."
+    ended = replace(read, trials=read.trials[:-1])
+    assert page.standing(ended, running=False) == "Ended: all 13 trials told."
+    (run / "sweep.yaml").write_text("study: {num_trials: 20}", encoding="utf-8")
+    assert page.standing(ended, running=False).startswith("Interrupted: 13 of 20 trials told.")
 
 
 # ---- the screen, trials.csv and best.yaml
