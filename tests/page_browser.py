@@ -241,6 +241,15 @@ def test_a_code_shows_its_image(trained, opened):
     )
 
 
+def test_a_plot_is_saved_as_a_picture_by_a_button_and_no_button_sends_anything_away(mixed, opened):
+    page = opened(mixed)
+    page.locator("#plot-history").hover()
+    assert page.locator("#plot-history .modebar-btn").count() == 4 and page.locator("#plot-history a[href]").count() == 0
+    with page.expect_download() as saved:
+        page.locator("#plot-history .modebar-btn").first.click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
 # ---- filters, sorting, keys ----
 
 

@@ -27,6 +27,7 @@ function layout(more) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: "system-ui, sans-serif", size: 12, color: css("--text") },
     margin: { l: 52, r: 14, t: 10, b: 44 }, hovermode: "closest", uirevision: "kept", dragmode: "zoom",
     hoverlabel: { bgcolor: css("--box"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 }, align: "left" },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--accent") },
     legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0 }, height: 380, ...more,
   };
   for (const name of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) {
@@ -89,9 +90,10 @@ const ring = (x, y, more) => ({ x, y, mode: "markers", marker: { symbol: "circle
 const metricAxis = (values) => ({ title: data.label, ...(isWide(values) ? logAxis(Math.min(...values), Math.max(...values)) : {}) });
 
 // Round numbers, written out: plotly's own ticks leave the powers to be guessed.
-function logAxis(low, high, narrow = false) {
-  const digits = high / low > (narrow ? 20 : 100) ? [1] : high / low > 8 ? [1, 2, 5] : [1, 1.5, 2, 3, 5, 7], tickvals = [];
-  for (let power = -9; power < 10; power++) tickvals.push(...digits.map((digit) => Number(`${digit}e${power}`)));
+function logAxis(low, high) {
+  const marks = (digits) => Array.from({ length: 19 }, (_, index) => index - 9).flatMap((power) => digits.map((digit) => Number(`${digit}e${power}`)));
+  const enough = (digits) => marks(digits).filter((mark) => mark >= low && mark <= high).length >= 3;
+  const tickvals = marks([[1], [1, 3], [1, 2, 5]].find(enough) || [1, 1.5, 2, 3, 5, 7]);
   return { type: "log", tickvals, ticktext: tickvals.map((value) => (value < 1e-4 ? value.toExponential() : String(value))) };
 }
 
@@ -251,7 +253,7 @@ function slices() {
     const index = data.axes.indexOf(axis), id = place ? place + 1 : "", column = place % columns, row = Math.floor(place / columns);
     const having = trials.filter((trial) => trial.params[index] !== null).sort((a, b) => a.number - b.number);
     const width = (1 - between * (columns - 1)) / columns, height = (1 - gap * (rows - 1)) / rows;
-    const ends = axis.choices ? { type: "category", categoryorder: "array", categoryarray: axis.choices } : axis.log ? logAxis(axis.low, axis.high, true) : {};
+    const ends = axis.choices ? { type: "category", categoryorder: "array", categoryarray: axis.choices } : axis.log ? logAxis(axis.low, axis.high) : {};
     more[`xaxis${id}`] = { title: { text: escaped(axis.name), standoff: 4 }, domain: [column * (width + between), column * (width + between) + width], anchor: `y${id}`, ...ends };
     more[`yaxis${id}`] = { ...metricAxis(values), domain: [1 - row * (height + gap) - height, 1 - row * (height + gap)], anchor: `x${id}`, matches: place ? "y" : undefined, showticklabels: column === 0 };
     if (column) more[`yaxis${id}`].title = "";

@@ -3,7 +3,8 @@
 const bodies = [...document.querySelectorAll("tbody[data-trial]")];
 const bodyOf = new Map(bodies.map((body) => [Number(body.dataset.trial), body]));
 const heads = [...document.querySelectorAll("#table th")];
-const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"], doubleClick: "reset" };
+const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]]; // none of those that would send something away
+const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: BUTTONS, doubleClick: "reset" };
 
 // ---- drawing, a plot at a time, those on the screen first ----
 
@@ -34,7 +35,8 @@ function drawNext() {
   place.classList.toggle("empty", made === null);
   if (made !== null) {
     const first = !place.data;
-    Plotly.react(place, made.traces, made.layout, CONFIG);
+    const fixed = name === "parallel" || name === "importance"; // nothing to zoom
+    Plotly.react(place, made.traces, made.layout, fixed ? { ...CONFIG, modeBarButtons: [["toImage"]] } : CONFIG);
     if (first) listen(place, name);
   }
   setTimeout(drawNext);
