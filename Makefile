@@ -12,7 +12,7 @@ READY := .venv/.ready
 CODE = aae $(wildcard launch.py analysis/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-all check lint bench faults cluster-test slurm-test figures golden
+.PHONY: help setup sweep test test-all check lint bench faults cluster-test slurm-test page-test figures golden
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ cluster-test: $(READY)  ## ray up on three hosts in namespaces of this machine; 
 
 slurm-test: $(READY)  ## clusters/slurm.sh under a real Slurm of three nodes on this machine; needs root and Debian packages, and says which
 	$(PY) -m tests.slurm_hosts
+
+page-test: $(READY)  ## the report's page in headless Chromium; needs Debian's chromium and playwright, and says which
+	$(PY) -m pytest -q -n 0 tests/page_browser.py
 
 figures: $(READY)  ## training.png and search.png of docs/figures/, from committed records
 	$(PY) -m benchmarks.figures

@@ -10,6 +10,7 @@ not may go on writing into its own attempt and harms nobody. `metrics.jsonl` hol
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from aae.config import ConfigError
 
 Row = dict[str, Any]
 GB = 10**9  # bytes
+LOCK = ".lock"  # of a run folder: its driver holds it, and names itself in it
 JOURNAL = "study.journal"  # of a run folder, and of its confirmation
 CHOICE = "choice.json"  # of a run folder: aae/tuning/study/choice.py
 CONFIRM = "confirm"  # the confirmation's folder in the run's, and the study in it
@@ -60,6 +62,28 @@ def expected_values(run: Path) -> dict[int, dict[str, float]]:
     """trial -> {expected, low, high}: what its configuration comes to without noise and its 95 % interval, in units of the metric, as
     the study's driver computed it (aae/tuning/study/choice.py). Empty where the lowest number is the choice. Raises ConfigError."""
     return {int(number): of for number, of in read_json(run / CHOICE, {"trials": {}})["trials"].items()}
+
+
+def read_tag(path: Path) -> dict[str, Any]:
+    """Who holds the lock, or held it last; empty where nobody says."""
+    try:
+        tag = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tag if isinstance(tag, dict) else {}
+
+
+def running(run: Path) -> dict[str, Any] | None:
+    """The live driver of a run folder, or None."""
+    path = run / LOCK
+    try:
+        with open(path, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return read_tag(path)
 
 
 def trial_folder(run: str | Path, number: int) -> TrialFolder:

@@ -5,8 +5,10 @@ of one training's epochs, and of two trainings, can be laid side by side."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -131,17 +133,30 @@ def clusters(model: Autoencoder, images: Split) -> Grid:
     return torch.cat([heads_KX[:, None], x_KMX.cpu()], dim=1).flatten(0, 1), 1 + len(rows_MK)
 
 
+@dataclass(frozen=True)
+class Plane:
+    """Codes of the first images of a split, in a plane: what `latent` draws."""
+
+    points_N2: np.ndarray
+    label_N: np.ndarray
+    what: str
+    axes: tuple[str, str]
+    behind_M2: np.ndarray | None  # samples of the prior
+    marks_K2: np.ndarray | None  # cluster heads
+    reach: float  # at least [-reach, reach]^2 is shown
+
+
 @torch.no_grad()
-def latent(path: Path, model: Autoencoder, images: Split, config: TrialConfig, title: str, num_images: int = 2000) -> Path:
-    """Scatter of the codes coloured by class, as they are in 2-D, else in their two directions of largest variance. With added heads
-    the code is W y + z, and each head is marked; else it is the style z, over samples of a prior that has a shape."""
+def codes_in_plane(model: Autoencoder, images: Split, config: TrialConfig, num_images: int) -> Plane:
+    """The codes as they are in 2-D, else in their two directions of largest variance. With added heads the code is W y + z, and each
+    head is marked; else it is the style z, over samples of a prior that has a shape."""
     shown, prior = images.rows(slice(num_images)), config.objective.adversarial_z.prior
     _, y_NK, z_NZ = metrics.encode(model, shown)
     added = config.model.combine == "heads"
     code_NZ = (model.decoder.code(y_NK, z_NZ) if added else z_NZ).cpu()
     name, what = ("W y + z", "codes") if added else ("z", "style codes" if model.decoder.num_classes else "codes")
     flat = code_NZ.shape[1] == 2
-    points = code_NZ.numpy() if flat else pictures.principal_plane(code_NZ.numpy())
+    points_N2 = code_NZ.numpy() if flat else pictures.principal_plane(code_NZ.numpy())
     axes = (f"{name} 1", f"{name} 2") if flat else (f"first principal direction of {name}", "second")
     behind, marks, reach = None, None, 0.0
     if flat and added:
@@ -151,5 +166,11 @@ def latent(path: Path, model: Autoencoder, images: Split, config: TrialConfig, t
         prior_M2 = SAMPLE_PRIOR[prior.kind](unlabelled(num_images), 2, config.model.num_classes, prior.std, generator)
         reach = float(prior_M2.abs().quantile(0.997))  # nearly all of the prior is in the picture, at every epoch
         behind = prior_M2.numpy() if prior.kind in NEAREST_PART else None
-    label_N = shown.label_N.cpu().numpy()
-    return pictures.latent_scatter(path, points, label_N, f"{what} of validation images, {title}", axes, behind, marks, reach)
+    return Plane(points_N2, shown.label_N.cpu().numpy(), what, axes, behind, marks, reach)
+
+
+def latent(path: Path, model: Autoencoder, images: Split, config: TrialConfig, title: str, num_images: int = 2000) -> Path:
+    """Scatter of the codes coloured by class."""
+    drawn = codes_in_plane(model, images, config, num_images)
+    heading = f"{drawn.what} of validation images, {title}"
+    return pictures.latent_scatter(path, drawn.points_N2, drawn.label_N, heading, drawn.axes, drawn.behind_M2, drawn.marks_K2, drawn.reach)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -221,69 +220,51 @@ def fewer_labels_lines(found: Confirmed) -> list[str]:
 # ---- the page ----
 
 
-def confirmation_section(found: Confirmed) -> str:
-    first, *rest = confirmation_verdict(found)
-    text = "".join(f"<p>{escape(line)}</p>" for line in rest)
-    roles = [role for role in ("winner", "baseline") if found.report[role] is not None]
-    big = "".join(
-        f"<div{' class=best' if role == 'winner' else ''}><b>{escape(found.mean(role))}</b> {escape(found.report[role]['name'])}</div>"
-        for role in roles
-    )
-    return (
-        f"<section class=verdict><div class=numbers>{big}</div><p><b>{escape(first)}</b></p>{text}</section>"
-        f"<section>{picture(found, roles)}{draw_table(found, roles)}</section><section>{selection_table(found)}</section>"
-    )
+def roles_of(found: Confirmed) -> list[str]:
+    return [role for role in ("winner", "baseline") if found.report[role] is not None]
 
 
-def picture(found: Confirmed, roles: list[str]) -> str:
-    """Every draw as a dot, joined where both trained on it; beside them each mean with its interval. An SVG of its own."""
+def picture(found: Confirmed, roles: list[str]) -> dict[str, Any]:
+    """Every draw as a dot, joined where both trained on it; beside them each mean with its interval: where each stands in an SVG."""
     low, high = (bound([v for role in roles for v in found.known(role)], default=0.0) for bound in (min, max))
     means = {role: found.known(role) for role in roles if len(found.known(role)) > 1}
     low = min([low, *(t_interval(values)[0] for values in means.values())])
     high = max([high, *(t_interval(values)[1] for values in means.values())])
     at = lambda value: round(20 + 200 * (high - value) / (high - low or 1), 1)  # noqa: E731 - an error's height
     column = {role: 150 + 160 * index for index, role in enumerate(roles)}
-    marks = [
-        f"<text x=4 y={at(value) + 4}>{found.value_text(value)}</text><path d='M70 {at(value)}H{130 + 160 * len(roles)}' stroke='#e8eaed'/>"
-        for value in dict.fromkeys((low, high))
-    ]
+    draws = []
     for values in zip(*(found.values(role) for role in roles), strict=True):
-        dots = [(column[role], at(value)) for role, value in zip(roles, values, strict=True) if value is not None]
-        marks += ["<path d='M" + "L".join(f"{x} {y}" for x, y in dots) + "' stroke='#c5ccd4' fill='none'/>"] if len(dots) > 1 else []
-        marks += [f"<circle cx={x} cy={y} r=4 fill='#1f4e79' fill-opacity='.65'/>" for x, y in dots]
-    for role, x in column.items():
-        marks.append(f"<text x={x} y=248 text-anchor=middle>{escape(found.report[role]['name'])}</text>")
-        if role in means:
-            (bottom, top), mean = t_interval(means[role]), float(np.mean(means[role]))
-            marks.append(f"<path d='M{x + 26} {at(bottom)}V{at(top)}' stroke='#b3541e' stroke-width=3 />")
-            marks.append(f"<circle cx={x + 26} cy={at(mean)} r=6 fill='#b3541e'/>")
-    style = "font: 13px system-ui, sans-serif; fill: #56616e"
-    caption = f"{escape(found.metric)}: a dot a draw, joined where both trained on it; beside them the mean and its 95 % interval."
-    width = 160 + 160 * len(roles)
-    return f"<figure><svg width={width} height=256 style='{style}'>{''.join(marks)}</svg><figcaption>{caption}</figcaption></figure>"
+        draws.append([(column[role], at(value)) for role, value in zip(roles, values, strict=True) if value is not None])
+    return {
+        "width": 160 + 160 * len(roles),
+        "marks": [(at(value), found.value_text(value)) for value in dict.fromkeys((low, high))],
+        "draws": draws,
+        "names": [(x, found.report[role]["name"]) for role, x in column.items()],
+        "means": [
+            (column[role] + 26, *map(at, t_interval(values)), at(float(np.mean(values)))) for role, values in means.items()
+        ],  # x, bottom, top, mean
+    }
 
 
-def draw_table(found: Confirmed, roles: list[str]) -> str:
-    head = "".join(f"<th>{escape(found.report[role]['name'])}</th>" for role in roles) + ("<th>difference</th>" if len(roles) > 1 else "")
-    body = []
+def draw_table(found: Confirmed, roles: list[str]) -> dict[str, Any]:
+    """A row a draw."""
+    rows = []
     for draw, *values in zip(found.report["draws"], *(found.values(role) for role in roles), strict=True):
-        cells = [found.value_text(value) for value in values]
+        cells = [str(draw), *map(found.value_text, values)]
         if len(roles) > 1:
             cells.append(found.plain(None if None in values else values[0] - values[1], True))
-        body.append(f"<tr><td>{draw}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    title = f"{escape(found.metric)}, a row a draw ({escape(found.report['draw'])})"
-    return f"<p class=note>{title}</p><table><tr><th>draw</th>{head}</tr>{''.join(body)}</table>"
+        rows.append(cells)
+    head = ["draw", *(found.report[role]["name"] for role in roles), *(["difference"] if len(roles) > 1 else [])]
+    return {"head": head, "rows": rows}
 
 
-def selection_table(found: Confirmed) -> str:
+def selection_table(found: Confirmed) -> dict[str, Any]:
+    """A row a candidate: (whether it won, its cells)."""
     draws = range(100, 100 + found.report["asked"]["select_draws"])
-    head = "".join(f"<th>draw {draw}</th>" for draw in draws)
-    body = []
+    rows = []
     for index, one in enumerate(found.report["candidates"]):
         values = one["selection"]
         mean = None if None in values else float(np.mean(values))
-        cells = [found.value_text(one["search"]), *map(found.value_text, values), found.value_text(mean)]
-        kind = " class=best" if index == found.report["frozen"]["candidate"] else ""
-        body.append(f"<tr{kind}><td class=text>{escape(one['name'])}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    table = f"<table><tr><th class=text>candidate</th><th>in the search</th>{head}<th>mean</th></tr>{''.join(body)}</table>"
-    return f"<p class=note>The selection: validation metric, the winner marked</p>{table}"
+        cells = [one["name"], *map(found.value_text, (one["search"], *values, mean))]
+        rows.append((index == found.report["frozen"]["candidate"], cells))
+    return {"head": ["candidate", "in the search", *(f"draw {draw}" for draw in draws), "mean"], "rows": rows}

@@ -1,24 +1,23 @@
-"""A run's figures: optuna's plots, made legible, and the learning curves. Each returns a PNG, or raises NotDrawn saying why.
-
-optuna's plots read a study. They are given a copy in memory, its parameters under short names and its errors in percent, so that
-no axis needs a second reading. Trial numbers stay those of the run.
+"""A run's figures as PNGs, for papers and for readers without JavaScript: optuna's plots, made legible, and the learning curves. Each
+yields its caption, then its PNG, or raises NotDrawn saying why there is none: the page takes the captions also where nothing is drawn.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from aae.pictures import import_matplotlib, matplotlib_defaults
 from analysis.advice import TOP_SHARE
-from analysis.trials import Run, TrialRecord, short_names
+from analysis.studies import NotDrawn, complete, complete_study, final, importance_study, optuna_study, plural
+from analysis.trials import Run
 
 import_matplotlib()  # before the modules below do it
 
@@ -28,8 +27,6 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, Nul
 from optuna.visualization import matplotlib as plots  # noqa: E402
 
 MIN_FOR_PLOTS = 2  # complete trials, for parallel coordinates and slices
-MIN_FOR_IMPORTANCE_FIGURE = 8
-FEW = 100  # trials, below which the importance is said to be a hint
 SLICES_A_ROW = 4
 STYLE = {  # of learning curves: colour, width, end marker
     "COMPLETE": ("#7aa6c2", 1.2, "o"),
@@ -39,22 +36,22 @@ STYLE = {  # of learning curves: colour, width, end marker
     "interrupted": ("#e0a030", 1.0, ">"),
 }
 BEST = "#1f4e79"
+Figures = dict[str, tuple[bytes | None, str]]
+Parts = Iterator[Any]  # a caption, then a PNG
 
 
-class NotDrawn(Exception):
-    """Why there is no such figure: a sentence for the page."""
-
-
-def draw_all(run: Run) -> dict[str, tuple[bytes | None, str]]:
+def draw_all(run: Run, captions_alone: bool = False) -> Figures:
     """Name -> (PNG, caption), or (None, why not). Figures never fail: a sweep's exit code must not depend on one."""
-    drawn: dict[str, tuple[bytes | None, str]] = {}
+    drawn = Figures()
     plt.switch_backend("Agg")
     for name, draw in FIGURES.items():
         try:
             # optuna sets a style for the whole process, and calls itself experimental
             with matplotlib_defaults(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                drawn[name] = draw(run)
+                parts = draw(run)
+                caption = next(parts)
+                drawn[name] = None if captions_alone else next(parts), caption
         except NotDrawn as reason:
             drawn[name] = None, str(reason)
         except Exception as error:  # whatever a plotting library makes of a study it did not expect
@@ -71,58 +68,20 @@ def to_png(figure: Figure, width: float, height: float) -> bytes:
     return buffer.getvalue()
 
 
-def optuna_study(run: Run, values: Callable[[TrialRecord], float | None], baselines: bool) -> optuna.Study:
-    """A copy in memory. Trials without a value count as failed; so do baselines that the space cannot express, if not wanted."""
-    study, short = optuna.create_study(), short_names(run.searched_paths)
-    for trial in run.trials:
-        value = values(trial) if trial.params or baselines else None
-        study.add_trial(
-            create_trial(
-                state=TrialState.FAIL if value is None else TrialState.COMPLETE,
-                value=None if value is None else value * run.scale,
-                params={short[path]: value for path, value in trial.params.items()},
-                distributions={short[path]: distribution for path, distribution in trial.distributions.items()},
-            )
-        )
-    return study
-
-
-def plural(count: int, what: str) -> str:
-    """`what` is a noun, or begins with 'complete trial'."""
-    return f"{count} {what}" if count == 1 else f"{count} {what.replace('trial', 'trials', 1).replace('keeps', 'keep')}"
-
-
-def final(trial: TrialRecord) -> float | None:
-    """None where it is no answer: of a trial that did not end, or that breaks the study's constraint."""
-    return trial.value if trial.state == "COMPLETE" and not trial.excess else None
-
-
-def complete(run: Run) -> str:
-    return "complete trial" if run.constraint is None else "complete trial that keeps the constraint"
-
-
-def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
-    study = optuna_study(run, final, baselines=False)
-    count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
-    if not run.searched_paths:
-        raise NotDrawn(f"This study searched no parameter, so there is {what}.")
-    if count < least:
-        raise NotDrawn(f"{plural(count, 'searched trial')} complete; {what} below {least}.")
-    return study, count
-
-
-def history(run: Run) -> tuple[bytes, str]:
+def history(run: Run) -> Parts:
     study = optuna_study(run, final, baselines=True)
     count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
     if not count:
         kept = "" if run.constraint is None else " and keeps the constraint"
         raise NotDrawn(f"No trial is complete{kept}, so there is no history of the best one.")
+    stopped = [trial for trial in run.trials if trial.state != "COMPLETE" and trial.value is not None]
+    caption = f"Dots: the {plural(count, complete(run))}, each by its last epoch. Line: the best of them so far."
+    yield caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
     axis = plots.plot_optimization_history(study, target_name=run.metric_label)
     broken = [trial for trial in run.complete if trial.excess]
     if broken:
         values = [(trial.value or 0.0) * run.scale for trial in broken]
         axis.scatter([trial.number for trial in broken], values, marker="^", s=28, color="#c23b22", label="breaks the constraint")
-    stopped = [trial for trial in run.trials if trial.state != "COMPLETE" and trial.value is not None]
     if stopped:
         values = [(trial.value or 0.0) * run.scale for trial in stopped]
         axis.scatter([trial.number for trial in stopped], values, marker="x", s=28, color="#8a8a8a", label="stopped early, last value")
@@ -136,36 +95,24 @@ def history(run: Run) -> tuple[bytes, str]:
     handles, labels = axis.get_legend_handles_labels()
     names = [{run.metric_label: "complete", "Best Value": "best so far"}.get(label, label) for label in labels]
     axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=5, frameon=False)
-    caption = f"Dots: the {plural(count, complete(run))}, each by its last epoch. Line: the best of them so far."
-    return to_png(axis.figure, 9, 4), caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
+    yield to_png(axis.figure, 9, 4)
 
 
-def importance(run: Run) -> tuple[bytes, str]:
-    study = optuna_study(run, final, baselines=False)
-    count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
-    if count < MIN_FOR_IMPORTANCE_FIGURE:  # then pruned trials too, all judged at the same epoch
-        reached = [trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows]
-        if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
-            enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
-            raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
-        epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
-        study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
-        few = f"only {count} are complete, and {epoch} is the last epoch that all of these reached"
-        what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
-        count = len(reached)
+def importance(run: Run) -> Parts:
+    study, caption = importance_study(run)
+    yield caption
     axis = plots.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE))
     axis.set_title("", loc="left")
     axis.set(xlabel="share of the importance", ylabel="")
     if axis.get_legend() is not None:
         axis.get_legend().remove()
-    caption = f"PED-ANOVA on {plural(count, 'trial')}: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. " + (
-        "With so few trials the order of the first ones is a hint, not a finding." if count < FEW else ""
-    )
-    return to_png(axis.figure, 9, 0.9 + 0.42 * len(run.searched_paths)), caption
+    yield to_png(axis.figure, 9, 0.9 + 0.42 * len(run.searched_paths))
 
 
-def parallel(run: Run) -> tuple[bytes, str]:
+def parallel(run: Run) -> Parts:
     study, count = complete_study(run, MIN_FOR_PLOTS, "no parallel coordinates")
+    caption = f"One line for each {complete(run)}, {count} in all, from its {run.metric} on the left through its parameters."
+    yield caption + " None: a parameter that the trial does not have."
     axis = plots.plot_parallel_coordinate(study, target_name=run.metric_label)
     axis.set_title("")
     axis.grid(False)
@@ -179,8 +126,7 @@ def parallel(run: Run) -> tuple[bytes, str]:
         legible_ticks(other.yaxis, is_whole(study, name))
         for label in other.get_yticklabels():  # they stand on the lines
             label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0})
-    caption = f"One line for each {complete(run)}, {count} in all, from its {run.metric} on the left through its parameters."
-    return to_png(axis.figure, 13, 5), caption + " None: a parameter that the trial does not have."
+    yield to_png(axis.figure, 13, 5)
 
 
 def is_whole(study: optuna.Study, name: str) -> bool:
@@ -217,8 +163,9 @@ def wide_to_log(axis: Any) -> None:
         legible_ticks(axis.yaxis)
 
 
-def slices(run: Run) -> tuple[bytes, str]:
+def slices(run: Run) -> Parts:
     study, count = complete_study(run, MIN_FOR_PLOTS, "no slices")
+    yield f"Each parameter against {run.metric}, for the {plural(count, complete(run))}; darker is later in the search."
     names = sorted({name for trial in study.trials if trial.state == TrialState.COMPLETE for name in trial.params})
     images = []
     for start in range(0, len(names), SLICES_A_ROW):  # optuna lays them all in one row, too narrow to read
@@ -239,7 +186,7 @@ def slices(run: Run) -> tuple[bytes, str]:
             else:
                 legible_ticks(axis.xaxis, is_whole(study, name))
         images.append(plt.imread(io.BytesIO(to_png(figure, 3.25 * len(row) + 0.6, 3.4))))
-    return stack(images), f"Each parameter against {run.metric}, for the {plural(count, complete(run))}; darker is later in the search."
+    yield stack(images)
 
 
 def stack(images: list[Any]) -> bytes:
@@ -251,13 +198,14 @@ def stack(images: list[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def learning_curves(run: Run) -> tuple[bytes, str]:
+def learning_curves(run: Run) -> Parts:
     curves = {}
     for trial in run.trials:
         rows = [row for row in trial.rows if run.metric in row]
         curves[trial.number] = [row["epoch"] for row in rows], [row[run.metric] * run.scale for row in rows]
     if not any(values for _, values in curves.values()):
         raise NotDrawn("No trial has finished an epoch, so there is no learning curve.")
+    yield "Every trial over its epochs; a trial that stopped early ends early, with a mark at its last epoch."
     figure = Figure(layout="constrained")
     axis, best, seen = figure.add_subplot(), run.best, set()
     for trial in run.trials:
@@ -281,10 +229,10 @@ def learning_curves(run: Run) -> tuple[bytes, str]:
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
-    return to_png(figure, 9, 4.2), "Every trial over its epochs; a trial that stopped early ends early, with a mark at its last epoch."
+    yield to_png(figure, 9, 4.2)
 
 
-FIGURES: dict[str, Callable[[Run], tuple[bytes, str]]] = {
+FIGURES: dict[str, Callable[[Run], Parts]] = {
     "history": history,
     "importance": importance,
     "parallel": parallel,

@@ -1,72 +1,111 @@
-"""A run as one page of HTML: the verdict first, then what it rests on. One file, pictures inside, no script, no address."""
+"""A run as one page of HTML: the verdict first, then what it rests on. One file, its pictures, data and scripts inside; it loads nothing.
+
+The template is templates/page.html. What it shows is composed here, but for the plots: they are drawn in the browser from the JSON of
+`plot_data` by plotly.js, which is in the page whole (of the Python package plotly: 4.8 MB, most of the file)."""
 
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
+import io
 import shlex
-from collections.abc import Iterable
-from html import escape
+import time
+from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from omegaconf import OmegaConf
+from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from aae import metrics
 from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
+from analysis.figures import Figures
+from analysis.plots import choice_text, plot_data, read_picture, shown_state, thinned
 from analysis.strips import drawn_by_kind, strips
 from analysis.trials import Run, TrialRecord, ranked, short_names, states
 from analysis.verdict import search_verdict
 
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+SCRIPTS = ("state.js", "plots.js", "table.js")  # in this order, as one
+REWRITTEN_S = 30  # how often the page of a running sweep reloads itself
 BESIDE = {  # what the table of trials shows beside a metric
     "val/error": ("val/knn_error",),
     "val/cluster_error": ("val/cluster_error_majority", "val/knn_error", "val/reconstruction"),
     "val/component_error": ("val/component_error_of_prior",),
     "val/parzen_nll": ("val/parzen_std", "val/reconstruction"),
 }
-Figures = dict[str, tuple[bytes | None, str]]
-CSS = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #1d2733; background: #f4f5f7; margin: 0; }
-main { max-width: 1200px; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
-section { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px; padding: 1.2rem 1.4rem; margin: 1rem 0; overflow-x: auto; }
-section > :first-child { margin-top: 0; }
-.verdict { border-left: 6px solid #1f4e79; } .numbers { display: flex; flex-wrap: wrap; gap: .3rem 2.2rem; align-items: baseline; }
-.numbers b { font-size: 1.4rem; color: #56616e; } .numbers .best b { font-size: 2.1rem; color: #1f4e79; }
-.note, figcaption { color: #56616e; font-size: .92rem; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .28rem .45rem; border-bottom: 1px solid #e8eaed; white-space: nowrap; }
-th { color: #56616e; font-weight: 600; white-space: normal; vertical-align: bottom; }
-td.text, th.text { text-align: left; } td.why { white-space: normal; color: #56616e; }
-tr.best td { background: #eaf2f9; font-weight: 600; }
-pre { background: #f0f2f5; padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; font-size: .88rem; margin: .5rem 0; }
-figure { margin: .4rem 0 1rem; } img { max-width: 100%; height: auto; } .beside { display: flex; flex-wrap: wrap; gap: 8px; }
-.beside figure { flex: 0 1 32%; min-width: 240px; margin: 0; }
-""".strip()
-HEADINGS = {
+HEADINGS = {  # of the plots: their names, and those of their figures
     "history": "Optimisation history",
-    "importance": "Parameter importance",
+    "learning-curves": "Learning curves",
+    "ranks": "Rank of the trials over the epochs",
     "parallel": "Parallel coordinates",
     "slices": "Slices",
-    "learning-curves": "Learning curves",
+    "importance": "Parameter importance",
 }
+RANKS = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best. Lines that cross late are trials judged too soon."
 
 
-def page_html(run: Run, figures: Figures) -> str:
-    parts = [
-        f"<h1>{escape(run.name)}</h1><p class=note>{escape(about(run))}</p>",
-        *([confirmed.confirmation_section(run.confirmed), "<h2>The search before it</h2>"] if run.confirmed else []),
-        verdict_section(run),
-        "<h2>Reproduce</h2>" + section(reproduce_section(run)),
-        "<h2>Trials</h2>" + section(trial_table(run)),
-    ]
-    for name, heading in HEADINGS.items():
-        png, caption = figures[name]
-        parts.append(f"<h2>{heading}</h2>" + section(figure(png, caption, heading)))
-    parts.append("<h2>States</h2>" + section(state_table(run)))
-    parts.append("<h2>Warnings</h2>" + section(bullets(warnings_of(run)) or "<p>None.</p>"))
-    parts.append("<h2>What the best trial has learnt</h2>" + pictures(run))
-    title = f"<title>{escape(run.name)}</title>"
-    head = f'<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width">{title}'
-    return f"{head}\n<style>{CSS}</style></head>\n<body><main>\n" + "\n".join(parts) + "\n</main></body></html>\n"
+def page_html(run: Run, figures: Figures, running: bool = False) -> str:
+    """`running`: a driver is at work. Then the page says so, reloads itself, and leaves out what takes long."""
+    style, scripts = read_template("page.css"), "\n".join(map(read_template, SCRIPTS))
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            name=run.name,
+            about=about(run),
+            standing=standing(run, running),
+            running={"written": round(time.time()), "every_s": REWRITTEN_S} if running else None,
+            confirmation=None if run.confirmed is None else confirmation(run.confirmed),
+            verdict=verdict(run),
+            reproduce=None if run.best is None else reproduce_commands(run, run.best),
+            table=trial_table(run, running),
+            plots=[plot(name, heading, *figures.get(name, (None, RANKS))) for name, heading in HEADINGS.items()],
+            thinned=thinned(run),
+            states=[(shown_state(state, running), count, STATES[state]) for state, count in states(run).items() if count],
+            warnings=warnings_of(run),
+            pictures=pictures(run),
+            data=plot_data(run, running),
+            style=Markup(style),
+            plotly=Markup(plotly_js()),
+            script=Markup(scripts),
+            hashes=" ".join(script_hash(text) for text in (plotly_js(), scripts)),
+        )
+    )
+
+
+# ---- the template ----
+
+
+@functools.cache
+def environment() -> Environment:
+    made = Environment(loader=FileSystemLoader(TEMPLATES, encoding="utf-8"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return made
+
+
+@functools.cache
+def read_template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def plotly_js() -> str:
+    return str(get_plotlyjs())
+
+
+@functools.cache
+def script_hash(script: str) -> str:
+    """As the page's Content-Security-Policy names the two scripts that may run: no other can, whatever a name on the page says."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+# ---- what stands on it ----
 
 
 def about(run: Run) -> str:
@@ -78,35 +117,62 @@ def about(run: Run) -> str:
     return f"{len(run.trials)} trials on {where}, torch {versions.get('torch')}, optuna {versions.get('optuna')}, commit {commit}"
 
 
-def verdict_section(run: Run) -> str:
+def standing(run: Run, running: bool) -> str:
+    """Whether the sweep runs, was cut off or has ended."""
+    told = sum(trial.state != "interrupted" for trial in run.trials)
+    asked = max(num_asked(run), len(run.trials))
+    if running:
+        return f"Running: {told} of {asked} trials told, {len(run.trials) - told} at work."
+    if told < asked:
+        return f"Interrupted: {told} of {asked} trials told. The sweep's own command goes on with it."
+    return f"Ended: all {asked} trials told."
+
+
+def num_asked(run: Run) -> int:
+    """study.num_trials, from the run's own sweep file; 0 where it is not there."""
+    path = run.path / "sweep.yaml"
+    return int(OmegaConf.select(OmegaConf.load(path), "study.num_trials") or 0) if path.is_file() else 0
+
+
+def confirmation(found: confirmed.Confirmed) -> dict[str, Any]:
+    first, *rest = confirmed.confirmation_verdict(found)
+    roles = confirmed.roles_of(found)
+    return {
+        "numbers": [{"value": found.mean(role), "text": found.report[role]["name"], "best": role == "winner"} for role in roles],
+        "first": first,
+        "rest": rest,
+        "metric": found.metric,
+        "draw": found.report["draw"],
+        "picture": confirmed.picture(found, roles),
+        "draws": confirmed.draw_table(found, roles),
+        "selection": confirmed.selection_table(found),
+    }
+
+
+def verdict(run: Run) -> dict[str, Any]:
+    """`rest` are the sentences below the answer: what a choice or a forecast has to say of itself is appended there."""
     first, *rest = search_verdict(run)
-    numbers = ""
+    beside = [trial for trial in run.trials if trial.baseline and trial.state == "COMPLETE" and trial is not run.best and run.best]
+    numbers = [
+        {
+            "value": run.value_text(trial.value),
+            "best": False,
+            "text": f"baseline {trial.baseline}{', breaks the constraint' * bool(trial.excess)}",
+        }
+        for trial in beside
+    ]
     if run.best is not None:
-        beside = [trial for trial in run.trials if trial.baseline and trial.state == "COMPLETE" and trial is not run.best]
-        shown = [
-            (" class=best", run.best, f"best: trial {run.best.name}"),
-            *(("", trial, f"baseline {trial.baseline}{', breaks the constraint' if trial.excess else ''}") for trial in beside),
-        ]
-        items = [f"<div{kind}><b>{escape(run.value_text(trial.value))}</b> {escape(text)}</div>" for kind, trial, text in shown]
-        numbers = f"<div class=numbers>{''.join(items)}</div>"
-    values = {} if run.best is None else run.best.params
-    table = ""
-    if values:
-        rows = "".join(f"<tr><td class=text>{escape(path)}</td><td>{escape(number(value))}</td></tr>" for path, value in values.items())
-        table = f"<table><tr><th class=text>searched</th><th>best</th></tr>{rows}</table>"
-    text = "".join(f"<p>{escape(line)}</p>" for line in rest)
-    return f"<section class=verdict>{numbers}<p><b>{escape(first)}</b></p>{text}{table}</section>"
+        numbers.insert(0, {"value": run.value_text(run.best.value), "best": True, "text": f"best: trial {run.best.name}"})
+    searched = {} if run.best is None else run.best.params
+    return {"first": first, "rest": rest, "numbers": numbers, "searched": {path: number(value) for path, value in searched.items()}}
 
 
-def reproduce_section(run: Run) -> str:
-    if run.best is None:
-        return "<p>Nothing to reproduce yet.</p>"
-    folder = shlex.quote(str(run.path))
-    return (
-        "<p>Train the best trial again and compare every epoch with what was recorded:</p>"
-        f"<pre>python launch.py reproduce {escape(folder)} --trial {run.best.number}</pre>"
-        f"<p>Or train its configuration alone, without a sweep:</p><pre>{escape(train_command(run, run.best))}</pre>"
-    )
+def reproduce_commands(run: Run, best: TrialRecord) -> list[tuple[str, str]]:
+    again = f"python launch.py reproduce {shlex.quote(str(run.path))} --trial {best.number}"
+    return [
+        ("Train the best trial again and compare every epoch with what was recorded:", again),
+        ("Or train its configuration alone, without a sweep:", train_command(run, best)),
+    ]
 
 
 def train_command(run: Run, best: TrialRecord) -> str:
@@ -115,47 +181,59 @@ def train_command(run: Run, best: TrialRecord) -> str:
     return f"python -m aae.train {shlex.quote(str(run.path / 'report' / 'best.yaml'))} --output {shlex.quote(str(output))}"
 
 
+def plot(name: str, heading: str, png: bytes | None, caption: str) -> dict[str, Any]:
+    return {"name": name, "heading": heading, "caption": caption, "picture": None if png is None else png_address(fewer_colours(png))}
+
+
+def fewer_colours(png: bytes) -> bytes:
+    """A figure for readers without JavaScript, at a quarter of the bytes."""
+    buffer = io.BytesIO()
+    read_picture(io.BytesIO(png)).quantize(64, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def png_address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
 # ---- tables ----
 
 
 def number(value: Any) -> str:
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else choice_text(value)
 
 
-def trial_table(run: Run) -> str:
+def sampled(trial: TrialRecord, path: str) -> str:
+    """Empty where the trial does not have it."""
+    return number(trial.params[path]) if path in trial.params else ""
+
+
+def trial_table(run: Run, running: bool) -> dict[str, Any]:
     short = short_names(run.searched_paths)
     constraint = run.constraint or {"metric": None, "upper": 0.0}
     columns = [key for key in (constraint["metric"], *BESIDE.get(run.metric, ())) if any(key in trial.last for trial in run.trials)]
-    head = "<th class=text>trial</th><th class=text>state</th>" + "".join(
-        f"<th>{escape(name)}</th>" for name in (run.metric, "epochs", "seconds", *columns)
-    )
-    head += "".join(f"<th title='{escape(path)}'>{escape(name).replace('.', '.<wbr>')}</th>" for path, name in short.items())
-    body = []
+    rows = []
     for trial in ranked(run):
         more = [metrics.shown(key, trial.last.get(key)) for key in columns]
         if trial.excess:
             more[0] += f" > {constraint['upper']:g}"
         cells = [run.value_text(trial.value), str(trial.epochs), f"{trial.seconds:.0f}", *more]
-        cells += [number(trial.params.get(path)) for path in short]
-        kind = " class=best" if trial is run.best else ""
-        first = f"<td class=text>{escape(trial.name)}</td><td class=text>{trial.state}</td>"
-        body.append(f"<tr{kind}>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-        if trial.reason and trial.state != "PRUNED":  # a line of its own: some are a paragraph. Of a pruned trial the epochs say it
-            body.append(f"<tr><td></td><td class='text why' colspan={len(cells) + 1}>{escape(trial.reason)}</td></tr>")
-    text = "The value is that of a trial's last epoch; where a trial stopped early it compares with none of another length."
+        rows.append(
+            {
+                "number": trial.number,
+                "name": trial.name,
+                "state": shown_state(trial.state, running),
+                "best": trial is run.best,
+                "cells": cells + [sampled(trial, path) for path in short],
+                # a line of its own: some are a paragraph. Of a pruned trial the epochs say it
+                "why": trial.reason if trial.state != "PRUNED" else None,
+            }
+        )
+    note = "The value is that of a trial's last epoch; where a trial stopped early it compares with none of another length."
     if any(trial.excess for trial in run.trials):
-        text += f" Trials above {constraint['metric']} {constraint['upper']:g} break the study's constraint and stand behind all others."
-    note = f"<p class=note>{text}</p>"
-    return f"<table><tr>{head}</tr>{''.join(body)}</table>{note}"
-
-
-def state_table(run: Run) -> str:
-    rows = [
-        f"<tr><td class=text>{state}</td><td>{count}</td><td class='text why'>{STATES[state]}</td></tr>"
-        for state, count in states(run).items()
-        if count
-    ]
-    return f"<table>{''.join(rows)}</table>" if rows else "<p>No trial has been asked yet.</p>"
+        note += f" Trials above {constraint['metric']} {constraint['upper']:g} break the study's constraint and stand behind all others."
+    head = [{"key": key, "name": key, "title": ""} for key in (run.metric, "epochs", "seconds", *columns)]
+    return {"head": head + [{"key": name, "name": name, "title": path} for path, name in short.items()], "rows": rows, "note": note}
 
 
 def warnings_of(run: Run) -> list[str]:
@@ -172,40 +250,19 @@ def warnings_of(run: Run) -> list[str]:
 # ---- pictures ----
 
 
-def section(content: str) -> str:
-    return f"<section>{content}</section>"
-
-
-def bullets(lines: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<ul>{items}</ul>" if items else ""
-
-
-def figure(png: bytes | None, caption: str, alternative: str) -> str:
-    if png is None:
-        return f"<p>{escape(caption)}</p>"
-    source = base64.b64encode(png).decode()
-    return (
-        f'<figure><img alt="{escape(alternative)}" src="data:image/png;base64,{source}"><figcaption>{escape(caption)}</figcaption></figure>'
-    )
-
-
-def pictures(run: Run) -> str:
-    """Those that the training itself drew, of its highest epoch, and how they came to be."""
+def pictures(run: Run) -> dict[str, Any]:
+    """Those that the training of the best trial drew, of its highest epoch, and how they came to be."""
     if run.best is None:
-        return section("<p>No trial is complete, so there is no best one to show.</p>")
+        return {"why": "No trial is complete, so there is no best one to show.", "command": None, "strips": []}
     by_kind = drawn_by_kind(run.best.folder)
     if not by_kind:
         command = f"python -m analysis.latents {shlex.quote(str(run.path))} --trial {run.best.number}"
-        return section(f"<p>This trial drew no pictures. Where its checkpoint is, this draws them:</p><pre>{escape(command)}</pre>")
+        return {"why": "This trial drew no pictures. Where its checkpoint is, this draws them:", "command": command, "strips": []}
     last = max(epoch for paths in by_kind.values() for epoch in paths)
     captions = captions_of(run.best)
-    shown = [figure(paths[last].read_bytes(), captions[kind], kind) for kind, paths in by_kind.items() if last in paths]
-    content = section(f"<p>Trial {escape(run.best.name)}, epoch {last}.</p><div class=beside>{''.join(shown)}</div>")
-    rows = [figure(png, HOW[kind], f"{kind} over the epochs") for kind, png in strips(run.best.folder).items()]
-    if rows:
-        content += f"<h2>How the code space came to be</h2>{section(''.join(rows))}"
-    return content
+    shown = [(kind, png_address(paths[last].read_bytes()), captions[kind]) for kind, paths in by_kind.items() if last in paths]
+    rows = [(kind, png_address(png), HOW[kind]) for kind, png in strips(run.best.folder).items()]
+    return {"why": None, "of": f"Trial {run.best.name}, epoch {last}.", "shown": shown, "strips": rows}
 
 
 HOW = {

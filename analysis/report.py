@@ -21,13 +21,13 @@ from rich.text import Text
 
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.runs import command_folder, write_atomically
+from aae.runs import CONFIRM, command_folder, running, write_atomically
 from aae.streams import steady_streams
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import draw_all
 from analysis.frames import trial_table
-from analysis.page import number, page_html, train_command
+from analysis.page import number, page_html, sampled, train_command
 from analysis.strips import STRIP_KINDS, strips
 from analysis.trials import Run, TrialRecord, find_trained, ranked, read_run, short_names, states, writing
 from analysis.verdict import search_verdict
@@ -36,14 +36,14 @@ TOP = 10  # trials on the screen
 HEAD_WIDTH = 62  # characters of the columns that every table has
 
 
-def write_files(run: Run) -> Path:
+def write_files(run: Run, running: bool = False) -> Path:
     """Writes report/ of a run folder and returns its index.html. All is composed before the first file is written, and each is
-    written whole. Raises ConfigError where it cannot be."""
+    written whole. `running`: a driver is at work on it. Raises ConfigError where it cannot be written."""
     figures = draw_all(run)
     files: dict[str, bytes | str | None] = {f"{name}.png": png for name, (png, _) in figures.items()}
     files |= {f"strip-{kind}.png": None for kind in STRIP_KINDS}
     files |= {f"strip-{kind}.png": png for kind, png in (strips(run.best.folder) if run.best is not None else {}).items()}
-    files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": page_html(run, figures)}
+    files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": page_html(run, figures, running)}
     report = run.path / "report"
     with writing(report):
         for name, content in files.items():
@@ -109,7 +109,7 @@ def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
     for trial in trials:
         mark = " *" if trial.excess else ""
         head = (trial.name, trial.state, run.value_text(trial.value) + mark, str(trial.epochs), f"{trial.seconds:.0f}")
-        values = [number(trial.params.get(path)) for path in short]
+        values = [sampled(trial, path) for path in short]
         table.add_row(*map(Text, (*head, *values)), style="bold" if trial is run.best else None)
     return table
 
@@ -141,8 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if (options.run / "config.yaml").is_file():
             return report_training(options.run)
-        run = read_run(options.run)
-        page = write_files(run)
+        run, driver = read_run(options.run), running(options.run)
+        page = write_files(run, running=driver is not None and driver.get("work") != CONFIRM)
     except ConfigError as error:
         print(f"analysis.report: {error}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ Works while a sweep runs and after a kill: a torn last line of the journal or of
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,6 +184,13 @@ def read_run(path: Path) -> Run:
     return Run(path, name, metric, manifest, [record_of(path, trial, metric, expected.get(trial.number, {})) for trial in trials])
 
 
+@functools.cache
+def read_flat_config(folder: Path, written_ns: int) -> dict[str, Any]:
+    """A trial's configuration under dotted paths. It is checked as it is read, which takes most of the time that a run folder's reading
+    takes; a page that is rewritten while a sweep runs does it once a trial."""
+    return flatten(checkpoint.read_config(folder))
+
+
 def record_of(run: Path, trial: FrozenTrial, metric: str, expected: dict[str, float]) -> TrialRecord:
     folder = trial_folder(run, trial.number)
     try:
@@ -204,7 +212,7 @@ def record_of(run: Path, trial: FrozenTrial, metric: str, expected: dict[str, fl
         baseline=trial.user_attrs.get(BASELINE, {}).get("name"),
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        config=flatten(checkpoint.read_config(folder.path)) | parent if folder.config_path.is_file() else {},
+        config=read_flat_config(folder.path, folder.config_path.stat().st_mtime_ns) | parent if folder.config_path.is_file() else {},
         rows=rows,
         folder=folder,
         expected=expected,

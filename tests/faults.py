@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from aae.tuning.study.lock import read_tag
+from aae.runs import read_tag
 from tests.golden import tiny_arrays
 from tests.sweeping import (
     MARK,

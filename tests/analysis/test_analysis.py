@@ -2,12 +2,13 @@
 
 import base64
 import csv
+import hashlib
 import json
 import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,75 +25,20 @@ from aae import checkpoint, metrics, samples, train
 from aae.paths import flatten
 from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, unlabelled
-from aae.runs import TrialFolder, same_row, trial_folder, write_json
+from aae.runs import TrialFolder, read_json, same_row, trial_folder, write_json
 from aae.tuning.driver.console import SweepConsole
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from analysis import figures, generate, latents, page, report, strips
+from analysis import figures, generate, latents, page, plots, report, strips
 from analysis.trials import read_run
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
+from tests.played import HOSTILE, INSIDE, MIXED, MIXED_BASELINES, OUTSIDE, Fate, failed, made_up, open_run, play
 from tests.sweep_files import SPACE, make_sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
-HOSTILE = "<script>alert(1)</script> [/red] & 'x\""  # as markup of a page, and of a terminal
-INSIDE = {"model.z_dim": 3, "optim.reconstruction.rate": 0.01, "optim.schedule.kind": "constant"}
-OUTSIDE = {"train.update": "alternating"}
 FIGURES = ["history", "importance", "parallel", "slices", "learning-curves"]
-
-
-@dataclass
-class Fate:
-    """What becomes of a played trial: its errors, an epoch each, and how it ends."""
-
-    errors: list[float]
-    state: str = "COMPLETE"
-    reason: str | None = None
-    more: dict[str, float] = field(default_factory=dict)  # other metrics of its rows
-
-
-def failed(reason: str = "RuntimeError: out of luck") -> Fate:
-    return Fate([], "FAIL", reason)
-
-
-def open_run(folder: Path, num_trials: int, data: Path = Path("none.npz"), study: dict | None = None, **blocks) -> SweepStudy:
-    """The study of a run folder `folder`/run with a manifest, as a driver opens it."""
-    run = folder / "run"
-    run.mkdir(parents=True)
-    sweep = load_sweep(make_sweep(folder, data, study={"num_trials": num_trials} | (study or {}), **blocks), {})
-    made = {"id": "0", "precision": "float32", "sweep": sweep.fingerprint(), "device": "a processor", "data": {}}
-    write_json(run / "manifest.json", made | {"versions": {"torch": "2", "optuna": "5"}, "code": {"commit": "abc", "diff": None}})
-    return SweepStudy(run, sweep)
-
-
-def play(folder: Path, fates: list[Fate], **blocks) -> Path:
-    """A run folder whose trials met these fates, without Ray and without training. Returns its path."""
-    study = open_run(folder, len(fates), **blocks)
-    for fate in fates:
-        handout = study.next()
-        for epoch, error in enumerate(fate.errors, 1):
-            row = {"epoch": epoch, study.metric: error, **fate.more, "time/epoch_s": 2.0, "time/evaluation_s": 0.5}
-            study.report(handout.number, handout.attempt.write_row(row))
-        if fate.state == "DIVERGED":
-            study.tell(handout.number, TrialState.PRUNED, "diverged: generator/adversarial_z is nan")
-        elif fate.state != "interrupted":
-            study.tell(handout.number, TrialState[fate.state], fate.reason)
-    return study.run
-
-
-MIXED = [
-    Fate([0.5, 0.3, 0.1]),  # the baseline inside the space
-    Fate([0.6, 0.4, 0.2]),  # the one outside
-    Fate([0.5, 0.2, 0.06]),
-    Fate([0.5, 0.01], "PRUNED", "pruned at epoch 2"),  # lower than the best, and not the best: it did not finish
-    Fate([0.9], "DIVERGED"),
-    failed(f"ValueError: {HOSTILE}"),
-    Fate([0.4, 0.2, 0.04]),
-    *(Fate([0.5, 0.3, 0.05 + 0.01 * number]) for number in range(6)),
-    Fate([0.45, 0.3], "interrupted"),
-]
-MIXED_BASELINES = {"known": INSIDE, HOSTILE: OUTSIDE}
 
 
 @pytest.fixture(scope="session")
@@ -396,7 +342,8 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
         self.headings: list[str] = []
         self.rows: list[list[str]] = []
-        self.text = ""
+        self.scripts: list[str] = []
+        self.text = ""  # without styles and scripts
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -408,8 +355,14 @@ class Page(HTMLParser):
             self.rows.append([])
         elif tag == "td":
             self.rows[-1].append("")
+        elif tag == "script":
+            self.scripts.append("")
 
     def handle_data(self, data):
+        if self.cdata_elem is not None:
+            if self.cdata_elem == "script":
+                self.scripts[-1] += data
+            return
         self.text += data
         inside = self.tags[-1] if self.tags else ""
         if inside == "h2" and not self.headings[-1]:
@@ -425,12 +378,31 @@ class Page(HTMLParser):
         return [base64.b64decode(source.removeprefix(prefix), validate=True) for source in sources]
 
 
-def test_the_page_loads_nothing_and_runs_nothing(reported):
+def test_the_page_loads_nothing_and_runs_its_own_two_scripts_alone(reported):
     read = Page(reported / "report" / "index.html")
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(read.tags)
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & set(read.tags)
     assert not [name for name, _ in read.attributes if name.startswith("on") or name in ("href", "srcset", "background")]
-    assert "http" not in read.text and "url(" not in read.text and "@import" not in read.text  # the style is in it
+    (policy,) = [value for name, value in read.attributes if name == "content" and "default-src" in value]
+    source, runs = "'sha256-{}'", [script for script in read.scripts if not script.startswith(("{", "null"))]
+    hashes = [source.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()) for script in runs]
+    assert len(runs) == 2 and policy.startswith(
+        f"default-src 'none'; script-src {' '.join(hashes)}; style-src 'unsafe-inline'; img-src data:"
+    )
+    assert "http" not in read.text and "url(" not in read.text and "@import" not in page.read_template("page.css")
     assert len(read.pictures) == len(FIGURES) and all(picture.startswith(b"\x89PNG") for picture in read.pictures)
+
+
+def test_no_name_or_value_ends_the_pages_data(tmp_path, undrawn):
+    """Seen to fail with the data put in without the template's filter."""
+    evil = "</script><script>alert(1)</script><!--"
+    run = play(tmp_path, [failed(evil), Fate([0.3, 0.2, 0.1])], baselines={evil: OUTSIDE})
+    manifest = read_json(run / "manifest.json")
+    manifest["sweep"]["study"]["name"] = evil  # a sweep file cannot: it is a folder's name
+    write_json(run / "manifest.json", manifest)
+    read = Page(report.write_files(read_run(run)))
+    assert len(read.scripts) == 4 and read.text.count(evil) > 3
+    data = json.loads(read.scripts[0])
+    assert {trial["reason"] for trial in data["trials"]} == {None, evil} and data["trials"][1]["baseline"] == evil
 
 
 def test_names_and_reasons_stand_on_the_page_as_they_are(reported):
@@ -445,10 +417,11 @@ def test_every_section_is_there_the_verdict_before_all(reported):
         "Reproduce",
         "Trials",
         "Optimisation history",
-        "Parameter importance",
+        "Learning curves",
+        "Rank of the trials over the epochs",
         "Parallel coordinates",
         "Slices",
-        "Learning curves",
+        "Parameter importance",
         "States",
         "Warnings",
         "What the best trial has learnt",
@@ -480,6 +453,33 @@ def test_the_page_shows_what_the_training_of_the_best_trial_drew(trained, tmp_pa
 
 def test_the_page_of_a_best_trial_without_pictures_says_how_to_draw_them(reported):
     assert f"python -m analysis.latents {reported} --trial 6" in Page(reported / "report" / "index.html").text
+
+
+def test_of_2000_trials_the_plots_have_400_the_best_and_the_baselines_among_them_and_the_page_says_so(tmp_path):
+    run = made_up(tmp_path, 2000, 200)
+    run.trials[1777] = replace(run.trials[1777], baseline="paper")
+    data = plots.plot_data(run, running=True)
+    drawn = [trial["number"] for trial in data["trials"] if trial["drawn"]]
+    assert len(data["trials"]) == 2000 and 350 < len(drawn) <= 402 and 1777 in drawn
+    assert {trial.number for trial in run.complete[:200]} <= set(drawn)
+    lengths = [len(trial["curve"][0]) for trial in data["trials"] if trial["curve"]]
+    assert max(lengths) <= 121 and all(
+        trial["curve"][0][-1:] == [trial["epochs"]] for trial in data["trials"] if trial["curve"] and trial["epochs"]
+    )
+    said = plots.thinned(run)
+    assert f"Of 2,000 trials the plots show {len(drawn)}" in said and "Of 200 epochs a line shows at most 120" in said
+    assert len(json.dumps(data, allow_nan=False)) < 2e6 and plots.thinned(made_up(tmp_path, 200, 60)) is None
+
+
+def test_the_page_of_a_run_says_whether_it_runs_was_cut_off_or_has_ended(mixed, tmp_path):
+    run = copy(mixed, tmp_path / "run")
+    read = read_run(run)
+    assert page.standing(read, running=True) == "Running: 13 of 14 trials told, 1 at work."
+    assert page.standing(read, running=False) == "Interrupted: 13 of 14 trials told. The sweep's own command goes on with it."
+    ended = replace(read, trials=read.trials[:-1])
+    assert page.standing(ended, running=False) == "Ended: all 13 trials told."
+    (run / "sweep.yaml").write_text("study: {num_trials: 20}", encoding="utf-8")
+    assert page.standing(ended, running=False).startswith("Interrupted: 13 of 20 trials told.")
 
 
 # ---- the screen, trials.csv and best.yaml

@@ -31,8 +31,9 @@ from aae.tuning.study.journal import open_study, read_study, read_trials
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from analysis import confirmed, report
+from analysis import confirmed, page, report
 from analysis.figures import FIGURES
+from analysis.trials import read_run
 from tests.golden import tiny_arrays
 from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, train_here, train_out, wait_for, wait_until_gone, without_ray
 from tests.sweeping import launch as launch_process
@@ -531,12 +532,15 @@ def test_every_interval_is_named_with_the_draws_that_it_rests_on():
     assert "no value (n = 0 draws: no interval)" in confirmed.confirmation_verdict(a_report([None, None], [0.03, 0.031]))[0]
 
 
-def test_the_page_of_a_confirmation_is_escaped_and_has_every_draw():
+def test_the_page_of_a_confirmation_is_escaped_and_has_every_draw(workplace):
     found = a_report(WINNER_ERRORS, BASELINE_ERRORS)
     found.report["baseline"]["name"] = "<script>"
-    html = confirmed.confirmation_section(found)
+    run = search(workplace)
+    (run / "confirm").mkdir()
+    write_json(run / "confirm" / "report.json", found.report)
+    html = page.page_html(read_run(run), {}).partition('<script type="application/json"')[0]
     assert "<script>" not in html and "&lt;script&gt;" in html
-    assert all(f"<td>{draw}</td>" in html for draw in range(200, 205)) and "-0.70" in html
+    assert all(f"<td class=text>{draw}</td>" in html for draw in range(200, 205)) and "-0.70" in html
 
 
 # ---- wrong input ----

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from aae.config import ConfigError
+from aae.runs import read_tag, running
 from aae.tuning.study import lock as locks
-from aae.tuning.study.lock import DriverLock, read_tag, running
+from aae.tuning.study.lock import DriverLock
 
 
 def test_of_three_drivers_the_one_that_waited_has_the_lock_and_the_third_gets_no_second_one(tmp_path, monkeypatch):

@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 
 from aae.layers import read_sweep, trial_from_sweep
-from aae.runs import read_rows, trial_folder, write_rows
+from aae.runs import read_rows, read_tag, trial_folder, write_rows
 from aae.tuning.cluster.sessions import end_session, processes_of
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.lock import read_tag
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.workers.rehearsal import Cost, cases_of, try_out
 from tests.golden import TINY, tiny_arrays

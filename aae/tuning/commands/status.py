@@ -34,10 +34,9 @@ def run(arguments: list[str], console: Console) -> int:
 
 def status_of(run: Path) -> dict[str, Any]:
     """What --json prints: docs/json.md. Raises ConfigError where there is no sweep."""
-    from aae.runs import CONFIRM, read_manifest
+    from aae.runs import CONFIRM, read_manifest, running
     from aae.tuning.confirm.plan import standing_of
     from aae.tuning.study.journal import read_trials
-    from aae.tuning.study.lock import running
     from aae.tuning.study.optuna_views import word_of
     from analysis.trials import read_run
 

@@ -56,9 +56,15 @@ def run(arguments: list[str], console: Console) -> int:
         return 0
 
     from aae.tuning.driver.run import run_sweep
+    from analysis.live import rewritten_page
+
+    def close_page(run: Path) -> list[Path]:
+        stop_rewriting()
+        return write_page(run, console)
 
     try:
-        outcome = run_sweep(checked, given.accept_changes, console, lambda run: write_page(run, console))
+        with rewritten_page(checked.study.path) as stop_rewriting:
+            outcome = run_sweep(checked, given.accept_changes, console, close_page)
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1

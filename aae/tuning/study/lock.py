@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aae.config import ConfigError
+from aae.runs import read_tag
 
 HEARTBEAT_S = 5.0
 READER_S = 0.5  # `running` holds the lock for a moment
@@ -109,25 +110,3 @@ def is_file_at(file: IO[str], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def read_tag(path: Path) -> dict[str, Any]:
-    """Who holds the lock, or held it last; empty where nobody says."""
-    try:
-        tag = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return tag if isinstance(tag, dict) else {}
-
-
-def running(run: Path) -> dict[str, Any] | None:
-    """The live driver of a run folder, or None."""
-    path = run / ".lock"
-    try:
-        with open(path, encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
-        return read_tag(path)

@@ -1,0 +1,85 @@
+"""A run as an Optuna study in memory: what its plots and the importance of its parameters are computed from.
+
+Parameters stand under short names and errors in percent, so that no axis needs a second reading. Trial numbers stay those of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState, create_trial
+
+from analysis.advice import TOP_SHARE
+from analysis.trials import Run, TrialRecord, short_names
+
+MIN_FOR_IMPORTANCE_FIGURE = 8
+FEW = 100  # trials, below which the importance is said to be a hint
+
+
+class NotDrawn(Exception):
+    """Why there is no such figure: a sentence for the page."""
+
+
+def optuna_study(run: Run, values: Callable[[TrialRecord], float | None], baselines: bool) -> optuna.Study:
+    """A copy in memory. Trials without a value count as failed; so do baselines that the space cannot express, if not wanted."""
+    study, short = optuna.create_study(), short_names(run.searched_paths)
+    for trial in run.trials:
+        value = values(trial) if trial.params or baselines else None
+        study.add_trial(
+            create_trial(
+                state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+                value=None if value is None else value * run.scale,
+                params={short[path]: value for path, value in trial.params.items()},
+                distributions={short[path]: distribution for path, distribution in trial.distributions.items()},
+            )
+        )
+    return study
+
+
+def plural(count: int, what: str) -> str:
+    """`what` is a noun, or begins with 'complete trial'."""
+    return f"{count} {what}" if count == 1 else f"{count} {what.replace('trial', 'trials', 1).replace('keeps', 'keep')}"
+
+
+def final(trial: TrialRecord) -> float | None:
+    """None where it is no answer: of a trial that did not end, or that breaks the study's constraint."""
+    return trial.value if trial.state == "COMPLETE" and not trial.excess else None
+
+
+def complete(run: Run) -> str:
+    return "complete trial" if run.constraint is None else "complete trial that keeps the constraint"
+
+
+def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
+    study = optuna_study(run, final, baselines=False)
+    count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
+    if not run.searched_paths:
+        raise NotDrawn(f"This study searched no parameter, so there is {what}.")
+    if count < least:
+        raise NotDrawn(f"{plural(count, 'searched trial')} complete; {what} below {least}.")
+    return study, count
+
+
+def importance_study(run: Run) -> tuple[optuna.Study, str]:
+    """(what the importance is computed from, the caption that says so). Raises NotDrawn."""
+    study = optuna_study(run, final, baselines=False)
+    count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
+    if count < MIN_FOR_IMPORTANCE_FIGURE:  # then pruned trials too, all judged at the same epoch
+        reached = [trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows]
+        if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
+            enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
+            raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
+        epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
+        study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
+        few = f"only {count} are complete, and {epoch} is the last epoch that all of these reached"
+        what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
+        count = len(reached)
+    caption = f"PED-ANOVA on {plural(count, 'trial')}: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. "
+    return study, caption + ("With so few trials the order of the first ones is a hint, not a finding." if count < FEW else "")
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Name -> share, the largest first."""
+    return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)))
