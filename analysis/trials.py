@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -66,9 +66,9 @@ class TrialRecord:
     config: dict[str, Any]  # everything, under dotted paths; empty for a trial that never started
     rows: list[Row]
     folder: TrialFolder
-    expected: dict[str, float]  # {expected, low, high} of its configuration without noise, where the driver computed it
     code_numbers: tuple[int, ...] = (0,)  # which code trained it: 0 that of the beginning, then the manifest's accepted ones
     ended: datetime | None = None  # when it was told
+    expected: dict[str, float] = field(default_factory=dict)  # {expected, low, high} without noise, as the driver computed it
 
     @property
     def last(self) -> Row:
