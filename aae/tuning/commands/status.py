@@ -16,6 +16,7 @@ def run(arguments: list[str], console: Console) -> int:
     options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
     given = options.parse_args(arguments)
 
+    from analysis.gain import gain_lines
     from analysis.report import TOP, table_of
     from analysis.trials import ranked, read_run
 
@@ -23,6 +24,8 @@ def run(arguments: list[str], console: Console) -> int:
     read = read_run(given.run)
     if read.trials:
         console.print(table_of(read, ranked(read)[:TOP], console.width))
+    for line in gain_lines(read):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

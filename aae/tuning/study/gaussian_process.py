@@ -103,3 +103,15 @@ class GaussianProcess:
         half_NM = linalg.solve_triangular(self.factor, cross_NM, lower=True)
         variance_M = np.maximum(self.kernel.signal - (half_NM**2).sum(axis=0), 1e-12)
         return self.mean + self.scale * (cross_NM.T @ self.alpha_N), self.scale * np.sqrt(variance_M)
+
+    def joint(self, x_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean (M,), covariance (M, M)) of the values without noise."""
+        cross_NM = self.kernel(self.x_ND, x_MD, self.is_choice_D)
+        half_NM = linalg.solve_triangular(self.factor, cross_NM, lower=True)
+        covariance_MM = self.kernel(x_MD, x_MD, self.is_choice_D) - half_NM.T @ half_NM
+        return self.mean + self.scale * (cross_NM.T @ self.alpha_N), self.scale**2 * covariance_MM
+
+    @property
+    def noise_variance(self) -> float:
+        """Of a value, in the unit of y squared."""
+        return self.kernel.noise * self.scale**2
