@@ -93,7 +93,7 @@ def test_plain_asha_stops_the_worse_of_two_at_the_first_rung_and_tells_optuna_th
 
 def test_the_rungs_are_those_of_semi_at_the_same_fraction_of_a_training():
     assert search_quality.our_sweep().study.pruner == {"kind": "SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 3}
-    assert search_quality.our_sweep().study.sampler["n_startup_trials"] == 20
+    assert search_quality.our_sweep().study.sampler == {"kind": "auto", "seed": 0}
     assert search_quality.our_sweep(("study.sampler={kind: RandomSampler}",)).study.sampler == {"kind": "RandomSampler"}
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,11 +21,12 @@ from aae.config import ConfigError
 from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning.driver import opening
 from aae.tuning.driver import run as driver
+from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import cut_torn_tail, read_study
 from aae.tuning.study.lock import DriverLock
-from aae.tuning.study.optuna_views import TrialSampler, best_first
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
+from aae.tuning.study.trial_sampler import TrialSampler
 from aae.tuning.workers import trial as tuning_trial
 from aae.tuning.workers.engine import WorkerSearch
 from tests.sweeping import Quiet, begun, row
@@ -318,7 +320,8 @@ def test_tpe_learns_past_a_baseline_that_it_does_not_see(make_study):
     """With a multivariate TPE a trial without parameters would empty the space that all trials share."""
     study = make_study(num_trials=8, pruner="{kind: NopPruner}", baselines="{outside: {train.update: alternating}}")
     play(study, ERRORS)
-    sampler = TrialSampler(study.sweep.study.sampler | {"multivariate": True}, 8)
+    many = replace(study.sweep, study=replace(study.sweep.study, sampler=study.sweep.study.sampler | {"multivariate": True}))
+    sampler = TrialSampler(many, 8)
     assert set(sampler.infer_relative_search_space(study.study, study.trial(7))) == {"model.z_dim", "optim.reconstruction.rate"}
 
 
@@ -632,7 +635,7 @@ def test_a_trial_that_ends_above_the_constraint_is_behind_all_that_do_not(make_s
     study = make_study(4, "{kind: NopPruner}", **constrained)  # as a later process reads the journal
     found = [trial.constraints["val/prior_mismatch"] for trial in study.trials()]
     assert found == pytest.approx([value - 0.2 for value in MISMATCH.values()])
-    assert [trial.number for trial in best_first(study.trials())] == [1, 2, 0, 3]
+    assert [trial.number for trial in ranked(study.trials(), study.run)] == [1, 2, 0, 3]
     assert study.study.best_trial.number == 1
 
 

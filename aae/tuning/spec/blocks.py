@@ -33,7 +33,7 @@ class StudyConfig:
     max_disk_gb: float | None = None  # of the run folder, in 10^9 bytes; checkpoints of losers go first
     stop_below_gain: float | None = None  # in units of the metric: the search ends where its next ten trials promise less
     max_concurrent: int | None = None  # a cap, for machines shared with others
-    sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "TPESampler", "seed": 0})
+    sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "auto", "seed": 0})
     pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
     resources_per_trial: Any = "auto"  # one core, or {cpu: 2}, {gpu: 0.25}
     fork: Any = None  # or {run: runs/OTHER, top_k: 3, epoch: 30}: trials go on from another study's best, aae/tuning/spec/fork.py

@@ -26,6 +26,7 @@ STARTUP_COMPLETE = 3
 CANDIDATES, NEIGHBOURS = 2000, 64  # at random, and around each of the best
 STEPS = (0.1, 0.03)  # how far those lie, in edges of the cube
 BEST = 8
+FAR = 5.0  # standard deviations
 
 
 def suggest(trials: Sequence[FrozenTrial], space: SearchSpace, seed: int, number: int) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def most_promising(posterior: Posterior, running: Sequence[FrozenTrial], random:
 def log_expected_gain(mean_N: np.ndarray, std_N: np.ndarray, lowest: float) -> np.ndarray:
     """The logarithm of E[max(lowest - f, 0)], (N,). Far above, where that is 0 in numbers, from its expansion."""
     z_N = (lowest - mean_N) / std_N
-    far_N = stats.norm.logpdf(z_N) - 2 * np.log(np.maximum(-z_N, 1.0))
+    away_N = np.maximum(-z_N, FAR)
+    far_N = stats.norm.logpdf(z_N) - 2 * np.log(away_N) + np.log1p(-3 / away_N**2 + 15 / away_N**4)
     near_N = np.log(np.maximum(stats.norm.pdf(z_N) + z_N * stats.norm.cdf(z_N), 1e-300))
-    return np.log(std_N) + np.where(z_N < -5, far_N, near_N)
+    return np.log(std_N) + np.where(z_N < -FAR, far_N, near_N)

@@ -18,6 +18,8 @@ LENGTH, LENGTH_STD = np.log(0.7), 1.0  # of the logarithms' normal priors; an ed
 SIGNAL, SIGNAL_STD = 0.0, 1.0
 NOISE, NOISE_STD = -2.0, 2.0  # of the variance; values are scaled to a variance of 1
 LEVEL_VARIANCE = 1.0  # of the whole space's level around the mean of the told values
+MEASURED_NOISE_STD = 0.5
+LENGTHS, SIGNALS, NOISES = (np.log(0.05), np.log(20.0)), (-4.0, 4.0), (-10.0, 1.0)  # theta's bounds
 FITTED_POINTS = 250  # a fit costs the cube of their number
 
 
@@ -46,43 +48,56 @@ class Kernel:
         return self.signal * matern(scaled_distance(squared_distances(a_ND, b_MD, is_choice_D), self.length_D))
 
 
-def fit_kernel(x_ND: np.ndarray, y_N: np.ndarray, extra_N: np.ndarray, is_choice_D: np.ndarray, noise: float | None) -> Kernel:
-    """`y_N` scaled to mean 0 and variance 1. `extra_N`: variance on top of the noise. `noise`: its variance, where it was measured."""
-    num, dims = x_ND.shape
-    squared_DNN = squared_distances(x_ND, x_ND, is_choice_D)
-    centre = np.r_[np.full(dims, LENGTH), SIGNAL, NOISE if noise is None else np.log(noise)]
-    std = np.r_[np.full(dims, LENGTH_STD), SIGNAL_STD, NOISE_STD if noise is None else 0.5]
+@dataclass(frozen=True)
+class Fit:
+    """What a kernel is fitted to: points, values scaled to mean 0 and variance 1, and the priors of theta, the logarithms of the
+    lengths, of the signal's variance and of the noise's."""
 
-    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Negative log posterior and its gradient."""
-        length_D, signal, own_noise = np.exp(theta[:dims]), np.exp(theta[dims]), np.exp(theta[dims + 1])
-        r_NN = scaled_distance(squared_DNN, length_D)
+    squared_DNN: np.ndarray
+    y_N: np.ndarray
+    extra_N: np.ndarray  # variance on top of the noise
+    mean: np.ndarray
+    std: np.ndarray
+
+    def loss(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log posterior, and its gradient."""
+        length_D, signal, noise = np.exp(theta[:-2]), np.exp(theta[-2]), np.exp(theta[-1])
+        r_NN = scaled_distance(self.squared_DNN, length_D)
         decay_NN = np.exp(-r_NN)
         kernel_NN = signal * (1 + r_NN + r_NN**2 / 3) * decay_NN
-        factor = linalg.cholesky(kernel_NN + np.diag(own_noise + extra_N + JITTER), lower=True)
-        inverse_NN = linalg.cho_solve((factor, True), np.eye(num))
-        alpha_N = inverse_NN @ y_N
+        factor = linalg.cholesky(kernel_NN + np.diag(noise + self.extra_N + JITTER), lower=True)
+        inverse_NN = linalg.cho_solve((factor, True), np.eye(len(self.y_N)))
+        alpha_N = inverse_NN @ self.y_N
         outer_NN = inverse_NN - np.outer(alpha_N, alpha_N)
-        by_length_D = np.tensordot(squared_DNN, outer_NN * signal * (1 + r_NN) * decay_NN, axes=2) * 5 / 3 * length_D**-2
-        gradient = np.r_[by_length_D, (outer_NN * kernel_NN).sum(), own_noise * np.trace(outer_NN)] / 2
-        away = (theta - centre) / std
-        value = y_N @ alpha_N / 2 + np.log(np.diag(factor)).sum() + away @ away / 2
-        return float(value), gradient + away / std
+        by_length_D = np.tensordot(self.squared_DNN, outer_NN * signal * (1 + r_NN) * decay_NN, axes=2) * 5 / 3 * length_D**-2
+        gradient = np.r_[by_length_D, (outer_NN * kernel_NN).sum(), noise * np.trace(outer_NN)] / 2
+        away = (theta - self.mean) / self.std
+        value = self.y_N @ alpha_N / 2 + np.log(np.diag(factor)).sum() + away @ away / 2
+        return float(value), gradient + away / self.std
 
-    bounds = [(np.log(0.05), np.log(20.0))] * dims + [(-4.0, 4.0), (-10.0, 1.0)]
-    theta = optimize.minimize(loss, np.clip(centre, *np.array(bounds).T), jac=True, method="L-BFGS-B", bounds=bounds).x
+
+def fit_kernel(x_ND: np.ndarray, y_N: np.ndarray, extra_N: np.ndarray, is_choice_D: np.ndarray, noise: float | None) -> Kernel:
+    """`noise`: its variance, where it was measured."""
+    dims = x_ND.shape[1]
+    mean = np.r_[np.full(dims, LENGTH), SIGNAL, NOISE if noise is None else np.log(noise)]
+    std = np.r_[np.full(dims, LENGTH_STD), SIGNAL_STD, NOISE_STD if noise is None else MEASURED_NOISE_STD]
+    fit = Fit(squared_distances(x_ND, x_ND, is_choice_D), y_N, extra_N, mean, std)
+    start = np.clip(mean, *np.array(bounds := [*[LENGTHS] * dims, SIGNALS, NOISES]).T)
+    theta = optimize.minimize(fit.loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return Kernel(np.exp(theta[:dims]), float(np.exp(theta[dims])), float(np.exp(theta[dims + 1])))
 
 
 class GaussianProcess:
-    """Of `y_N` at `x_ND`. `extra_N`: variance on top of the noise, in the unit of y squared. `noise`: the noise's variance where it
+    """Of `y_N` at `x_ND`. `extra_N`: variance on top of the noise, in the unit of y squared. `noise_variance`: of the noise, where it
     was measured, else it is found with the lengths."""
 
-    def __init__(self, x_ND: np.ndarray, y_N: np.ndarray, is_choice_D: np.ndarray, extra_N: np.ndarray, noise: float | None = None):
+    def __init__(
+        self, x_ND: np.ndarray, y_N: np.ndarray, is_choice_D: np.ndarray, extra_N: np.ndarray, noise_variance: float | None = None
+    ):
         self.is_choice_D, self.mean, self.scale = is_choice_D, float(y_N.mean()), float(y_N.std()) or 1.0
         part = np.linspace(0, len(y_N) - 1, min(len(y_N), FITTED_POINTS)).round().astype(int)
         scaled_N, extra_N = (y_N - self.mean) / self.scale, extra_N / self.scale**2
-        measured = None if noise is None else max(noise / self.scale**2, JITTER)
+        measured = None if noise_variance is None else max(noise_variance / self.scale**2, JITTER)
         self.kernel = fit_kernel(x_ND[part], scaled_N[part], extra_N[part], is_choice_D, measured)
         self.condition_on(x_ND, scaled_N, extra_N)
 

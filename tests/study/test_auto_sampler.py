@@ -1,0 +1,271 @@
+"""`{kind: auto}` and the one choice: the space as a cube, what trials tell, where to look next, which trial is the best."""
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from scipy import integrate, stats
+
+from aae.errors import ConfigError
+from aae.runs import DRAWS, REASON, expected_values, read_json
+from aae.tuning.driver.reproduction import best_trial
+from aae.tuning.spec.space import Entry, SearchSpace
+from aae.tuning.study import trial_sampler
+from aae.tuning.study.choice import ranked
+from aae.tuning.study.cube import Cube
+from aae.tuning.study.expected_improvement import log_expected_gain, suggest
+from aae.tuning.study.parents import load_sweep
+from aae.tuning.study.posterior import SPREADS, noise_of_draws, read_posterior
+from aae.tuning.study.study import SweepStudy
+from aae.tuning.study.trial_sampler import describe_sampler
+from tests.sweeping import row
+
+WIDE = {
+    "kind": Entry("kind", CategoricalDistribution(["constant", "step", "[1, 2]"]), {}),
+    "drop": Entry("drop", FloatDistribution(0.5, 0.9), {"kind": ["step", [1, 2]]}),
+    "rate": Entry("rate", FloatDistribution(1e-3, 1.0, log=True), {}),
+    "dims": Entry("dims", IntDistribution(4, 16, step=4), {}),
+    "width": Entry("width", IntDistribution(1, 100, log=True), {}),
+    "noise": Entry("noise", FloatDistribution(0.0, 0.6, step=0.2), {}),
+    "fixed": Entry("fixed", IntDistribution(3, 3), {}),
+}
+LINE = SearchSpace({"x": Entry("x", FloatDistribution(0.0, 1.0), {})})
+
+
+def told(number, x, values, state=TrialState.COMPLETE, **attrs):
+    """A trial on LINE with a value an epoch."""
+    trial = create_trial(
+        state=state,
+        value=values[-1] if state == TrialState.COMPLETE else None,
+        params={"x": x},
+        distributions={"x": LINE.entries["x"].distribution},
+        intermediate_values=dict(enumerate(values, 1)),
+        user_attrs=attrs,
+    )
+    trial.number = number
+    return trial
+
+
+# ---- the space as a cube
+
+
+def test_every_point_of_the_cube_is_a_configuration_and_leads_back_to_itself():
+    cube, random = Cube(SearchSpace(WIDE)), np.random.default_rng(0)
+    x_ND = cube.points(random.random((300, len(WIDE))))
+    for points_ND in (x_ND, cube.near(x_ND, 0.1, random)):
+        for x_D in points_ND:
+            params = cube.params(x_D)
+            assert all(entry.contains(entry.decode(params[path])) for path, entry in WIDE.items())
+            if params["kind"] == "constant":
+                del params["drop"]
+            assert cube.point(params) == pytest.approx(x_D)
+    assert {cube.params(x_D)["kind"] for x_D in x_ND} == {"constant", "step", "[1, 2]"}
+    assert {cube.params(x_D)["dims"] for x_D in x_ND} == {4, 8, 12, 16}
+
+
+def test_neighbours_keep_their_choice_mostly_and_their_numbers_about():
+    cube, random = Cube(SearchSpace(WIDE)), np.random.default_rng(0)
+    x_ND = np.repeat(cube.points(random.random((1, len(WIDE)))), 400, axis=0)
+    near_ND = cube.near(x_ND, 0.1, random)
+    assert 0.85 < (near_ND[:, 0] == x_ND[:, 0]).mean() < 1
+    assert np.abs(near_ND[:, 2] - x_ND[:, 2]).std() < 0.1
+
+
+# ---- what trials tell
+
+
+def test_a_pruned_trial_ends_where_complete_ones_came_to_from_its_epoch_and_is_less_sure():
+    complete = [told(n, n / 8, [0.4, 0.2 * factor]) for n, factor in enumerate((1.0, 1.1, 0.9, 1.0, 1.2, 0.8))]
+    posterior = read_posterior([*complete, told(6, 0.99, [0.3], TrialState.PRUNED)], LINE, 3)
+    gains = np.log([0.5 * factor for factor in (1.0, 1.1, 0.9, 1.0, 1.2, 0.8)])
+    value = posterior.process.mean + posterior.process.scale * posterior.process.scaled_N[-1]
+    assert value == pytest.approx(np.log(0.3) + gains.mean())
+    assert posterior.process.extra_N[-1] * posterior.process.scale**2 == pytest.approx(gains.var(ddof=1))
+    assert not posterior.process.extra_N[:-1].any()
+
+
+def test_diverged_and_collapsed_trials_stand_at_the_same_bound():
+    values = [0.2, 0.22, 0.24, 0.26, 0.28, 0.9]
+    diverged = told(6, 0.5, [0.8], TrialState.PRUNED, **{REASON: "diverged: nan"})
+    posterior = read_posterior([*(told(n, n / 8, [value]) for n, value in enumerate(values)), diverged], LINE, 3)
+    low, high = np.quantile(np.log(values), [0.25, 0.75])
+    found = posterior.process.mean + posterior.process.scale * posterior.process.scaled_N
+    assert found[-2:] == pytest.approx([high + SPREADS * (high - low)] * 2)
+    assert found[:-2] == pytest.approx(np.log(values[:-1]))
+
+
+@pytest.mark.parametrize(("values", "is_log"), [([0.2, 0.1, 0.0], True), ([-80.0, -100.0, 3.0], False), ([0.0, 0.0, 0.0], False)])
+def test_the_logarithm_is_taken_of_what_is_never_negative(values, is_log):
+    posterior = read_posterior([told(n, n / 4, [value]) for n, value in enumerate(values)], LINE, 3)
+    assert posterior.is_log == is_log and np.isfinite(posterior.process.scaled_N).all()
+
+
+def test_a_hard_draw_is_no_noise_between_trials_and_the_rest_over_the_draws_is():
+    random, hard_K = np.random.default_rng(0), np.array([0.0, 0.5, 1.0])
+    noise_TK = 0.1 * random.standard_normal((200, 3))
+    trials = [told(n, 0.5, [0.1], **{DRAWS: np.exp(n / 100 + hard_K + noise_K).tolist()}) for n, noise_K in enumerate(noise_TK)]
+    assert noise_of_draws(trials, np.log) == pytest.approx(0.1**2 / 3, rel=0.15)
+    assert noise_of_draws(trials[:3], np.log) is None and noise_of_draws([told(0, 0.5, [0.1])] * 9, np.log) is None
+
+
+def test_too_few_complete_trials_tell_nothing():
+    assert read_posterior([told(0, 0.1, [0.2]), told(1, 0.1, [0.2], TrialState.PRUNED)], LINE, 1) is None
+
+
+# ---- where to look next
+
+
+def test_the_expected_gain_is_the_integral_and_has_an_order_far_away():
+    for mean, std in ((0.1, 0.3), (-0.2, 0.05), (0.4, 0.1)):
+        gain, _ = integrate.quad(lambda f, m=mean, s=std: -f * stats.norm.pdf(f, m, s), -5, 0)
+        assert np.exp(log_expected_gain(np.array([mean]), np.array([std]), 0.0))[0] == pytest.approx(gain, rel=1e-3)
+    far = log_expected_gain(np.array([1.0, 2.0, 90.0]), np.ones(3) / 20, 0.0)
+    assert np.isfinite(far).all() and far[0] > far[1] > far[2]
+    around = log_expected_gain(np.array([4.9999, 5.0001]), np.ones(2), 0.0)
+    assert around[0] == pytest.approx(around[1], abs=0.02)
+
+
+def valley(x):
+    return 0.1 + (x - 0.3) ** 2
+
+
+def test_the_next_point_is_in_the_valley_away_from_a_running_trial_and_the_same_when_asked_again():
+    trials = [told(n, x, [valley(x)]) for n, x in enumerate((0.0, 0.15, 0.5, 0.6, 0.8, 1.0))]
+    found = suggest(trials, LINE, 0, 7)["x"]
+    assert abs(found - 0.3) < 0.12 and suggest(trials, LINE, 0, 7)["x"] == found
+    few = [told(n, x, [valley(x)]) for n, x in enumerate((0.0, 0.6, 1.0))]
+    found = suggest(few, LINE, 0, 7)["x"]
+    assert abs(suggest([*few, told(6, found, [], TrialState.RUNNING)], LINE, 0, 7)["x"] - found) > 0.05
+
+
+def test_the_first_points_lie_evenly():
+    found = sorted(suggest([], LINE, 3, number)["x"] for number in range(4))
+    assert [int(4 * x) for x in found] == [0, 1, 2, 3]
+
+
+# ---- in a study
+
+SWEEP = """
+study: {name: s, num_trials: 24, sampler: {kind: auto, seed: 1}}
+trial:
+  data: {num_labels: 100}
+  objective: {adversarial_y: {}, classification: {}}
+  train: {epochs: 6}
+search_space:
+  model.z_dim: {kind: int, low: 6, high: 12}
+  optim.reconstruction.rate: {kind: float, low: 0.005, high: 0.03, log: true}
+  optim.schedule.kind: {kind: categorical, choices: [constant, step]}
+  optim.schedule.drop_at: {kind: float, low: 0.5, high: 0.9, when: {optim.schedule.kind: [step]}}
+"""
+
+
+def open_here(tmp_path, **study) -> SweepStudy:
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    return SweepStudy(tmp_path / "run", load_sweep(tmp_path / "s.yaml", {f"study.{key}": value for key, value in study.items()}))
+
+
+def true_error(values) -> float:
+    """Best at a rate of 0.012 with a step."""
+    return 0.05 + 0.2 * np.log(values["optim.reconstruction.rate"] / 0.012) ** 2 + 0.03 * (values["optim.schedule.kind"] == "constant")
+
+
+def play(study: SweepStudy, until: int, noise: float = 0.15) -> None:
+    while len(study.trials()) < until or study.unfinished:
+        handout = study.next()
+        error = true_error(study.values(handout.number)) * np.exp(noise * np.random.default_rng(handout.number).standard_normal())
+        for epoch in range(handout.first_epoch + 1, 7):
+            study.report(handout.number, handout.attempt.write_row(row(epoch, float(error))))
+        study.tell(handout.number, TrialState.COMPLETE)
+
+
+def test_a_search_with_conditions_and_choices_finds_the_valley_and_asks_the_same_when_opened_again(tmp_path):
+    study = open_here(tmp_path)
+    play(study, 12)
+    again = open_here(tmp_path)  # as a driver that was killed and started again
+    again.reconcile()
+    play(again, 24)
+    whole = open_here(tmp_path / "whole") if (tmp_path / "whole").mkdir() is None else None
+    play(whole, 24)
+    assert [trial.params for trial in whole.trials()] == [trial.params for trial in again.trials()]
+    assert {trial.params["optim.schedule.kind"] for trial in again.trials()} == {"constant", "step"}
+    best = ranked(again.trials(), again.run)[0].params
+    assert best["optim.schedule.kind"] == "step" and true_error(best) < 0.06
+
+
+def test_the_choice_is_the_lowest_mean_and_every_reader_has_it(tmp_path):
+    """Trial 3's number is the lowest by luck: its neighbours are bad."""
+    study = open_here(tmp_path, num_trials=14)
+    errors = {}
+    while (handout := study.next()) is not None:
+        error = 0.02 if handout.number == 3 else true_error(study.values(handout.number))
+        errors[handout.number] = error
+        for epoch in range(1, 7):
+            study.report(handout.number, handout.attempt.write_row(row(epoch, float(error))))
+        study.tell(handout.number, TrialState.COMPLETE)
+    choice = read_json(study.run / "choice.json")
+    assert choice["by"] == "posterior mean" and min(errors, key=errors.get) == 3
+    best = ranked(study.trials(), study.run)[0].number
+    assert best != 3 and str(best) == min(choice["trials"], key=lambda n: choice["trials"][n]["expected"])
+    assert best_trial(study.run) == best
+    of = expected_values(study.run)[best]
+    assert of["low"] < of["expected"] < of["high"]
+
+
+@pytest.mark.parametrize(
+    ("until", "study", "why"),
+    [
+        (9, {}, "fewer than 10 searched trials are complete"),
+        (12, {"sampler": {"kind": "RandomSampler", "seed": 0}}, "the search is random"),
+    ],
+)
+def test_where_little_is_known_the_lowest_number_is_the_choice(tmp_path, until, study, why):
+    opened = open_here(tmp_path, **study)
+    play(opened, until)
+    assert read_json(opened.run / "choice.json") == {"by": "lowest", "why": why, "trials": {}}
+    trials = opened.trials()
+    assert ranked(trials, opened.run)[0].value == min(trial.value for trial in trials)
+
+
+def test_a_choice_that_a_kill_left_behind_is_made_again(tmp_path):
+    study = open_here(tmp_path)
+    play(study, 12)
+    written = (study.run / "choice.json").read_bytes()
+    (study.run / "choice.json").unlink()
+    open_here(tmp_path).reconcile()
+    assert (study.run / "choice.json").read_bytes() == written
+
+
+def test_auto_says_what_it_is(tmp_path, monkeypatch):
+    assert describe_sampler(open_here(tmp_path).sweep) == "sampler: auto is a Gaussian process of the metric with its noise"
+    assert "TPE after 250 told trials" in describe_sampler(open_here(tmp_path, num_trials=300).sweep)
+    constrained = {"metric": "val/reconstruction", "constraint": {"metric": "val/prior_mismatch", "upper": 0.2}}
+    assert "Optuna's TPE here, as the study has a constraint" in describe_sampler(open_here(tmp_path, **constrained).sweep)
+    assert describe_sampler(open_here(tmp_path, sampler={"kind": "TPESampler"}).sweep) is None
+    monkeypatch.setattr(trial_sampler, "MOST_PATHS", 2)
+    assert "more than 2 paths" in describe_sampler(open_here(tmp_path).sweep)
+
+
+def test_beyond_the_most_told_trials_tpe_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial_sampler, "MOST_TOLD", 3)
+    asked = []
+    monkeypatch.setattr(trial_sampler, "suggest", lambda *arguments: asked.append(arguments) or suggest(*arguments))
+    play(open_here(tmp_path), 8)
+    assert len(asked) == 4
+
+
+def test_auto_takes_no_argument_of_another_sampler(tmp_path):
+    with pytest.raises(ConfigError, match=r"study\.sampler\.n_startup_trials: got an unknown argument; auto takes seed"):
+        open_here(tmp_path, sampler={"kind": "auto", "n_startup_trials": 5})
+
+
+def test_the_draws_of_a_trial_are_in_the_journal(tmp_path):
+    study = open_here(tmp_path, draws_per_trial=2, num_trials=1)
+    handout = study.next()
+    for epoch in range(1, 7):
+        study.report(0, handout.attempt.write_row(row(epoch, 0.3) | {"val/error_draws": [0.2, 0.4]}))
+    assert study.trial(0).user_attrs[DRAWS] == [0.2, 0.4]
+
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
