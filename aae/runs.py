@@ -25,6 +25,7 @@ GB = 10**9  # bytes
 LOCK = ".lock"  # of a run folder: its driver holds it, and names itself in it
 JOURNAL = "study.journal"  # of a run folder, and of its confirmation
 CHOICE = "choice.json"  # of a run folder: aae/tuning/study/choice.py
+FORECAST = "forecast.json"  # another: aae/tuning/driver/forecast.py
 CONFIRM = "confirm"  # the confirmation's folder in the run's, and the study in it
 MANIFEST_KEYS = {"id", "precision", "sweep", "code", "versions", "device", "data"}
 PARENT = "fork.parent"  # the searched path of a study that forks another (aae/tuning/spec/fork.py)
@@ -58,10 +59,16 @@ def rank(value: float, broken: float, number: int) -> tuple[float, float, int]:
     return broken, value, number
 
 
+def read_choice(run: Path) -> dict[str, Any]:
+    """What the study's driver computed of its told trials (aae/tuning/study/choice.py). Raises ConfigError where it is broken."""
+    choice: dict[str, Any] = read_json(run / CHOICE, {"trials": {}})
+    return choice
+
+
 def expected_values(run: Path) -> dict[int, dict[str, float]]:
     """trial -> {expected, low, high}: what its configuration comes to without noise and its 95 % interval, in units of the metric, as
     the study's driver computed it (aae/tuning/study/choice.py). Empty where the lowest number is the choice. Raises ConfigError."""
-    return {int(number): of for number, of in read_json(run / CHOICE, {"trials": {}})["trials"].items()}
+    return {int(number): of for number, of in read_choice(run)["trials"].items()}
 
 
 def read_tag(path: Path) -> dict[str, Any]:

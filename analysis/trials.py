@@ -38,6 +38,7 @@ from aae.runs import (
     expected_values,
     manifest_over,
     rank,
+    read_choice,
     read_manifest,
     state_word,
     trial_folder,
@@ -117,6 +118,11 @@ class Run:
     def constraint(self) -> dict[str, Any] | None:
         """{"metric", "upper"}, where the study has one."""
         return self.manifest["sweep"]["study"].get("constraint")
+
+    @cached_property
+    def choice(self) -> dict[str, Any]:
+        """What its driver computed of the told trials: aae/tuning/study/choice.py."""
+        return read_choice(self.path)
 
     @cached_property
     def confirmed(self) -> Confirmed | None:

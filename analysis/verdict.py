@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from aae.metrics import healthy_classes, is_error, shown
+from analysis.gain import gain_lines
+from analysis.rungs import rung_lines
 from analysis.trials import MAX_LISTED, Run, TrialRecord, states
 
 
@@ -31,7 +33,7 @@ def search_verdict(run: Run) -> list[str]:
         f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {describe_draw(best)}"
         + (f", and the lowest of {scored} trials' numbers, which flatters it." if best is run.lowest and not best.excess else ".")
     )
-    lines += seen(run, best) + begun_elsewhere(run)
+    lines += seen(run, best) + begun_elsewhere(run) + rung_lines(run) + gain_lines(run)
     lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
     return lines + beside(run, best) + baseline_lines(run, best)
 

@@ -529,6 +529,19 @@ STUDIES = {
     "minus one at a time": ({}, ["study.max_concurrent=-1"], ("study.max_concurrent: got -1", "null")),
     "no disk": ({}, ["study.max_disk_gb=0"], ("study.max_disk_gb: got 0", "null")),
     "infinite minutes": ({}, ["study.max_minutes=inf"], ("study.max_minutes", "inf", "finite")),
+    "a negative gain": ({}, ["study.stop_below_gain=-0.001"], ("study.stop_below_gain: got -0.001", "positive", "null")),
+    "a gain of any size": ({}, ["study.stop_below_gain=inf"], ("study.stop_below_gain: got inf", "finite")),
+    "a gain that is a word": ({}, ["study.stop_below_gain=little"], ("study.stop_below_gain", "little")),
+    "a gain of a random search": (
+        {"study": {"sampler": "{kind: RandomSampler}"}},
+        ["study.stop_below_gain=0.001"],
+        ("study.stop_below_gain: got 0.001", "random", "auto"),
+    ),
+    "a gain under a constraint": (
+        {"study": {"sampler": "{kind: TPESampler}", "constraint": "{metric: val/prior_mismatch, upper: 0.2}"}},
+        ["study.stop_below_gain=0.001"],
+        ("study.stop_below_gain: got 0.001", "constraint", "null"),
+    ),
     "unknown sampler": ({"study": {"sampler": "{kind: GridSampler}"}}, [], ("study.sampler.kind: got GridSampler", "TPESampler")),
     "sampler without kind": ({"study": {"sampler": "{seed: 0}"}}, [], ("study.sampler.kind: got None", "TPESampler")),
     "sampler is a word": ({"study": {"sampler": "TPESampler"}}, [], ("study.sampler: got TPESampler", "give a block")),
@@ -895,6 +908,7 @@ RIGHT = {
     "a name of digits": ({}, ["study.name=2026"], "2026"),
     "parts of a core": ({}, ["study.resources_per_trial={cpu: 0.5}"], "cpu: 0.5"),
     "half a minute": ({}, ["study.max_minutes=0.5"], "max_minutes: 0.5"),
+    "a tenth of a point": ({"study": {"sampler": "{kind: auto}"}}, ["study.stop_below_gain=0.001"], "stop_below_gain: 0.001"),
     "baselines alone": ({"space": "{}", "baselines": {"plain": "{}"}}, [], "baseline plain: run first"),
     "a baseline of a whole block": (
         {"baselines": {"b": "{optim.schedule: {kind: step, unit: epoch, drop_at: 50}}"}},

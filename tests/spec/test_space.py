@@ -219,7 +219,16 @@ def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_t
 
 
 @pytest.mark.parametrize(
-    "change", ["num_trials=9", "max_minutes=5", "max_disk_gb=1", "max_concurrent=2", "resources_per_trial={cpu: 2}", "folder=other"]
+    "change",
+    [
+        "num_trials=9",
+        "max_minutes=5",
+        "stop_below_gain=0.001",
+        "max_disk_gb=1",
+        "max_concurrent=2",
+        "resources_per_trial={cpu: 2}",
+        "folder=other",
+    ],
 )
 def test_what_no_trial_depends_on_is_no_part_of_the_fingerprint(tmp_path, change):
     entries = "model.z_dim: {kind: int, low: 6, high: 12}"

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from aae.data import DataError, data_warnings, load_configured
-from aae.runs import JOURNAL, read_json
+from aae.runs import FORECAST, JOURNAL, read_json
 from aae.tuning.driver import forecast
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.journal import read_trials
@@ -65,7 +65,7 @@ def forecast_of(sweep: Sweep) -> dict[str, Any]:
     run = sweep.study.path
     if (run / JOURNAL).is_file():
         rest = forecast.forecast_left(run, read_trials(run), sweep.study.num_trials, None)
-        first = (read_json(run / forecast.FORECAST) or {}).get("first")
+        first = (read_json(run / FORECAST) or {}).get("first")
         if rest:
             return found("told trials", rest)
         if first:

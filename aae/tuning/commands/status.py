@@ -18,6 +18,7 @@ def run(arguments: list[str], console: Console) -> int:
     add_json_option(options, "where it stands")
     given = options.parse_args(arguments)
 
+    from analysis.gain import gain_lines
     from analysis.report import TOP, table_of
     from analysis.trials import ranked, read_run
 
@@ -29,6 +30,8 @@ def run(arguments: list[str], console: Console) -> int:
     read = read_run(given.run)
     if read.trials:
         console.print(table_of(read, ranked(read)[:TOP], console.width))
+    for line in gain_lines(read):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

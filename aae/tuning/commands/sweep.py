@@ -87,6 +87,8 @@ def say_what_is_next(checked: Sweep, outcome: Outcome, accept: bool, started: fl
     """How the best is reproduced, what is left, or the confirmation itself. Returns the exit code."""
     run, trials, study = outcome.study.run, outcome.study.trials(), checked.study
     interrupted, unasked = sum(not trial.state.is_finished() for trial in trials), max(0, study.num_trials - len(trials))
+    if outcome.study.ended is not None:
+        unasked = 0
     if any(trial.state.name == "COMPLETE" for trial in trials):
         console.print(f"reproduce the best: python launch.py reproduce {shlex.quote(str(run))}", soft_wrap=True)
     if interrupted or unasked:

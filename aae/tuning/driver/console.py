@@ -107,8 +107,8 @@ class SweepConsole:
 
     @property
     def num_trials(self) -> int:
-        """Those already asked, where a later command asks for fewer."""
-        return max(self.study.sweep.study.num_trials, len(self.study.trials()))
+        """Those already asked, where a later command asks for fewer or the study has ended early."""
+        return len(self.study.trials()) if self.study.ended else max(self.study.sweep.study.num_trials, len(self.study.trials()))
 
     def value_text(self, value: float | None) -> str:
         return metrics.shown(self.study.metric, value)

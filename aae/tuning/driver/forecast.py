@@ -19,14 +19,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from aae.runs import GB, read_json, trial_folder, write_json
+from aae.runs import FORECAST, GB, read_json, trial_folder, write_json
 from aae.tuning.driver.budget import bytes_used
 from aae.tuning.driver.console import seconds_text
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
 from aae.tuning.spec.sweep import StudyConfig, Sweep
 from aae.tuning.workers.rehearsal import Cost
 
-FORECAST = "forecast.json"
 MAX_SIMULATED = 60  # trials; a larger study takes as much more. Some pruners take milliseconds a verdict
 # Seen in runs/quick, 16 trials of 6 epochs: bytes a trial without checkpoint and pictures, W&B's file included; an epoch's row in both;
 # the pictures of one epoch, kept twice, for W&B too.

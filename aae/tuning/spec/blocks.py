@@ -31,6 +31,7 @@ class StudyConfig:
     draws_per_trial: int = 1  # a trial is so many trainings, of the label seeds from 0 on, and its value their mean
     max_minutes: float | None = None  # per invocation, to the end of its last attempt
     max_disk_gb: float | None = None  # of the run folder, in 10^9 bytes; checkpoints of losers go first
+    stop_below_gain: float | None = None  # in units of the metric: the search ends where its next ten trials promise less
     max_concurrent: int | None = None  # a cap, for machines shared with others
     sampler: dict[str, Any] = field(default_factory=lambda: {"kind": "auto", "seed": 0})
     pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
@@ -56,10 +57,11 @@ class StudyConfig:
         require(self.num_trials >= 1, "study.num_trials", self.num_trials, "give at least 1")
         want = "give 1 to 100: the search's label seeds are 0 to 99"
         require(1 <= self.draws_per_trial <= 100, "study.draws_per_trial", self.draws_per_trial, want)
-        for name in ("max_minutes", "max_disk_gb", "max_concurrent"):
+        for name in ("max_minutes", "max_disk_gb", "max_concurrent", "stop_below_gain"):
             value = getattr(self, name)
             want = "give a positive finite number, or null for no limit"
             require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
+        check_stop(self.stop_below_gain, self.sampler, self.constraint)
         read_confirm_block(self.confirm)
         read_fork_block(self.fork)
         check_constraint(self.constraint, self.metric, self.pruner)
@@ -78,6 +80,13 @@ class StudyConfig:
     @property
     def forked(self) -> ForkConfig | None:
         return read_fork_block(self.fork)
+
+
+def check_stop(gain: float | None, sampler: dict[str, Any], constraint: Any) -> None:
+    """What the next trials promise must be foretold for it."""
+    path, random = "study.stop_below_gain", sampler.get("kind") == "RandomSampler"
+    require(gain is None or not random, path, gain, "a random search is not foretold: use the sampler auto or TPESampler, or null")
+    require(gain is None or constraint is None, path, gain, "a study with a constraint is not foretold: write null")
 
 
 def check_resources(value: Any) -> None:

@@ -14,8 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae.runs import CHOICE, expected_values, write_json
 from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.gain import describe_gain
 from aae.tuning.study.optuna_views import best_first
-from aae.tuning.study.posterior import Posterior
+from aae.tuning.study.posterior import Posterior, read_posterior
+from aae.tuning.study.rungs import describe_rungs
 
 LEAST_COMPLETE = 10  # fewer say too little of the noise
 SPREAD = 1.96  # standard deviations either side: 95 %
@@ -48,6 +50,14 @@ def describe_choice(sweep: Sweep, trials: Sequence[FrozenTrial], posterior: Post
         for number, (mean, std) in scaled.items()
     }
     return {"by": "posterior mean", "why": None, "trials": expected}
+
+
+def compute_choice(sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """What choice.json holds of these trials: the choice, what more of them would gain, and which rungs counted."""
+    why = why_lowest(sweep, trials)
+    posterior = None if why else read_posterior(trials, sweep.space, LEAST_COMPLETE)
+    choice = describe_choice(sweep, trials, posterior)
+    return choice | {"gain": describe_gain(sweep, trials, posterior, why), "rungs": describe_rungs(sweep, trials)}
 
 
 def write_choice(run: Path, choice: dict[str, Any]) -> None:

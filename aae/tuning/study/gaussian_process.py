@@ -17,6 +17,7 @@ JITTER = 1e-6
 LENGTH, LENGTH_STD = np.log(0.7), 1.0  # of the logarithms' normal priors; an edge of the cube is 1
 SIGNAL, SIGNAL_STD = 0.0, 1.0
 NOISE, NOISE_STD = -2.0, 2.0  # of the variance; values are scaled to a variance of 1
+LEVEL_VARIANCE = 1.0  # of the whole space's level around the mean of the told values
 MEASURED_NOISE_STD = 0.5
 LENGTHS, SIGNALS, NOISES = (np.log(0.05), np.log(20.0)), (-4.0, 4.0), (-10.0, 1.0)  # theta's bounds
 FITTED_POINTS = 250  # a fit costs the cube of their number
@@ -118,3 +119,19 @@ class GaussianProcess:
         half_NM = linalg.solve_triangular(self.factor, cross_NM, lower=True)
         variance_M = np.maximum(self.kernel.signal - (half_NM**2).sum(axis=0), 1e-12)
         return self.mean + self.scale * (cross_NM.T @ self.alpha_N), self.scale * np.sqrt(variance_M)
+
+    def joint(self, x_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean (M,), covariance (M, M)) of the values without noise, the level of the whole space being unknown: where a search has
+        gathered its points it is worse than their mean (Rasmussen & Williams 2006, section 2.7)."""
+        cross_NM = self.kernel(self.x_ND, x_MD, self.is_choice_D)
+        half_NM = linalg.solve_triangular(self.factor, cross_NM, lower=True)
+        weight_N = linalg.cho_solve((self.factor, True), np.ones(len(self.x_ND)))
+        precision, left_M = weight_N.sum() + 1 / LEVEL_VARIANCE, 1 - cross_NM.T @ weight_N
+        mean_M = cross_NM.T @ self.alpha_N + left_M * self.alpha_N.sum() / precision
+        covariance_MM = self.kernel(x_MD, x_MD, self.is_choice_D) - half_NM.T @ half_NM + np.outer(left_M, left_M) / precision
+        return self.mean + self.scale * mean_M, self.scale**2 * covariance_MM
+
+    @property
+    def noise_variance(self) -> float:
+        """Of a value, in the unit of y squared."""
+        return self.kernel.noise * self.scale**2

@@ -25,12 +25,13 @@ from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Ro
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
 from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.choice import LEAST_COMPLETE, describe_choice, why_lowest, write_choice
+from aae.tuning.study.choice import compute_choice, write_choice
+from aae.tuning.study.gain import ENDED, promised
 from aae.tuning.study.journal import open_study
 from aae.tuning.study.optuna_private import PruningView
 from aae.tuning.study.optuna_views import is_baseline
 from aae.tuning.study.parents import begin_from_parent
-from aae.tuning.study.posterior import read_posterior
+from aae.tuning.study.rungs import correlation_with_end, foretells, whole_trials
 from aae.tuning.study.trial_sampler import TrialSampler
 
 
@@ -82,7 +83,17 @@ class SweepStudy:
     @property
     def all_told(self) -> bool:
         trials = self.trials()
-        return len(trials) >= self.sweep.study.num_trials and all(trial.state.is_finished() for trial in trials)
+        return self.all_asked and all(trial.state.is_finished() for trial in trials)
+
+    @property
+    def all_asked(self) -> bool:
+        return len(self.trials()) >= self.sweep.study.num_trials or self.ended is not None
+
+    @property
+    def ended(self) -> dict[str, Any] | None:
+        """{"below", "expected", "trials"}: why no more is asked although study.num_trials allows it; until that limit changes."""
+        mark: dict[str, Any] | None = self.study.user_attrs.get(ENDED)
+        return mark if mark is not None and mark["below"] == self.sweep.study.stop_below_gain else None
 
     # ---- handing out ----
 
@@ -91,7 +102,7 @@ class SweepStudy:
         while True:
             if self.unfinished:
                 number = self.unfinished.pop(0)
-            elif len(self.trials()) < self.sweep.study.num_trials:
+            elif not self.all_asked:
                 number = self.ask()
             else:
                 return None
@@ -176,8 +187,11 @@ class SweepStudy:
         if verdict is None or verdict["epoch"] != epoch:
             view = PruningView(self.study, is_baseline)
             stop = bool(self.study.pruner.prune(view, trial))
-            verdict = {"epoch": epoch, "stop": stop, "marks": view.marks}
-            if stop or view.marks:
+            left_out = list((verdict or {}).get("left_out", []))
+            if stop and not foretells(correlation_with_end(whole_trials(self.trials()), epoch)):
+                stop, left_out = False, [*left_out, epoch]
+            verdict = {"epoch": epoch, "stop": stop, "marks": view.marks, "left_out": left_out}
+            if stop or view.marks or epoch in left_out:
                 self.storage.set_trial_user_attr(self.id_of(number), VERDICT, verdict)
         for key, value in verdict["marks"].items():
             if key not in trial.system_attrs:
@@ -250,10 +264,12 @@ class SweepStudy:
         write_json(folder.result_path, result)  # last: where it is missing, all of this is done again
 
     def choose(self) -> None:
-        """Writes which trial is the best, as the study is now."""
-        trials = self.trials()
-        posterior = None if why_lowest(self.sweep, trials) else read_posterior(trials, self.sweep.space, LEAST_COMPLETE)
-        write_choice(self.run, describe_choice(self.sweep, trials, posterior))
+        """Writes which trial is the best, as the study is now. Where the next ones promise less than they must, the study ends."""
+        choice, limit, asked = compute_choice(self.sweep, self.trials()), self.sweep.study.stop_below_gain, len(self.trials())
+        expected = promised(choice["gain"])
+        if limit is not None and expected is not None and expected < limit and asked < self.sweep.study.num_trials and not self.ended:
+            self.study.set_user_attr(ENDED, {"below": limit, "expected": expected, "trials": asked})
+        write_choice(self.run, choice | {"ended": self.ended})
 
     # ---- after a kill ----
 

@@ -1,0 +1,132 @@
+"""What more trials are expected to gain, against closed forms; and the study that ends where they promise too little."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from aae.runs import CHOICE
+from aae.tuning.study import gain
+from aae.tuning.study.gaussian_process import LEVEL_VARIANCE, GaussianProcess
+from aae.tuning.study.parents import load_sweep
+from aae.tuning.study.study import Handout, SweepStudy
+from tests.sweeping import row
+
+SWEEP = """
+study: {name: s, num_trials: 14, sampler: {kind: TPESampler, seed: 0}}
+baselines: {outside: {train.update: alternating}}
+trial:
+  data: {num_labels: 100}
+  objective: {adversarial_y: {}, classification: {}}
+  train: {epochs: 1}
+search_space:
+  optim.reconstruction.rate: {kind: float, low: 0.005, high: 0.03, log: true}
+"""
+
+
+@pytest.fixture
+def make_study(tmp_path: Path):
+    """Opens the study of one folder, again and again."""
+
+    def make(**study) -> SweepStudy:
+        (tmp_path / "s.yaml").write_text(SWEEP)
+        (tmp_path / "run").mkdir(exist_ok=True)
+        return SweepStudy(tmp_path / "run", load_sweep(tmp_path / "s.yaml", {f"study.{key}": value for key, value in study.items()}))
+
+    return make
+
+
+def finish(study: SweepStudy, handout: Handout) -> None:
+    study.report(handout.number, handout.attempt.write_row(row(1, 0.2 + 0.01 * (handout.number % 5))))
+    study.tell(handout.number, TrialState.COMPLETE)
+
+
+def played(mean: list[float], variance: list[float], noise: float, num: int, other: float = np.inf) -> np.ndarray:
+    """(num + 1,) mean values of the choice; the first point is told, and all are independent."""
+    value_NS = gain.play_on(np.array(mean), np.diag(variance), noise, 1, other, num, np.random.default_rng(0))
+    return value_NS.mean(axis=1)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 4.0])
+def test_one_more_trial_gains_what_a_normal_value_gains_on_average(monkeypatch, noise):
+    """A candidate as good as the best, of standard deviation 2: it is taken where its told value is lower, so the gain's mean is
+    2 rho / sqrt(2 pi), rho the correlation of value and told value."""
+    monkeypatch.setattr(gain, "FUNCTIONS", 20_000)
+    now, then = played([0.0, 0.0], [0.0, 4.0], noise, 1)
+    assert now == 0 and -then == pytest.approx(2 * np.sqrt(4 / (4 + noise)) / np.sqrt(2 * np.pi), rel=0.03)
+
+
+def test_a_certain_gain_is_found_in_as_many_trials_as_it_takes_and_a_baseline_elsewhere_caps_it():
+    assert played([1.0, 0.7, 0.4], [0.0, 0.0, 0.0], 1e-9, 2) == pytest.approx([1.0, 0.4, 0.4], abs=1e-4)
+    assert played([1.0, 0.7, 0.4], [0.0, 0.0, 0.0], 1e-9, 2, other=0.3) == pytest.approx([0.3, 0.3, 0.3])
+    assert played([0.1, 0.7, 0.4], [0.0, 0.0, 0.0], 1e-9, 2) == pytest.approx([0.1, 0.1, 0.1], abs=1e-4)
+
+
+def test_what_one_trial_tells_is_learnt_of_the_points_beside_it(monkeypatch):
+    """Three points that are one: a second trial at another of them tells what the first did, and the noise is averaged."""
+    monkeypatch.setattr(gain, "FUNCTIONS", 20_000)
+    covariance_MM = np.zeros((4, 4))
+    covariance_MM[1:, 1:] = 4.0
+    value_NS = gain.play_on(np.zeros(4), covariance_MM, 4.0, 1, np.inf, 2, np.random.default_rng(0))
+    for num in (1, 2):
+        assert -value_NS[num].mean() == pytest.approx(2 * np.sqrt(4 / (4 + 4 / num)) / np.sqrt(2 * np.pi), rel=0.06)
+
+
+def test_the_joint_posterior_is_that_of_a_kernel_with_a_level_of_its_own():
+    random = np.random.default_rng(0)
+    x_ND, x_MD, is_choice_D = random.random((12, 2)), random.random((5, 2)), np.zeros(2, dtype=bool)
+    y_N = np.sin(4 * x_ND[:, 0]) + 3
+    process = GaussianProcess(x_ND, y_N, is_choice_D, np.zeros(12))
+    mean_M, covariance_MM = process.joint(x_MD)
+
+    def kernel(a_ND: np.ndarray, b_MD: np.ndarray) -> np.ndarray:
+        return process.scale**2 * (process.kernel(a_ND, b_MD, is_choice_D) + LEVEL_VARIANCE)
+
+    own_NN = kernel(x_ND, x_ND) + (process.noise_variance + 1e-6 * process.scale**2) * np.eye(12)
+    gain_MN = np.linalg.solve(own_NN, kernel(x_ND, x_MD)).T
+    assert mean_M == pytest.approx(process.mean + gain_MN @ (y_N - process.mean), abs=1e-6)
+    assert covariance_MM == pytest.approx(kernel(x_MD, x_MD) - gain_MN @ kernel(x_ND, x_MD), abs=1e-6)
+
+
+def test_a_study_ends_where_the_next_ten_trials_promise_too_little_and_another_limit_goes_on(make_study):
+    """What runs then is finished, also after a kill. Seen to fail with the mark not read, and with its limit not compared."""
+    study = make_study(stop_below_gain=0.5)
+    handouts = [study.next() for _ in range(2)]
+    while handouts:
+        finish(study, handouts.pop(0))
+        if (handout := study.next()) is not None:
+            handouts.append(handout)
+        elif len(handouts) == 1:
+            break  # the driver is killed here
+    assert len(study.trials()) == 12 and not study.all_told  # ten searched ones are complete, the baseline, and one that runs
+    again = make_study(stop_below_gain=0.5)
+    assert again.reconcile()["going on"] == 1
+    finish(again, again.next())
+    assert again.next() is None and again.all_told and len(again.trials()) == 12
+    ended = json.loads((again.run / CHOICE).read_text())["ended"]
+    assert ended["below"] == 0.5 and ended["trials"] == 12 and ended["expected"] < 0.5
+    other = make_study(stop_below_gain=0.4)
+    assert other.ended is None  # until it is judged by that limit
+    other.choose()
+    assert other.ended is not None and other.ended["below"] == 0.4
+    assert make_study(stop_below_gain=None).next() is not None
+
+
+def test_what_cannot_be_foretold_says_why_and_ends_nothing(make_study):
+    study = make_study(stop_below_gain=0.5)
+    for _ in range(5):
+        finish(study, study.next())
+    written = json.loads((study.run / CHOICE).read_text())
+    assert written["gain"] == {"why": "fewer than 10 searched trials are complete", "after": {}} and written["ended"] is None
+
+
+def test_a_restart_foretells_the_same(make_study):
+    study = make_study()
+    for _ in range(13):
+        finish(study, study.next())
+    first = json.loads((study.run / CHOICE).read_text())
+    make_study().choose()
+    assert json.loads((study.run / CHOICE).read_text()) == first
+    assert all(of["low"] <= of["expected"] <= of["high"] for of in first["gain"]["after"].values()) and len(first["gain"]["after"]) == 2
