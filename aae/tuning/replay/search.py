@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import ranked
@@ -45,14 +45,15 @@ class LateChoice(SweepStudy):
 
 
 class SweepSearch:
-    """`sweep` as its sampler and pruner are, but for the sampler's seed."""
+    """`sweep` as its sampler and pruner are, but for the sampler's seed. `others`: told trials of other studies, to be learnt from."""
 
-    def __init__(self, sweep: Sweep, seed: int):
+    def __init__(self, sweep: Sweep, seed: int, others: list[list[FrozenTrial]] | None = None):
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
         self.epochs = sweep.epochs
         seeded = replace(sweep, study=replace(sweep.study, sampler=sweep.study.sampler | {"seed": seed}))
         vars(seeded)["fixed"] = sweep.fixed  # cached there: a fifth of a replay's time
         self.study = LateChoice(self.folder, seeded)
+        self.study.others = others or []
 
     def ask(self) -> tuple[int, Values]:
         number = self.study.ask()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import LEAST_COMPLETE, describe_choice, why_lowest, write_choice
 from aae.tuning.study.journal import open_study
+from aae.tuning.study.learning import read_others
 from aae.tuning.study.optuna_private import PruningView
 from aae.tuning.study.optuna_views import is_baseline
 from aae.tuning.study.parents import begin_from_parent
@@ -62,6 +64,11 @@ class SweepStudy:
 
     # ---- reading ----
 
+    @cached_property
+    def others(self) -> list[list[FrozenTrial]]:
+        """Told trials of other studies, for the sampler alone."""
+        return read_others(self.sweep)
+
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
@@ -70,7 +77,7 @@ class SweepStudy:
 
     def handle(self, number: int) -> Trial:
         """The trial for suggesting."""
-        self.study.sampler = TrialSampler(self.sweep, number)
+        self.study.sampler = TrialSampler(self.sweep, number, self.others)
         return Trial(self.study, self.id_of(number))
 
     def id_of(self, number: int) -> int:
@@ -100,7 +107,7 @@ class SweepStudy:
 
     def ask(self) -> int:
         number = len(self.trials())
-        self.study.sampler = TrialSampler(self.sweep, number)
+        self.study.sampler = TrialSampler(self.sweep, number, self.others)
         return self.study.ask().number
 
     def values(self, number: int) -> dict[str, Any]:
