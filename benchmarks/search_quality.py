@@ -32,11 +32,12 @@ from aae.device import device_name
 from aae.layers import parse_overrides, read_sweep
 from aae.manifest import git
 from aae.runs import read_rows, write_rows
+from aae.tuning.replay import surrogate
+from aae.tuning.replay.search import Search, SweepSearch, Values, play
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.parents import load_sweep
 from analysis.trials import read_run
-from benchmarks import surrogate
-from benchmarks.searchers import Ours, Plain, Random, Searcher, Values, play
+from benchmarks.searchers import Plain, Random
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORDS, CURVES = PROJECT / "benchmarks" / "records.jsonl", PROJECT / "records" / "search_quality.jsonl"
@@ -86,10 +87,10 @@ def fitted(number: int | None = None) -> surrogate.Surrogate:
     return surrogate.Surrogate(x_TD[part], curve_TE[part])
 
 
-def searcher(name: str, sweep: Sweep, seed: int) -> Searcher:
+def searcher(name: str, sweep: Sweep, seed: int) -> Search:
     rungs = {"grace_period": sweep.study.pruner.get("min_resource", 1), "reduction_factor": sweep.study.pruner.get("reduction_factor", 4)}
-    kinds: dict[str, Callable[[Sweep, int], Searcher]] = {
-        "ours": Ours,
+    kinds: dict[str, Callable[[Sweep, int], Search]] = {
+        "ours": SweepSearch,
         "plain": Plain,
         "plain, our rungs": partial(Plain, **rungs),
         "random": Random,

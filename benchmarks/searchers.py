@@ -1,70 +1,21 @@
-"""Three searchers behind one face, and a replay of them in simulated time: who trains, and for how long, is a function.
+"""The opponents of our search in a replay (aae/tuning/replay/search.py).
 
-Each hands out values, hears an epoch's error and may stop the trial there, and says at any time which configuration it would
-choose. `Ours` is the sweep's own study with its journal, without Ray. `Plain` is Ray's OptunaSearch and ASHAScheduler, called in
-the order in which Tune's controller calls them (ray/tune/execution/tune_controller.py, `_on_training_result`): a trial that ASHA
-stops is told to Optuna as complete, with the value that it had. `Random` is random search without a pruner.
+`Plain` is Ray's OptunaSearch and ASHAScheduler, called in the order in which Tune's controller calls them
+(ray/tune/execution/tune_controller.py, `_on_training_result`): a trial that ASHA stops is told to Optuna as complete, with the value
+that it had. `Random` is random search without a pruner.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import shutil
-import tempfile
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import optuna
-from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from aae.tuning.replay.search import Values
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.choice import ranked
-from aae.tuning.study.study import SweepStudy
-
-Values = dict[str, Any]
-MEMORY = Path("/dev/shm")  # the study writes and syncs at every report; a disk would be most of a replay's time
-
-
-class Searcher(Protocol):
-    def ask(self) -> tuple[Any, Values]: ...  # a trial's key, and its values
-    def report(self, key: Any, epoch: int, value: float) -> bool: ...  # True: the trial ends here; it does so at the last epoch
-    def best(self) -> Values | None: ...
-    def close(self) -> None: ...
-
-
-class Ours:
-    """`sweep` as its sampler and pruner are, but for the sampler's seed."""
-
-    def __init__(self, sweep: Sweep, seed: int):
-        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-        self.epochs = sweep.epochs
-        seeded = replace(sweep, study=replace(sweep.study, sampler=sweep.study.sampler | {"seed": seed}))
-        vars(seeded)["fixed"] = sweep.fixed  # cached there: a fifth of a replay's time
-        self.study = SweepStudy(self.folder, seeded)
-
-    def ask(self) -> tuple[int, Values]:
-        number = self.study.ask()
-        return number, self.study.values(number)
-
-    def report(self, key: int, epoch: int, value: float) -> bool:
-        if self.study.report(key, {"epoch": epoch, self.study.metric: value}):
-            return True
-        if epoch == self.epochs:
-            self.study.tell(key, TrialState.COMPLETE)
-        return epoch == self.epochs
-
-    def best(self) -> Values | None:
-        return next((dict(trial.params) for trial in ranked(self.study.trials(), self.folder)), None)
-
-    def close(self) -> None:
-        shutil.rmtree(self.folder)
 
 
 class LastBest:
@@ -124,31 +75,3 @@ class Random(LastBest):
     def report(self, key: str, epoch: int, value: float) -> bool:
         self.last[key] = value
         return epoch == self.epochs
-
-
-def play(
-    searcher: Searcher, train: Callable[[Values], tuple[np.ndarray, np.ndarray]], slots: int, budgets: list[float]
-) -> list[Values | None]:
-    """What the searcher would choose when each of the budgets, rising, of time on every slot is spent. `train`: (error, duration) of
-    every epoch that these values' training would have."""
-    chosen: list[Values | None] = []
-    order = itertools.count()  # of two reports at the same moment the one that was expected first
-    queue: list[tuple[float, int, Any, int, np.ndarray, np.ndarray]] = []
-
-    def start(now: float) -> None:
-        key, values = searcher.ask()
-        error_E, duration_E = train(values)
-        heapq.heappush(queue, (now + duration_E[0], next(order), key, 1, error_E, duration_E))
-
-    for _ in range(slots):
-        start(0.0)
-    while True:
-        now, _, key, epoch, error_E, duration_E = heapq.heappop(queue)
-        while now > budgets[len(chosen)]:  # an epoch that ends exactly then still counts
-            chosen.append(searcher.best())
-            if len(chosen) == len(budgets):
-                return chosen
-        if searcher.report(key, epoch, float(error_E[epoch - 1])):
-            start(now)
-        else:
-            heapq.heappush(queue, (now + duration_E[epoch], next(order), key, epoch + 1, error_E, duration_E))

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from aae.tuning.replay import surrogate
+from aae.tuning.replay.search import SweepSearch, play
 from aae.tuning.study.parents import load_sweep
-from benchmarks import search_quality, surrogate
-from benchmarks.searchers import LastBest, Ours, Plain, Random, play
+from benchmarks import search_quality
+from benchmarks.searchers import LastBest, Plain, Random
 
 SWEEP = load_sweep(search_quality.SWEEP, {})
 
@@ -50,7 +52,7 @@ def test_a_stopped_trial_frees_its_slot_at_once_and_a_slow_one_holds_only_its_ow
     assert {key for key, _, _ in searcher.heard} == {1, 2, 3}
 
 
-@pytest.mark.parametrize("make", [Ours, Plain, Random])
+@pytest.mark.parametrize("make", [SweepSearch, Plain, Random])
 def test_every_searcher_chooses_the_best_that_it_saw(make):
     """The error is the distance of z_dim from 9, and the same at every epoch. Ours counts whole trainings alone."""
     sweep, seen = search_quality.our_sweep(("study.pruner={kind: NopPruner}",)), []
@@ -62,7 +64,7 @@ def test_every_searcher_chooses_the_best_that_it_saw(make):
 
     (chosen,) = play(searcher, train, 1, [7.5 * sweep.epochs])
     searcher.close()
-    assert distance(chosen) == min(seen[:-1] if make is Ours else seen) and set(chosen) == set(SWEEP.space.entries)
+    assert distance(chosen) == min(seen[:-1] if make is SweepSearch else seen) and set(chosen) == set(SWEEP.space.entries)
     assert len(seen) == 8 or make is Plain  # seven whole ones, and the one that the budget cut
 
 
@@ -72,7 +74,7 @@ def distance(values):
 
 def test_ours_keeps_nothing_on_disk_and_repeats_itself_to_the_bit():
     def once():
-        searcher = Ours(search_quality.our_sweep(), 5)
+        searcher = SweepSearch(search_quality.our_sweep(), 5)
         (chosen,) = play(searcher, lambda values: (np.full(9, values["train.input_noise_std"] + 0.1), np.ones(9)), 2, [40.0])
         searcher.close()
         assert not searcher.folder.exists()

@@ -81,8 +81,8 @@ def test_a_pruned_trial_ends_where_complete_ones_came_to_from_its_epoch_and_is_l
     gains = np.log([0.5 * factor for factor in (1.0, 1.1, 0.9, 1.0, 1.2, 0.8)])
     value = posterior.process.mean + posterior.process.scale * posterior.process.scaled_N[-1]
     assert value == pytest.approx(np.log(0.3) + gains.mean())
-    assert posterior.process.extra_N[-1] * posterior.process.scale**2 == pytest.approx(gains.var(ddof=1))
-    assert not posterior.process.extra_N[:-1].any()
+    assert posterior.process.extra_NN[-1, -1] * posterior.process.scale**2 == pytest.approx(gains.var() * 6 / 4)
+    assert not posterior.process.extra_NN[:-1].any()
 
 
 def test_diverged_and_collapsed_trials_stand_at_the_same_bound():

@@ -12,7 +12,7 @@ def process_of(function, num=60, noise=0.3, dims=2, seed=0, **arguments):
     random = np.random.default_rng(seed)
     x_ND = random.random((num, dims))
     y_N = function(x_ND) + noise * random.standard_normal(num)
-    return GaussianProcess(x_ND, y_N, np.zeros(dims, bool), np.zeros(num), **arguments)
+    return GaussianProcess(x_ND, y_N, np.zeros(dims, bool), np.zeros((num, num)), **arguments)
 
 
 def wave(x_ND):
@@ -22,7 +22,7 @@ def wave(x_ND):
 def test_the_gradient_is_that_of_the_loss():
     random = np.random.default_rng(0)
     x_ND, y_N = random.random((12, 3)), random.standard_normal(12)
-    fit = Fit(squared_distances(x_ND, x_ND, np.array([False, True, False])), y_N, 0.1 * random.random(12), np.zeros(5), np.ones(5))
+    fit = Fit(squared_distances(x_ND, x_ND, np.array([False, True, False])), y_N, np.diag(0.1 * random.random(12)), np.zeros(5), np.ones(5))
     theta = np.array([-0.3, 0.2, 0.5, 0.1, -1.0])
     _, gradient = fit.loss(theta)
     for index, step in enumerate(1e-5 * np.eye(5)):
@@ -62,7 +62,7 @@ def test_noise_that_was_measured_is_kept_to():
 def test_a_value_of_more_noise_moves_the_mean_less():
     x_ND = np.array([[0.1, 0.5], [0.5, 0.5], [0.9, 0.5], [0.3, 0.2]])
     y_N = np.array([0.0, 3.0, 0.0, 0.0])
-    sure, unsure = (GaussianProcess(x_ND, y_N, NUMBERS_D, np.array([0, extra, 0, 0])).predict(x_ND)[0][1] for extra in (0.0, 9.0))
+    sure, unsure = (GaussianProcess(x_ND, y_N, NUMBERS_D, np.diag([0, extra, 0, 0])).predict(x_ND)[0][1] for extra in (0.0, 9.0))
     assert unsure < sure - 0.3
 
 

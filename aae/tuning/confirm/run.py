@@ -108,15 +108,11 @@ def sweep_of_trainings(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, An
     """The confirmation as a sweep that searches nothing: its baselines are the trainings, in order."""
     trainings = plan.selection_trainings + (plan.report_trainings(winner) if winner else [])
     values = {f"{candidate.name}, draw {seed}": on_draw(candidate.config, seed) for candidate, seed in trainings}
-    off: dict[str, Any] = {
-        "pruner": {"kind": "NopPruner"},
-        "confirm": None,
-        "fork": None,
-        "stop_below_gain": None,
-    }  # of a fork too it is epoch 0, on other labels
+    # Of a fork too it is epoch 0, on other labels.
+    off: dict[str, Any] = {"pruner": {"kind": "NopPruner"}} | dict.fromkeys(("confirm", "fork", "learn_from", "stop_below_gain"))
     study = replace(sweep.study, name=CONFIRM, folder=str(run), num_trials=len(values), **off)
     trial = OmegaConf.create(blocks_of(sweep.fixed))
-    return replace(sweep, study=study, trial=trial, space=SearchSpace({}), baselines=values, fork=None)
+    return replace(sweep, study=study, trial=trial, space=SearchSpace({}), baselines=values, fork=None, learnt=())
 
 
 def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) -> int:

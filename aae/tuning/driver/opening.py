@@ -74,8 +74,11 @@ def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool, console: 
     run, now = sweep.study.path, manifest.describe(manifest.own_command(), data_hashes)
     recorded = read_manifest(run)
     if recorded is None:
-        made = {"id": new_id(run), "precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
-        return Opened(sweep, made | ({} if sweep.fork is None else {"fork": sweep.fork.to_json()}) | now, True)
+        made: dict[str, Any] = {"id": new_id(run), "precision": sweep.fixed.train.precision, "sweep": sweep.fingerprint()}
+        made |= {} if sweep.fork is None else {"fork": sweep.fork.to_json()}
+        if sweep.learnt:
+            made["learnt"] = [learnt.to_json() for learnt in sweep.learnt]
+        return Opened(sweep, made | now, True)
     sweep = sweep.with_precision(recorded["precision"])
     refuse_changes(recorded["sweep"], sweep, run)
     made = manifest.go_on(recorded, now, run, accept)

@@ -13,11 +13,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aae.config import ConfigError, require
 from aae.errors import one_line
+from aae.tuning.spec.learnt import check_learn_from
 from aae.tuning.spec.metrics import CONSTRAINTS, METRICS, check_constraint
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, check_kind
 
 SEARCH, SELECTION, REPORT = range(100), range(100, 200), range(200, 300)  # pools of seeds: what chose is never drawn again
-BLOCKS = ("constraint", "sampler", "pruner", "resources_per_trial", "confirm", "fork")  # never merged with the arguments of a default
+BLOCKS = (
+    "constraint",
+    "sampler",
+    "pruner",
+    "resources_per_trial",
+    "confirm",
+    "fork",
+    "learn_from",
+)  # never merged with the arguments of a default
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class StudyConfig:
     pruner: dict[str, Any] = field(default_factory=lambda: {"kind": "NopPruner"})
     resources_per_trial: Any = "auto"  # one core, or {cpu: 2}, {gpu: 0.25}
     fork: Any = None  # or {run: runs/OTHER, top_k: 3, epoch: 30}: trials go on from another study's best, aae/tuning/spec/fork.py
+    learn_from: Any = None  # or [runs/OTHER, ...]: the sampler sees their told trials too, aae/tuning/spec/learnt.py
     confirm: Any = None  # or {select_k: 3, select_draws: 3, report_draws: 10, baseline: NAME}: aae/tuning/confirm/plan.py
 
     def __post_init__(self) -> None:
@@ -64,6 +74,7 @@ class StudyConfig:
         check_stop(self.stop_below_gain, self.sampler, self.constraint)
         read_confirm_block(self.confirm)
         read_fork_block(self.fork)
+        check_learn_from(self.learn_from, self.sampler, self.fork)
         check_constraint(self.constraint, self.metric, self.pruner)
         check_resources(self.resources_per_trial)
         check_kind("study.sampler", self.sampler, SAMPLERS)

@@ -14,15 +14,22 @@ from aae.errors import ConfigError, one_line, require
 AUTO = "auto"
 
 
-class Auto:
+class AutoSampler:
     """Stands for the sampler that fits the study: aae/tuning/study/trial_sampler.py."""
 
     def __init__(self, seed: int | None = None):
         self.seed = seed
 
 
-SAMPLERS = {AUTO: Auto} | {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
-PRUNERS = {
+class AutoPruner(optuna.pruners.NopPruner):
+    """Stands for aae/tuning/study/promise.py, which the study asks. To Optuna, and to the forecast, it prunes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+
+SAMPLERS = {AUTO: AutoSampler} | {kind.__name__: kind for kind in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler)}
+PRUNERS = {AUTO: AutoPruner} | {
     kind.__name__: kind
     for kind in (
         optuna.pruners.SuccessiveHalvingPruner,

@@ -24,6 +24,7 @@ from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
 from aae.tuning.spec.fork import FROM_EPOCH, SCHEDULE, Fork
+from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.metrics import METRICS
 from aae.tuning.spec.space import SearchSpace, read_space
 
@@ -39,6 +40,7 @@ class Sweep:
     source: str
     fork: Fork | None
     notes: tuple[str, ...]  # what the user should know: paths taken out, entries dropped, a pruner that cannot act
+    learnt: tuple[Learnt, ...] = ()  # of other studies
 
     def config(self, values: dict[str, Any]) -> TrialConfig:
         """A trial's configuration: the fixed part and these values. Raises ConfigError."""
@@ -109,8 +111,7 @@ class Sweep:
         """What every trial of the study depends on, as plain data; equal for a study that may be gone on with. The rest of the
         `study:` block may change between two invocations."""
         study = {item: getattr(self.study, item) for item in ("name", "metric", "direction", "constraint", "sampler", "pruner")}
-        if self.study.fork is not None:
-            study["fork"] = self.study.fork
+        study |= {item: getattr(self.study, item) for item in ("fork", "learn_from") if getattr(self.study, item) is not None}
         return {
             "study": study | {"baselines": list(self.baselines)},  # their order: trial numbers stand for them
             "trial": flatten(self.fixed),

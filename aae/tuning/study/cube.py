@@ -5,33 +5,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
 
 from aae.tuning.spec.space import Entry, SearchSpace, encode_choice
 
 INACTIVE_NUMBER, INACTIVE_CHOICE = 0.5, -1.0  # of a path whose condition does not hold: the same for all such points
+STUDY, HERE = "study", 0  # the last path of a cube where other studies are learnt from: which study a point is of
 
 
 class Cube:
     """Points are (N, D): a number's place in [0, 1], a choice's index."""
 
-    def __init__(self, space: SearchSpace):
-        self.entries = list(space.entries.values())
+    def __init__(self, space: SearchSpace, with_study: bool = False):
+        self.entries = list(space.entries.values()) + ([Entry(STUDY, CategoricalDistribution([HERE]), {})] if with_study else [])
         self.is_choice_D = np.array([isinstance(entry.distribution, CategoricalDistribution) for entry in self.entries])
+        self.is_study_D = np.array([entry.path == STUDY for entry in self.entries])
         self.inactive_D = np.where(self.is_choice_D, INACTIVE_CHOICE, INACTIVE_NUMBER)
 
     def point(self, params: Mapping[str, Any]) -> np.ndarray:
-        """(D,); `params` as Optuna has them."""
+        """(D,) of this study; `params` as Optuna has them."""
+        params = {STUDY: HERE} | dict(params)
         return np.array(
             [
                 to_place(entry, params[entry.path]) if entry.path in params else off
                 for entry, off in zip(self.entries, self.inactive_D, strict=True)
             ]
         )
+
+    def points_of(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
+        """(N, D)"""
+        return np.array([self.point(trial.params) for trial in trials]).reshape(-1, len(self.entries))
 
     def points(self, uniform_ND: np.ndarray) -> np.ndarray:
         """(N, D) points that a configuration can have, from uniform numbers."""
@@ -55,7 +63,7 @@ class Cube:
 
     def params(self, x_D: np.ndarray) -> dict[str, Any]:
         """Of every path, as Optuna has them; those of an inactive path are never asked for."""
-        return {entry.path: from_place(entry, place) for entry, place in zip(self.entries, x_D, strict=True)}
+        return {entry.path: from_place(entry, place) for entry, place in zip(self.entries, x_D, strict=True) if entry.path != STUDY}
 
 
 def to_place(entry: Entry, value: Any) -> float:

@@ -29,12 +29,15 @@ BEST = 8
 FAR = 5.0  # standard deviations
 
 
-def suggest(trials: Sequence[FrozenTrial], space: SearchSpace, seed: int, number: int) -> dict[str, Any]:
-    """A value for every path, as Optuna has them."""
-    posterior = read_posterior([trial for trial in trials if trial.number != number], space, STARTUP_COMPLETE)
-    if number < STARTUP_TRIALS or posterior is None:
+def suggest(
+    trials: Sequence[FrozenTrial], space: SearchSpace, seed: int, number: int, others: Sequence[Sequence[FrozenTrial]] = ()
+) -> dict[str, Any]:
+    """A value for every path, as Optuna has them. `others`: told trials of other studies."""
+    posterior = read_posterior([trial for trial in trials if trial.number != number], space, STARTUP_COMPLETE, others)
+    if posterior is None or (number < STARTUP_TRIALS and not others):
         return spread_evenly(Cube(space), seed, number)
-    running = [t for t in trials if t.state == TrialState.RUNNING and t.number < number and t.params]
+    before = [trial for trial in trials if trial.number < number and trial.params]
+    running = [trial for trial in before if trial.state == TrialState.RUNNING or not posterior.numbers]
     return most_promising(posterior, running, np.random.default_rng([seed, number]))
 
 
@@ -46,14 +49,15 @@ def spread_evenly(cube: Cube, seed: int, number: int) -> dict[str, Any]:
 
 def most_promising(posterior: Posterior, running: Sequence[FrozenTrial], random: np.random.Generator) -> dict[str, Any]:
     cube, process = posterior.cube, posterior.process
-    mean_T, _ = process.predict(process.x_ND)
-    told_TD, lowest = process.x_ND[mean_T.argsort()[:BEST]], float(mean_T.min())
+    tried_ND = posterior.tried_ND
+    mean_N, _ = process.predict(tried_ND)
+    tried_ND, lowest = tried_ND[mean_N.argsort()[:BEST]], float(mean_N.min())
     if running:
-        process.add_expected(np.stack([cube.point(trial.params) for trial in running]))
+        process.add_expected(cube.points_of(running))
     x_ND = cube.points(random.random((CANDIDATES, len(cube.entries))))
     gain_N = log_expected_gain(*process.predict(x_ND), lowest)
     for step in STEPS:
-        centres_MD = np.repeat(np.r_[x_ND[(-gain_N).argsort()[:BEST]], told_TD], NEIGHBOURS, axis=0)
+        centres_MD = np.repeat(np.r_[x_ND[(-gain_N).argsort()[:BEST]], tried_ND], NEIGHBOURS, axis=0)
         near_MD = cube.near(centres_MD, step, random)
         x_ND, gain_N = np.r_[x_ND, near_MD], np.r_[gain_N, log_expected_gain(*process.predict(near_MD), lowest)]
     return cube.params(x_ND[gain_N.argmax()])

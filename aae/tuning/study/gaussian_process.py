@@ -55,7 +55,7 @@ class Fit:
 
     squared_DNN: np.ndarray
     y_N: np.ndarray
-    extra_N: np.ndarray  # variance on top of the noise
+    extra_NN: np.ndarray  # covariance on top of the noise
     mean: np.ndarray
     std: np.ndarray
 
@@ -65,7 +65,7 @@ class Fit:
         r_NN = scaled_distance(self.squared_DNN, length_D)
         decay_NN = np.exp(-r_NN)
         kernel_NN = signal * (1 + r_NN + r_NN**2 / 3) * decay_NN
-        factor = linalg.cholesky(kernel_NN + np.diag(noise + self.extra_N + JITTER), lower=True)
+        factor = linalg.cholesky(kernel_NN + told_with(self.extra_NN, noise), lower=True)
         inverse_NN = linalg.cho_solve((factor, True), np.eye(len(self.y_N)))
         alpha_N = inverse_NN @ self.y_N
         outer_NN = inverse_NN - np.outer(alpha_N, alpha_N)
@@ -76,42 +76,48 @@ class Fit:
         return float(value), gradient + away / self.std
 
 
-def fit_kernel(x_ND: np.ndarray, y_N: np.ndarray, extra_N: np.ndarray, is_choice_D: np.ndarray, noise: float | None) -> Kernel:
+def fit_kernel(x_ND: np.ndarray, y_N: np.ndarray, extra_NN: np.ndarray, is_choice_D: np.ndarray, noise: float | None) -> Kernel:
     """`noise`: its variance, where it was measured."""
     dims = x_ND.shape[1]
     mean = np.r_[np.full(dims, LENGTH), SIGNAL, NOISE if noise is None else np.log(noise)]
     std = np.r_[np.full(dims, LENGTH_STD), SIGNAL_STD, NOISE_STD if noise is None else MEASURED_NOISE_STD]
-    fit = Fit(squared_distances(x_ND, x_ND, is_choice_D), y_N, extra_N, mean, std)
+    fit = Fit(squared_distances(x_ND, x_ND, is_choice_D), y_N, extra_NN, mean, std)
     start = np.clip(mean, *np.array(bounds := [*[LENGTHS] * dims, SIGNALS, NOISES]).T)
     theta = optimize.minimize(fit.loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return Kernel(np.exp(theta[:dims]), float(np.exp(theta[dims])), float(np.exp(theta[dims + 1])))
 
 
+def told_with(extra_NN: np.ndarray, noise: float) -> np.ndarray:
+    """(N, N), the covariance of told values that is none of the function's."""
+    return extra_NN + noise * np.eye(len(extra_NN)) + JITTER * np.eye(len(extra_NN))
+
+
 class GaussianProcess:
-    """Of `y_N` at `x_ND`. `extra_N`: variance on top of the noise, in the unit of y squared. `noise_variance`: of the noise, where it
+    """Of `y_N` at `x_ND`. `extra_NN`: covariance on top of the noise, in the unit of y squared. `noise_variance`: of the noise, where it
     was measured, else it is found with the lengths."""
 
     def __init__(
-        self, x_ND: np.ndarray, y_N: np.ndarray, is_choice_D: np.ndarray, extra_N: np.ndarray, noise_variance: float | None = None
+        self, x_ND: np.ndarray, y_N: np.ndarray, is_choice_D: np.ndarray, extra_NN: np.ndarray, noise_variance: float | None = None
     ):
         self.is_choice_D, self.mean, self.scale = is_choice_D, float(y_N.mean()), float(y_N.std()) or 1.0
         part = np.linspace(0, len(y_N) - 1, min(len(y_N), FITTED_POINTS)).round().astype(int)
-        scaled_N, extra_N = (y_N - self.mean) / self.scale, extra_N / self.scale**2
+        scaled_N, extra_NN = (y_N - self.mean) / self.scale, extra_NN / self.scale**2
         measured = None if noise_variance is None else max(noise_variance / self.scale**2, JITTER)
-        self.kernel = fit_kernel(x_ND[part], scaled_N[part], extra_N[part], is_choice_D, measured)
-        self.condition_on(x_ND, scaled_N, extra_N)
+        self.kernel = fit_kernel(x_ND[part], scaled_N[part], extra_NN[np.ix_(part, part)], is_choice_D, measured)
+        self.condition_on(x_ND, scaled_N, extra_NN)
 
-    def condition_on(self, x_ND: np.ndarray, scaled_N: np.ndarray, extra_N: np.ndarray) -> None:
-        self.x_ND, self.scaled_N, self.extra_N = x_ND, scaled_N, extra_N
+    def condition_on(self, x_ND: np.ndarray, scaled_N: np.ndarray, extra_NN: np.ndarray) -> None:
+        self.x_ND, self.scaled_N, self.extra_NN = x_ND, scaled_N, extra_NN
         own_NN = self.kernel(x_ND, x_ND, self.is_choice_D)
-        self.factor = linalg.cholesky(own_NN + np.diag(self.kernel.noise + extra_N + JITTER), lower=True)
+        self.factor = linalg.cholesky(own_NN + told_with(extra_NN, self.kernel.noise), lower=True)
         self.alpha_N = linalg.cho_solve((self.factor, True), scaled_N)
 
     def add_expected(self, x_MD: np.ndarray) -> None:
         """Points whose values are not known yet, at their mean: what is asked next keeps away from them."""
         if len(x_MD):
             expected_M = (self.predict(x_MD)[0] - self.mean) / self.scale
-            self.condition_on(np.r_[self.x_ND, x_MD], np.r_[self.scaled_N, expected_M], np.r_[self.extra_N, np.zeros(len(x_MD))])
+            extra_NN = linalg.block_diag(self.extra_NN, np.zeros((len(x_MD), len(x_MD))))
+            self.condition_on(np.r_[self.x_ND, x_MD], np.r_[self.scaled_N, expected_M], extra_NN)
 
     def predict(self, x_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(mean, standard deviation) of the value without noise, (M,) each."""

@@ -18,6 +18,7 @@ from aae.tuning.spec.fork import Fork, Parent, first_drop
 from aae.tuning.spec.sweep import Sweep, compose_sweep, read_study_of
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import read_trials
+from aae.tuning.study.learning import read_others, with_learnt
 
 
 def load_sweep(path: str | Path, overrides: dict[str, Any], run: Path | None = None) -> Sweep:
@@ -26,7 +27,7 @@ def load_sweep(path: str | Path, overrides: dict[str, Any], run: Path | None = N
     file = read_sweep(path)
     study = read_study_of(file, overrides, str(path))
     parents = None if study.forked is None else read_parents(study.forked, run or study.path)
-    return compose_sweep(file, overrides, parents, str(path))
+    return with_learnt(compose_sweep(file, overrides, parents, str(path)), run or study.path)
 
 
 def read_parents(asked: ForkConfig, run: Path) -> Fork:
@@ -87,9 +88,11 @@ def begin_from_parent(fork: Fork, folder: TrialFolder, values: dict[str, Any]) -
 
 
 def refuse_other_past(sweep: Sweep, data: dict[str, str]) -> None:
-    """Before a start: the data are the other study's, and its checkpoints are there as long as a trial will ask for one.
-    Raises ConfigError."""
+    """Before a start: the data are the other study's, and its checkpoints are there as long as a trial will ask for one; so are the
+    trials that are learnt from. Raises ConfigError."""
     fork = sweep.fork
+    if len(list(sweep.study.path.glob("trials/*"))) < sweep.study.num_trials:
+        read_others(sweep)
     if fork is None:
         return
     require(data == fork.data, "data.folder", ", ".join(data), f"that is not what {fork.run} was trained on; restore it")

@@ -14,19 +14,57 @@ from dataclasses import dataclass
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
+from scipy import linalg
 
 from aae.runs import DRAWS
 from aae.tuning.spec.space import SearchSpace
-from aae.tuning.study.cube import Cube
+from aae.tuning.study.cube import HERE, Cube
 from aae.tuning.study.gaussian_process import GaussianProcess
 from aae.tuning.study.optuna_views import last_value, word_of
 
 MOST_TRIALS = 1000  # the lowest: a posterior of more takes seconds
+MOST_LEARNT = 100  # of another study, from the lowest to the highest
 SPREADS = 1.5  # further above the upper quartile than so many distances of the quartiles, a value is drawn in
 UNKNOWN_VARIANCE = 0.25  # of a foretold logarithm, while fewer than FORETELLERS trials show what ends come from that epoch
-FORETELLERS = 5
+FORETELLERS = 4
+SLOPE_WEIGHT = 0.1  # of the prior that a foretold logarithm moves with the value it is foretold from, as a sum of squares
+LEAST_VARIANCE = 0.02**2  # of a foretold logarithm: few trials may lie on a line by chance
 
 Scale = Callable[[float], float]
+
+
+class Foreteller:
+    """Where trials of a study end, by what its complete ones came to. All values are scaled."""
+
+    def __init__(self, told: Sequence[FrozenTrial], scale: Scale):
+        self.scale = scale
+        self.complete = [trial for trial in told if trial.state == TrialState.COMPLETE]
+        low, high = np.quantile([scale(trial.value or 0.0) for trial in self.complete] or [0.0], [0.25, 0.75])
+        self.worst = float(high + SPREADS * (high - low))
+
+    def of_told(self, trial: FrozenTrial) -> tuple[float, float]:
+        """(where it ends, the variance of that on top of the noise)."""
+        value = last_value(trial)
+        if value is None or trial.last_step is None or word_of(trial) == "DIVERGED":
+            return self.worst, 0.0
+        if trial.state == TrialState.COMPLETE:
+            return min(self.scale(value), self.worst), 0.0
+        end, variance = self.end(value, trial.last_step)
+        return min(end, self.worst), variance
+
+    def end(self, value: float, epoch: int) -> tuple[float, float]:
+        """(mean, variance) of the end of a trial with this value at an epoch: regressed on the complete trials, with a weak prior that
+        all gain the same from there. Collapsed ones are left out."""
+        pairs = [
+            (self.scale(t.intermediate_values[epoch]), self.scale(t.value or 0.0)) for t in self.complete if epoch in t.intermediate_values
+        ]
+        then_C, end_C = np.array([pair for pair in pairs if pair[1] <= self.worst]).reshape(-1, 2).T
+        if len(then_C) < FORETELLERS:
+            return self.scale(value) + (float((end_C - then_C).mean()) if len(then_C) else 0.0), UNKNOWN_VARIANCE
+        then, end = then_C.mean(), end_C.mean()
+        slope = ((then_C - then) @ (end_C - end) + SLOPE_WEIGHT) / ((then_C - then) @ (then_C - then) + SLOPE_WEIGHT)
+        left_C = end_C - end - slope * (then_C - then)
+        return float(end + slope * (self.scale(value) - then)), max(float(left_C @ left_C) / (len(left_C) - 2), LEAST_VARIANCE)
 
 
 @dataclass
@@ -37,31 +75,68 @@ class Posterior:
     process: GaussianProcess
     numbers: list[int]
     is_log: bool
+    foreteller: Foreteller
 
     def expected(self) -> dict[int, tuple[float, float]]:
         """trial -> (mean, standard deviation) of what its configuration comes to without noise, scaled."""
-        mean_T, std_T = self.process.predict(self.process.x_ND)
+        mean_T, std_T = self.process.predict(self.process.x_ND[: len(self.numbers)])
         return {number: (float(mean), float(std)) for number, mean, std in zip(self.numbers, mean_T, std_T, strict=True)}
+
+    @property
+    def tried_ND(self) -> np.ndarray:
+        """Every configuration that was told, in this study or in others, as a point of this one."""
+        return np.where(self.cube.is_study_D, HERE, self.process.x_ND)
 
     def to_metric(self, scaled: float) -> float:
         return math.exp(scaled) if self.is_log else scaled
 
 
-def read_posterior(trials: Sequence[FrozenTrial], space: SearchSpace, least: int) -> Posterior | None:
-    """None where fewer than `least` searched trials are complete: then nothing is known of the noise."""
-    cube = Cube(space)
-    told = [trial for trial in trials if trial.params and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    complete = [trial for trial in told if trial.state == TrialState.COMPLETE]
-    if len(complete) < max(least, 2):
-        return None
-    scale, is_log = choose_scale(told)
-    low, high = np.quantile([scale(trial.value or 0.0) for trial in complete], [0.25, 0.75])
-    worst = float(high + SPREADS * (high - low))
-    value_T, extra_T = np.array([foretell(trial, complete, scale, worst) for trial in told]).T
+def read_posterior(
+    trials: Sequence[FrozenTrial], space: SearchSpace, least: int, others: Sequence[Sequence[FrozenTrial]] = ()
+) -> Posterior | None:
+    """None where fewer than `least` searched trials are complete: then nothing is known of the noise. `others`: told trials of other
+    studies, as aae/tuning/study/learning.py reads them. Where there are some, they speak alone until then."""
+    cube = Cube(space, bool(others))
+    told = told_and_searched(trials)
+    if sum(trial.state == TrialState.COMPLETE for trial in told) < max(least, 2):
+        if not others:
+            return None
+        told = []
+    scale, is_log = choose_scale([trial for some in (told, *others) for trial in some])
+    value_T, extra_T = foretell_all(told, scale)
+    foreteller = Foreteller(told, scale)
     kept = np.sort(np.argsort(value_T, kind="stable")[:MOST_TRIALS])
-    x_TD = np.stack([cube.point(told[index].params) for index in kept])
-    process = GaussianProcess(x_TD, value_T[kept], cube.is_choice_D, extra_T[kept], noise_of_draws(complete, scale))
-    return Posterior(cube, process, [told[index].number for index in kept], is_log)
+    told, value_N, extra_NN = [told[index] for index in kept], value_T[kept], np.diag(extra_T[kept])
+    x_ND = cube.points_of(told)
+    for number, other in enumerate(others, HERE + 1):
+        x_MD, value_M, extra_MM = told_elsewhere(other, cube, number, scale)
+        level = value_T.mean() if told else 0.0
+        x_ND, value_N, extra_NN = np.r_[x_ND, x_MD], np.r_[value_N, level + value_M], linalg.block_diag(extra_NN, extra_MM)
+    process = GaussianProcess(x_ND, value_N, cube.is_choice_D, extra_NN, noise_of_draws(told, scale))
+    return Posterior(cube, process, [trial.number for trial in told], is_log, foreteller)
+
+
+def told_and_searched(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.params and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+
+def foretell_all(told: Sequence[FrozenTrial], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) each, of one study: where its trials end, and the variance of that on top of the noise, scaled."""
+    foreteller = Foreteller(told, scale)
+    if not foreteller.complete:
+        return np.empty(0), np.empty(0)
+    value_T, extra_T = np.array([foreteller.of_told(trial) for trial in told]).T
+    return value_T, extra_T
+
+
+def told_elsewhere(other: Sequence[FrozenTrial], cube: Cube, number: int, scale: Scale) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(points, values about their mean, covariance of these on top of the noise) of another study, which is the cube's `number`. By how
+    much its level differs is not known: that is a noise which all of its values share."""
+    value_M, extra_M = foretell_all(other, scale)
+    kept = np.argsort(value_M, kind="stable")[np.linspace(0, len(value_M) - 1, min(len(value_M), MOST_LEARNT)).round().astype(int)]
+    x_MD = cube.points_of([other[index] for index in kept])
+    x_MD[:, -1] = number
+    return x_MD, value_M[kept] - value_M.mean(), np.diag(extra_M[kept]) + value_M.var()
 
 
 def choose_scale(told: Sequence[FrozenTrial]) -> tuple[Scale, bool]:
@@ -73,27 +148,10 @@ def choose_scale(told: Sequence[FrozenTrial]) -> tuple[Scale, bool]:
     return (lambda value: math.log(max(value, least))), True
 
 
-def foretell(trial: FrozenTrial, complete: Sequence[FrozenTrial], scale: Scale, worst: float) -> tuple[float, float]:
-    """(where a told trial ends, the variance of that on top of the noise), scaled."""
-    value = last_value(trial)
-    if value is None or word_of(trial) == "DIVERGED":
-        return worst, 0.0
-    if trial.state == TrialState.COMPLETE:
-        return min(scale(value), worst), 0.0
-    there = [
-        (other.intermediate_values[trial.last_step], other.value or 0.0)
-        for other in complete
-        if trial.last_step in other.intermediate_values
-    ]
-    gains = [scale(end) - scale(then) for then, end in there]
-    variance = float(np.var(gains, ddof=1)) if len(gains) >= FORETELLERS else UNKNOWN_VARIANCE
-    return min(scale(value) + (float(np.mean(gains)) if gains else 0.0), worst), variance
-
-
-def noise_of_draws(complete: Sequence[FrozenTrial], scale: Scale) -> float | None:
+def noise_of_draws(told: Sequence[FrozenTrial], scale: Scale) -> float | None:
     """The variance of a trial's mean over its draws, where it has several. A draw that is hard is so for all trials: that is no noise
     between them."""
-    draws = [trial.user_attrs[DRAWS] for trial in complete if DRAWS in trial.user_attrs]
+    draws = [trial.user_attrs[DRAWS] for trial in told if DRAWS in trial.user_attrs and trial.state == TrialState.COMPLETE]
     if len(draws) < FORETELLERS or len({len(row) for row in draws}) > 1 or len(draws[0]) < 2:
         return None
     value_TK = np.array([[scale(value) for value in row] for row in draws])

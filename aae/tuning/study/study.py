@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,19 @@ from aae import checkpoint
 from aae.config import ConfigError, TrialConfig
 from aae.paths import flatten
 from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
-from aae.tuning.spec.samplers_and_pruners import PRUNERS, make_from_block
+from aae.tuning.spec.samplers_and_pruners import AUTO, PRUNERS, make_from_block
 from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import compute_choice, write_choice
+from aae.tuning.study.expected_improvement import STARTUP_COMPLETE
 from aae.tuning.study.gain import ENDED, promised
 from aae.tuning.study.journal import open_study
+from aae.tuning.study.learning import read_others
 from aae.tuning.study.optuna_private import PruningView
 from aae.tuning.study.optuna_views import is_baseline
 from aae.tuning.study.parents import begin_from_parent
+from aae.tuning.study.posterior import Posterior, read_posterior
+from aae.tuning.study.promise import is_hopeless
 from aae.tuning.study.rungs import correlation_with_end, foretells, whole_trials
 from aae.tuning.study.trial_sampler import TrialSampler
 
@@ -59,10 +64,16 @@ class SweepStudy:
         self.study, self.storage = open_study(run, sweep.study.name)
         self.study_id = self.storage.get_study_id_from_name(self.study.study_name)
         self.study.pruner = make_from_block(sweep.study.pruner, PRUNERS)
+        self.fitted: tuple[int, Posterior | None] = (-1, None)  # to so many told trials
         self.code_number = 0  # of the code that trains what is handed out now
         self.unfinished: list[int] = []  # handed out before anything new is asked
 
     # ---- reading ----
+
+    @cached_property
+    def others(self) -> list[list[FrozenTrial]]:
+        """Told trials of other studies, for the sampler alone."""
+        return read_others(self.sweep)
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -72,7 +83,7 @@ class SweepStudy:
 
     def handle(self, number: int) -> Trial:
         """The trial for suggesting."""
-        self.study.sampler = TrialSampler(self.sweep, number)
+        self.study.sampler = TrialSampler(self.sweep, number, self.others)
         return Trial(self.study, self.id_of(number))
 
     def id_of(self, number: int) -> int:
@@ -112,7 +123,7 @@ class SweepStudy:
 
     def ask(self) -> int:
         number = len(self.trials())
-        self.study.sampler = TrialSampler(self.sweep, number)
+        self.study.sampler = TrialSampler(self.sweep, number, self.others)
         return self.study.ask().number
 
     def values(self, number: int) -> dict[str, Any]:
@@ -179,6 +190,14 @@ class SweepStudy:
         self.storage.set_trial_intermediate_value(self.id_of(number), epoch, value)
         return self.ask_pruner(number, epoch)
 
+    def posterior(self) -> Posterior | None:
+        """Of the told trials; fitted once for as many."""
+        trials = self.trials()
+        told = sum(trial.state.is_finished() for trial in trials)
+        if told != self.fitted[0]:
+            self.fitted = told, read_posterior(trials, self.sweep.space, STARTUP_COMPLETE, self.others)
+        return self.fitted[1]
+
     def ask_pruner(self, number: int, epoch: int) -> bool:
         trial = self.trial(number)
         if is_baseline(trial) or epoch > self.sweep.last_rung:
@@ -186,9 +205,10 @@ class SweepStudy:
         verdict = trial.user_attrs.get(VERDICT)
         if verdict is None or verdict["epoch"] != epoch:
             view = PruningView(self.study, is_baseline)
-            stop = bool(self.study.pruner.prune(view, trial))
+            by_promise = self.sweep.study.pruner["kind"] == AUTO
+            stop = is_hopeless(self.posterior(), trial, epoch) if by_promise else bool(self.study.pruner.prune(view, trial))
             left_out = list((verdict or {}).get("left_out", []))
-            if stop and not foretells(correlation_with_end(whole_trials(self.trials()), epoch)):
+            if stop and not by_promise and not foretells(correlation_with_end(whole_trials(self.trials()), epoch)):
                 stop, left_out = False, [*left_out, epoch]
             verdict = {"epoch": epoch, "stop": stop, "marks": view.marks, "left_out": left_out}
             if stop or view.marks or epoch in left_out:

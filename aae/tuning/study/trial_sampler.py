@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from aae.tuning.spec.samplers_and_pruners import AUTO, SAMPLERS, make_from_block
 from aae.tuning.spec.sweep import Sweep
@@ -44,8 +46,8 @@ class TrialSampler(BaseSampler):
 
     It does not see baselines without parameters: they would empty the space that all trials have in common."""
 
-    def __init__(self, sweep: Sweep, number: int):
-        self._sweep, self._number = sweep, number
+    def __init__(self, sweep: Sweep, number: int, others: Sequence[Sequence[FrozenTrial]] = ()):
+        self._sweep, self._number, self._others = sweep, number, others
         self._seed = int(sweep.study.sampler.get("seed") or 0)
         self._sampler = self._seeded(number)
 
@@ -69,7 +71,7 @@ class TrialSampler(BaseSampler):
 
     def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
         if search_space and self._by_gaussian_process(study):
-            return suggest(self._view(study).get_trials(deepcopy=False), self._sweep.space, self._seed, self._number)
+            return suggest(self._view(study).get_trials(deepcopy=False), self._sweep.space, self._seed, self._number, self._others)
         return self._sampler.sample_relative(self._view(study), trial, search_space)
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:

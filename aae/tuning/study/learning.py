@@ -1,0 +1,127 @@
+"""The told trials of other studies as points of this one's search space: what `study.learn_from` gives the sampler."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from aae.errors import ConfigError, require
+from aae.manifest import first_of
+from aae.paths import every_path, flatten
+from aae.runs import JOURNAL, read_manifest
+from aae.tuning.spec.fork import FREE
+from aae.tuning.spec.learnt import Learnt
+from aae.tuning.spec.space import SearchSpace, encode_choice
+from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.expected_improvement import STARTUP_COMPLETE
+from aae.tuning.study.journal import read_trials
+from aae.tuning.study.optuna_views import word_of
+from aae.tuning.study.posterior import told_and_searched
+from aae.tuning.study.trial_sampler import why_tpe
+
+PATH = "study.learn_from"
+NOT_NAMED = {path for path in FREE if path != "train.epochs"} | {
+    "train.seed",
+    "data.label_seed",
+}  # what differs in them is noise, or nothing
+
+
+def with_learnt(sweep: Sweep, run: Path) -> Sweep:
+    """The sweep with what it learns from: as the study in `run` began with it; else from what the other studies are now.
+    Raises ConfigError."""
+    asked = sweep.study.learn_from
+    if asked is None:
+        return sweep
+    made = read_manifest(run)
+    if made is not None and made["sweep"]["study"].get("learn_from") == asked:
+        learnt = tuple(Learnt.read(stored) for stored in made["learnt"])
+    else:
+        why = "nothing is searched" if not sweep.space.entries else why_tpe(sweep)
+        require(why is None, PATH, ", ".join(asked), f"{why}, so there is no Gaussian process that would learn: leave it out")
+        learnt = tuple(read_learnt(sweep, Path(other).expanduser(), run) for other in asked)
+    return replace(sweep, learnt=learnt, notes=(*sweep.notes, *(one.note for one in learnt)))
+
+
+def read_learnt(sweep: Sweep, other: Path, run: Path) -> Learnt:
+    """Raises ConfigError where nothing can be learnt from that folder."""
+    made = read_manifest(other) if (other / JOURNAL).is_file() else None
+    require(made is not None, PATH, other, "it holds no sweep; give the folder of a study that has run, as runs/semi_rates")
+    assert made is not None
+    require(other.resolve() != run.resolve(), PATH, other, "that is this study itself: its own trials are seen anyway")
+    metric = made["sweep"]["study"]["metric"]
+    require(metric == sweep.study.metric, PATH, other, f"its metric is {metric} and this study's is {sweep.study.metric}: leave it out")
+    told, inside = told_and_searched(read_trials(other)), trials_inside(sweep.space, other, made)
+    complete = sum(trial.state == TrialState.COMPLETE for trial in inside)
+    want = f"{complete} complete trials of its {len(told)} told ones lie in this search space, and {STARTUP_COMPLETE} are needed"
+    require(complete >= STARTUP_COMPLETE, PATH, other, f"{want}: widen the ranges, or leave it out")
+    otherwise = fixed_otherwise(sweep, made)
+    note = f"learns from {other}: {len(inside)} of its {len(told)} told trials lie in this search space"
+    note += f"; otherwise there: {first_of(otherwise)}" if otherwise else ""
+    return Learnt(str(other), made["id"], tuple(trial.number for trial in inside), sha256_of(inside), note)
+
+
+def read_others(sweep: Sweep) -> list[list[FrozenTrial]]:
+    """The trials that the sampler sees of each other study: those that this study began with. Raises ConfigError where one is gone, or
+    no longer tells what it did."""
+    found = []
+    for learnt in sweep.learnt:
+        other = Path(learnt.run)
+        made = read_manifest(other) if (other / JOURNAL).is_file() else None
+        trials = [] if made is None else [t for t in trials_inside(sweep.space, other, made) if t.number in learnt.trials]
+        if sha256_of(trials) != learnt.sha256:
+            want = "restore it, or start a fresh study with study.name=other"
+            raise ConfigError(f"{PATH}: {other} is gone, or its trials are not those that this study began with; {want}")
+        found.append(trials)
+    return found
+
+
+def trials_inside(space: SearchSpace, other: Path, made: dict[str, Any]) -> list[FrozenTrial]:
+    """Told trials of the study in `other`, its manifest `made`, with parameters of this space. What was fixed there stands at its value.
+    One with a value outside of this space is left out."""
+    fixed = {path: encode_choice(value) for path, value in made["sweep"]["trial"].items()}
+    found = []
+    for trial in told_and_searched(read_trials(other)):
+        params = params_inside(space, fixed | trial.params)
+        if params is not None:
+            moved = copy.copy(trial)
+            moved.params = params
+            found.append(moved)
+    return found
+
+
+def params_inside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None outside of it. Values and parameters are as Optuna stores them."""
+    params: dict[str, Any] = {}
+    for path, entry in space.entries.items():
+        if all(values.get(p) in [encode_choice(value) for value in allowed] for p, allowed in entry.when.items()):
+            if path not in values or not entry.contains(values[path]):
+                return None
+            params[path] = values[path]
+    return params
+
+
+def fixed_otherwise(sweep: Sweep, made: dict[str, Any]) -> list[str]:
+    """The paths that this study does not search and that differ there, each with both values."""
+    here, there, default = flatten(sweep.fixed), made["sweep"]["trial"], every_path()
+    searched, found = made["sweep"]["search_space"], []
+    for path in sorted(here.keys() | there.keys()):
+        own, others = (values.get(path, default.get(path, "on")) for values in (here, there))  # a path may have come since
+        if path in sweep.space.entries or path in NOT_NAMED:
+            continue
+        if path in searched:
+            found.append(f"{path} searched, here {own}")
+        elif own != others:
+            found.append(f"{path} {others}, here {own}")
+    return found
+
+
+def sha256_of(trials: list[FrozenTrial]) -> str:
+    told = [[trial.number, word_of(trial), trial.params, sorted(trial.intermediate_values.items())] for trial in trials]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
