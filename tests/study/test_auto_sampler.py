@@ -17,6 +17,7 @@ from aae.tuning.study.cube import Cube
 from aae.tuning.study.expected_improvement import log_expected_gain, suggest
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.posterior import SPREADS, noise_of_draws, read_posterior
+from aae.tuning.study.promise import chance_of_best, is_hopeless
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.study.trial_sampler import describe_sampler
 from tests.sweeping import row
@@ -223,7 +224,8 @@ def test_the_choice_is_the_lowest_mean_and_every_reader_has_it(tmp_path):
 def test_where_little_is_known_the_lowest_number_is_the_choice(tmp_path, until, study, why):
     opened = open_here(tmp_path, **study)
     play(opened, until)
-    assert read_json(opened.run / "choice.json") == {"by": "lowest", "why": why, "trials": {}}
+    choice = read_json(opened.run / "choice.json")
+    assert (choice["by"], choice["why"], choice["trials"]) == ("lowest", why, {})
     trials = opened.trials()
     assert ranked(trials, opened.run)[0].value == min(trial.value for trial in trials)
 
@@ -235,6 +237,61 @@ def test_a_choice_that_a_kill_left_behind_is_made_again(tmp_path):
     (study.run / "choice.json").unlink()
     open_here(tmp_path).reconcile()
     assert (study.run / "choice.json").read_bytes() == written
+
+
+# ---- the pruner
+
+
+def curves(*ends):
+    """Complete trials along LINE whose value at epoch 2 is twice the end, about."""
+    return [told(n, n / len(ends), [0.8, 2.1 * end if n % 2 else 1.9 * end, end]) for n, end in enumerate(ends)]
+
+
+def running_at(x, values):
+    return told(99, x, values, TrialState.RUNNING)
+
+
+def test_a_trial_that_stands_far_behind_is_hopeless_and_one_that_stands_as_the_best_did_is_not():
+    posterior = read_posterior(curves(0.12, 0.1, 0.14, 0.2, 0.25, 0.3), LINE, 3)
+    assert is_hopeless(posterior, running_at(0.9, [0.8, 0.6]), 2)
+    assert not is_hopeless(posterior, running_at(0.15, [0.8, 0.2]), 2)
+    assert chance_of_best(posterior, running_at(0.15, [0.8, 0.1]), 2) > chance_of_best(posterior, running_at(0.15, [0.8, 0.3]), 2)
+
+
+def test_an_epoch_that_foretells_nothing_stops_nobody():
+    """The values at epoch 2 have no order of the end's; the same trial is stopped where they have."""
+    then, ends = (0.3, 0.2, 0.5, 0.4, 0.3, 0.2), (0.1, 0.2, 0.1, 0.2, 0.3, 0.1)
+    told_there = [told(n, 0.5, [0.8, then[n], ends[n]]) for n in range(6)]
+    assert not is_hopeless(read_posterior(told_there, LINE, 3), running_at(0.5, [0.8, 0.5]), 2)
+    ordered = [told(n, 0.5, [0.8, 2 * end + 0.001 * n, end]) for n, end in enumerate((0.1, 0.2, 0.11, 0.2, 0.3, 0.12))]
+    assert is_hopeless(read_posterior(ordered, LINE, 3), running_at(0.5, [0.8, 0.5]), 2)
+
+
+def test_nothing_is_stopped_at_the_first_epoch_or_before_four_trials_are_complete():
+    bad = running_at(0.9, [0.9, 0.9])
+    assert not is_hopeless(read_posterior(curves(0.12, 0.1, 0.14), LINE, 3), bad, 2) and not is_hopeless(None, bad, 2)
+    posterior = read_posterior(curves(0.12, 0.1, 0.14, 0.2, 0.25, 0.3), LINE, 3)
+    assert is_hopeless(posterior, bad, 2) and not is_hopeless(posterior, bad, 1)
+
+
+def test_a_study_under_auto_stops_bad_trials_early_and_says_the_same_when_opened_again(tmp_path):
+    study = open_here(tmp_path, pruner={"kind": "auto"})
+    bad = dict[int, int]()
+    while (handout := study.next()) is not None:
+        error = true_error(study.values(handout.number))
+        for epoch in range(1, 7):
+            if study.report(handout.number, handout.attempt.write_row(row(epoch, float(error * (1 + 3 / epoch))))):
+                bad[handout.number] = epoch
+                break
+        else:
+            study.tell(handout.number, TrialState.COMPLETE)
+    trials = study.trials()
+    assert bad and all(trials[number].state == TrialState.PRUNED for number in bad)
+    best = min(true_error(trial.params) for trial in trials if trial.state == TrialState.COMPLETE)
+    assert all(true_error(trials[number].params) > best for number in bad)
+    again = open_here(tmp_path, pruner={"kind": "auto"})
+    again.reconcile()
+    assert [trial.state for trial in again.trials()] == [trial.state for trial in trials]
 
 
 def test_auto_says_what_it_is(tmp_path, monkeypatch):

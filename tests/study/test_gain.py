@@ -78,7 +78,7 @@ def test_the_joint_posterior_is_that_of_a_kernel_with_a_level_of_its_own():
     random = np.random.default_rng(0)
     x_ND, x_MD, is_choice_D = random.random((12, 2)), random.random((5, 2)), np.zeros(2, dtype=bool)
     y_N = np.sin(4 * x_ND[:, 0]) + 3
-    process = GaussianProcess(x_ND, y_N, is_choice_D, np.zeros(12))
+    process = GaussianProcess(x_ND, y_N, is_choice_D, np.zeros((12, 12)))
     mean_M, covariance_MM = process.joint(x_MD)
 
     def kernel(a_ND: np.ndarray, b_MD: np.ndarray) -> np.ndarray:

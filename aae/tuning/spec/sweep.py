@@ -15,18 +15,18 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from aae.config import ConfigError, TrialConfig, require
+from aae.config import TrialConfig, require
 from aae.data import Dataset
 from aae.draws import refuse_unfit
 from aae.layers import baseline_values, configure, set_paths, to_trial
 from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
-from aae.tuning.spec.blocks import SEARCH, StudyConfig, read_study_block
-from aae.tuning.spec.fork import FROM_EPOCH, SCHEDULE, Fork
+from aae.tuning.spec.blocks import StudyConfig, read_study_block
+from aae.tuning.spec.fork import FROM_EPOCH, Fork
 from aae.tuning.spec.learnt import Learnt
-from aae.tuning.spec.metrics import METRICS
 from aae.tuning.spec.space import SearchSpace, read_space
+from aae.tuning.spec.whole_checks import check_together, pruner_notes
 
 
 @dataclass(frozen=True)
@@ -216,86 +216,3 @@ def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
     ends = [{path: end} for path in paths for end in sweep.space.ends(path)]
     for values in [{}, *sweep.baselines.values(), *ends]:
         refuse_unfit(sweep.config(values), dataset)
-
-
-def check_together(sweep: Sweep) -> None:
-    """What no block can see alone."""
-    if not sweep.space.entries and not sweep.baselines:
-        raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try (aae.train trains one alone)")
-    check_fork(sweep)
-    check_confirm(sweep)
-    has_it, want = METRICS[sweep.study.metric]
-    everything: dict[str, dict[str, Any]] = {"": {}} | sweep.baselines
-    for name, values in everything.items():
-        require(has_it(sweep.config(values)), "study.metric", sweep.study.metric + (f" with the baseline {name}" if name else ""), want)
-    if sweep.study.pruner["kind"] != "NopPruner":
-        for path in ("train.batch_size", "train.labelled_batch_size", "train.learnt_labelled_batch_size"):
-            require(
-                path not in sweep.space.entries,
-                f"search_space.{path}",
-                "searched under a pruner",
-                "rungs compare equal epochs of equal batches: set it in trial:, or use the NopPruner",
-            )
-    for path, rate in (
-        ("objective.reconstruction.weight", "optim.reconstruction.rate"),
-        ("objective.classification.weight", "optim.classification.rate"),
-    ):
-        both = path in sweep.space.entries and rate in sweep.space.entries
-        require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
-
-
-def check_fork(sweep: Sweep) -> None:
-    """What a fork asks of the rest of the sweep. Raises ConfigError."""
-    fork = sweep.fork
-    if fork is None:
-        return
-    kind = sweep.study.pruner["kind"]
-    want = f"the trials of a parent are alike up to epoch {fork.epoch}, and a drop of the rates must be seen to its end: use the NopPruner"
-    require(kind == "NopPruner", "study.pruner.kind", kind, want)
-    for path in sweep.space.entries:
-        want = f"it acts before epoch {fork.epoch}, where the trials are those of {fork.run}: search {SCHEDULE}* or {FROM_EPOCH}"
-        require(path in (PARENT, FROM_EPOCH) or path.startswith(SCHEDULE), f"search_space.{path}", "searched", want)
-    for parent in fork.parents:
-        sweep.config({PARENT: parent.trial})
-        for begins in sweep.space.ends(FROM_EPOCH):
-            try:
-                sweep.config({PARENT: parent.trial, FROM_EPOCH: begins})
-            except ConfigError as error:
-                raise ConfigError(f"search_space.{error}") from None
-    for name, values in sweep.baselines.items():
-        try:
-            sweep.config(values)
-        except ConfigError as error:
-            raise ConfigError(f"baselines.{name}: {error}") from None
-    drop, lowest = sweep.earliest_drop, sweep.space.lowest(f"{SCHEDULE}drop_at")
-    path, got = ("", sweep.fixed.optim.schedule.drop_at) if lowest is None else ("search_space.", lowest)
-    want = f"it counts over all {sweep.epochs} epochs, and the earliest drop, after epoch {drop}, is before the fork at epoch {fork.epoch}"
-    require(drop >= fork.epoch, f"{path}{SCHEDULE}drop_at", got, want)
-
-
-def check_confirm(sweep: Sweep) -> None:
-    """What the block asks of the rest of the sweep. Raises ConfigError."""
-    asked = sweep.study.confirmation
-    if asked is None:
-        return
-    known = ", ".join(sweep.baselines) or "none"
-    require(
-        asked.baseline is None or asked.baseline in sweep.baselines, "study.confirm.baseline", asked.baseline, f"this sweep has {known}"
-    )
-    searched = sweep.study.num_trials - len(sweep.baselines)
-    want = f"the search has {searched} trials beside its baselines (study.num_trials={sweep.study.num_trials})"
-    require(asked.select_k <= searched, "study.confirm.select_k", asked.select_k, want)
-    require(asked.select_k + len(sweep.baselines) >= 1, "study.confirm.select_k", 0, "there is no baseline either: give at least 1")
-    for path, seed in (("data.label_seed", sweep.fixed.data.label_seed), ("train.seed", sweep.fixed.train.seed)):
-        want = "with study.confirm the search's seeds are 0 to 99; 100-199 are for selection, 200-299 for the report"
-        require(seed in SEARCH, path, seed, want)
-
-
-def pruner_notes(sweep: Sweep) -> list[str]:
-    pruner = sweep.study.pruner
-    first = pruner.get("min_resource", 1) if pruner["kind"] in ("SuccessiveHalvingPruner", "HyperbandPruner") else 1
-    if pruner["kind"] == "NopPruner" or first == "auto" or first <= sweep.last_rung:
-        return []
-    return [
-        f"the pruner never acts: its first rung is epoch {first}, after the last one it is asked at ({sweep.last_rung} of {sweep.epochs})"
-    ]

@@ -22,11 +22,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from aae import checkpoint
 from aae.config import ConfigError, TrialConfig
 from aae.paths import flatten
-from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically, write_json
+from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically
 from aae.tuning.spec.samplers_and_pruners import AUTO, PRUNERS, make_from_block
 from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import compute_choice, write_choice
+from aae.tuning.study.ended_trial import close_trial
 from aae.tuning.study.expected_improvement import STARTUP_COMPLETE
 from aae.tuning.study.gain import ENDED, promised
 from aae.tuning.study.journal import open_study
@@ -233,7 +234,7 @@ class SweepStudy:
             self.storage.set_trial_user_attr(self.id_of(number), REASON, reason)
         self.study.sampler = TrialSampler(self.sweep, number)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
-        self.close(number)
+        close_trial(self.run, self.trial(number))
         self.choose()
 
     def constrain(self, number: int) -> None:
@@ -257,32 +258,6 @@ class SweepStudy:
             return True
         return False
 
-    def close(self, number: int) -> None:
-        """A told trial's result.json, and its checkpoint made small. Derived from the study, so it can be done again."""
-        folder, trial = trial_folder(self.run, number), self.trial(number)
-        rows = folder.rows()
-        result = {
-            "number": number,
-            "state": trial.state.name,
-            "epochs": len(rows),
-            "seconds": round(folder.seconds(rows), 1),
-            "reason": trial.user_attrs.get(REASON),
-            "metrics": rows[-1] if rows else {},
-        }
-        if folder.fork:
-            result["forked_at"] = folder.fork["epoch"]
-        folder.path.mkdir(parents=True, exist_ok=True)
-        attempt = folder.last_attempt()
-        if attempt is not None:
-            checkpoint.shrink(attempt.checkpoint_path)
-            kept = {attempt.checkpoint_path}
-            if trial.state == TrialState.COMPLETE:  # a fork takes no other
-                kept |= set(attempt.path.glob("checkpoint-*.pt"))
-            for path in folder.path.glob("attempt-*/*checkpoint*.pt*"):  # whole ones, and halves of saves that a kill ended
-                if path not in kept:
-                    path.unlink(missing_ok=True)
-        write_json(folder.result_path, result)  # last: where it is missing, all of this is done again
-
     def choose(self) -> None:
         """Writes which trial is the best, as the study is now. Where the next ones promise less than they must, the study ends."""
         choice, limit, asked = compute_choice(self.sweep, self.trials()), self.sweep.study.stop_below_gain, len(self.trials())
@@ -300,7 +275,7 @@ class SweepStudy:
             folder = trial_folder(self.run, trial.number)
             if trial.state.is_finished():
                 if not folder.result_path.exists():
-                    self.close(trial.number)
+                    close_trial(self.run, trial)
                 continue
             rows = folder.rows()
             counts["told"] += len([row for row in rows if row["epoch"] not in trial.intermediate_values])
