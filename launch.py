@@ -12,7 +12,7 @@ from rich.console import Console
 from aae.errors import ConfigError, DataError
 from aae.streams import steady_streams
 
-COMMANDS = ("status", "confirm", "reproduce", "cluster")  # each a module of aae/tuning/commands; anything else is a sweep file
+COMMANDS = ("status", "confirm", "reproduce", "replay", "cluster")  # each a module of aae/tuning/commands; anything else is a sweep file
 
 
 def main(arguments: list[str]) -> int:
