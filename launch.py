@@ -13,7 +13,7 @@ from aae.errors import ConfigError, DataError
 from aae.streams import steady_streams
 
 # Each is a module of aae/tuning/commands; anything else is a sweep file.
-COMMANDS = ("status", "confirm", "reproduce", "dashboard", "schema", "cluster")
+COMMANDS = ("status", "confirm", "reproduce", "replay", "dashboard", "schema", "cluster")
 
 
 def main(arguments: list[str]) -> int:

@@ -21,10 +21,11 @@ from optuna.trial import FrozenTrial
 
 from aae.device import device_name
 from aae.manifest import git
+from aae.tuning.replay.compare import JITTER, SLOTS
 from aae.tuning.replay.search import SweepSearch, Values, play
-from aae.tuning.replay.surrogate import to_unit
 from aae.tuning.spec.sweep import Sweep
-from benchmarks.search_quality import JITTER, REPLAYS_EACH, SLOTS, append, fitted, our_sweep
+from aae.tuning.study.cube import Cube
+from benchmarks.search_quality import REPLAYS_EACH, append, fitted, our_sweep
 
 SMOOTH = {"near": 0.5, "far": 1.0}  # the distortion's spread, of the task's
 NEIGHBOURS = ("again", *SMOOTH, "opposite")
@@ -61,7 +62,7 @@ def search(
     random, one = np.random.default_rng([seed, len(others)]), SweepSearch(sweep, seed, others)
 
     def train(values: Values) -> tuple[np.ndarray, np.ndarray]:
-        error_E = task(to_unit(sweep.space, values), random)
+        error_E = task(Cube(sweep.space).point(values), random)
         return error_E, np.maximum(1 + JITTER * random.standard_normal(len(error_E)), 0.1)
 
     try:
@@ -80,7 +81,7 @@ def replay(sweep: Sweep, num: int, seed: int) -> dict[str, list[float]]:
         told = search(sweep, seed + 10_000, neighbour(name, number), (num,), [])[1]
         chosen[name] = search(sweep, seed, task.noisy, BUDGETS, [told])[0]
     return {
-        name: [1.0 if v is None else float(task.curves(to_unit(sweep.space, v)[None])[0, -1]) for v in values]
+        name: [1.0 if v is None else float(task.curves(Cube(sweep.space).point(v)[None])[0, -1]) for v in values]
         for name, values in chosen.items()
     }
 

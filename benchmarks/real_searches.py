@@ -26,9 +26,10 @@ import numpy as np
 from aae.device import device_name
 from aae.layers import read_sweep, trial_from_sweep
 from aae.manifest import git
+from aae.tuning.replay.compare import SLOTS
 from analysis.trials import read_run
 from benchmarks.overhead import plain_trial
-from benchmarks.search_quality import PROJECT, RECORDS, SLOTS, SWEEP, our_sweep
+from benchmarks.search_quality import PROJECT, RECORDS, SWEEP, our_sweep
 
 SEEDS = (1, 2, 3)
 ENVIRONMENT = {"RAY_worker_niceness": "0", "PYTHONPATH": str(PROJECT)}

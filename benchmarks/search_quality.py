@@ -6,11 +6,8 @@
     python -m benchmarks.search_quality replay [study.sampler={...} ...]     the searchers on it
     python -m benchmarks.real_searches                   the searchers on the task itself
 
-A replay plays each searcher in simulated time: two slots, an epoch takes 1 (std JITTER of it), a surrogate with its noise is the
-training. A budget of N is the slot time of N whole trainings. The score is the surrogate's error, without noise, of what the
-searcher would choose then. A surrogate is uncertain where a search goes, so there are several: each of random two thirds of the
-recorded trials, for REPLAYS_EACH replays. Ours has the sampler and the pruner of sweeps/semi.yaml, rungs at the same fractions of
-a training. Appends a line to benchmarks/records.jsonl.
+A replay is that of `launch.py replay` (aae/tuning/replay/compare.py), on several surrogates, REPLAYS_EACH replays on each. Ours has
+the sampler and the pruner of sweeps/semi.yaml, rungs at the same fractions of a training. Appends a line to benchmarks/records.jsonl.
 """
 
 from __future__ import annotations
@@ -33,8 +30,10 @@ from aae.layers import parse_overrides, read_sweep
 from aae.manifest import git
 from aae.runs import read_rows, write_rows
 from aae.tuning.replay import surrogate
-from aae.tuning.replay.search import Search, SweepSearch, Values, play
+from aae.tuning.replay.compare import PART, SLOTS, found_by
+from aae.tuning.replay.search import Search, SweepSearch
 from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.cube import Cube
 from aae.tuning.study.parents import load_sweep
 from analysis.trials import read_run
 from benchmarks.searchers import Plain, Random
@@ -42,8 +41,7 @@ from benchmarks.searchers import Plain, Random
 PROJECT = Path(__file__).resolve().parent.parent
 RECORDS, CURVES = PROJECT / "benchmarks" / "records.jsonl", PROJECT / "records" / "search_quality.jsonl"
 SWEEP, SEMI = PROJECT / "benchmarks" / "search_quality.yaml", PROJECT / "sweeps" / "semi.yaml"
-SLOTS, JITTER = 2, 0.05
-PART, REPLAYS_EACH = 2 / 3, 25
+REPLAYS_EACH = 25  # on each surrogate
 SEARCHERS = ("ours", "plain", "plain, our rungs", "random")
 
 
@@ -62,11 +60,12 @@ def record(run_path: Path) -> None:
     print(f"{CURVES}: {len(trials)} trials of {len(run.trials)}")
 
 
-def read_curves(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
-    """((T, D) parameters in the unit cube, (T, E) errors)."""
+def read_curves(sweep: Sweep) -> surrogate.Recorded:
     rows = read_rows(CURVES)
     require(bool(rows), str(CURVES), "no curves", "`record` writes it")
-    return np.stack([surrogate.to_unit(sweep.space, row["params"]) for row in rows]), np.array([row[sweep.study.metric] for row in rows])
+    cube = Cube(sweep.space)
+    x_TD, curve_TE = np.stack([cube.point(row["params"]) for row in rows]), np.array([row[sweep.study.metric] for row in rows])
+    return surrogate.Recorded(x_TD, curve_TE, cube.is_choice_D)
 
 
 def our_sweep(arguments: tuple[str, ...] = ()) -> Sweep:
@@ -80,11 +79,11 @@ def our_sweep(arguments: tuple[str, ...] = ()) -> Sweep:
 @cache
 def fitted(number: int | None = None) -> surrogate.Surrogate:
     """Of all recorded trials, or the surrogate of this number."""
-    x_TD, curve_TE = read_curves(load_sweep(SWEEP, {}))
+    recorded = read_curves(load_sweep(SWEEP, {}))
     if number is None:
-        return surrogate.Surrogate(x_TD, curve_TE)
-    part = np.random.default_rng(number).permutation(len(x_TD))[: round(PART * len(x_TD))]
-    return surrogate.Surrogate(x_TD[part], curve_TE[part])
+        return surrogate.Surrogate(recorded)
+    num = len(recorded.x_TD)
+    return surrogate.Surrogate(recorded.part(np.random.default_rng(number).permutation(num)[: round(PART * num)]))
 
 
 def searcher(name: str, sweep: Sweep, seed: int) -> Search:
@@ -103,19 +102,7 @@ def replay(sweep: Sweep, budgets: list[int], seed: int) -> dict[str, list[float]
     task, scores = fitted(seed // REPLAYS_EACH), dict[str, list[float]]()
     for index, name in enumerate(SEARCHERS):
         random = np.random.default_rng([seed, index])
-
-        def train(values: Values, random: np.random.Generator = random) -> tuple[np.ndarray, np.ndarray]:
-            error_E = task.noisy(surrogate.to_unit(sweep.space, values), random)
-            return error_E, np.maximum(1 + JITTER * random.standard_normal(len(error_E)), 0.1)
-
-        one = searcher(name, sweep, seed)
-        try:
-            chosen = play(one, train, SLOTS, [budget * sweep.epochs / SLOTS for budget in budgets])
-        finally:
-            one.close()
-        scores[name] = [
-            surrogate.CHANCE if v is None else float(task.curves(surrogate.to_unit(sweep.space, v)[None])[0, -1]) for v in chosen
-        ]
+        scores[name] = found_by(searcher(name, sweep, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
     return scores
 
 
@@ -146,12 +133,12 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def describe_fit(sweep: Sweep) -> dict[str, Any]:
-    x_TD, curve_TE = read_curves(sweep)
-    fit = {key: round(value, 3) for key, value in asdict(surrogate.cross_validate(x_TD, curve_TE)).items()}
-    least = fitted().curves(np.random.default_rng(0).random((20_000, x_TD.shape[1])))[:, -1].min()
+    recorded = read_curves(sweep)
+    fit = {key: round(value, 3) for key, value in asdict(surrogate.cross_validate(recorded)).items()}
+    least = fitted().curves(np.random.default_rng(0).random((20_000, recorded.x_TD.shape[1])))[:, -1].min()
     collapsed = int(fitted().collapsed_T.sum())
     return {
-        "trials": len(x_TD),
+        "trials": len(recorded.x_TD),
         "collapsed": collapsed,
         **fit,
         "noise_std": round(fitted().noise_std(), 3),

@@ -11,16 +11,12 @@ back as an event: how often, is a kernel average of the recorded trials near by,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from optuna.distributions import FloatDistribution, IntDistribution
 from scipy import linalg, optimize, stats
-
-from aae.config import ConfigError
-from aae.tuning.spec.space import SearchSpace
 
 COMPONENTS = 3
 JITTER = 1e-6
@@ -30,29 +26,51 @@ COLLAPSED = 0.6  # an error at the end that is above is of a training that came 
 NEAR = 0.2  # length of the kernel that averages collapses, in edges of the cube
 
 
-def to_unit(space: SearchSpace, params: dict[str, Any]) -> np.ndarray:
-    """(D,) in [0, 1], along the logarithm where the search goes along it. Raises ConfigError for a space that is no cube."""
-    x_D = []
-    for path, entry in space.entries.items():
-        d = entry.distribution
-        if not isinstance(d, IntDistribution | FloatDistribution) or entry.when:
-            raise ConfigError(f"search_space.{path}: a surrogate takes numbers without conditions")
-        low, high, value = (np.log(v) if d.log else v for v in (d.low, d.high, params[path]))
-        x_D.append((value - low) / (high - low))
-    return np.array(x_D)
-
-
-def matern(a_ND: np.ndarray, b_MD: np.ndarray, length_D: np.ndarray) -> np.ndarray:
-    """(N, M), 1 at distance 0."""
-    r = np.sqrt(5) * np.sqrt((((a_ND[:, None] - b_MD[None]) / length_D) ** 2).sum(-1))
+def matern(a_ND: np.ndarray, b_MD: np.ndarray, length_D: np.ndarray, is_choice_D: np.ndarray) -> np.ndarray:
+    """(N, M), 1 at distance 0; two different choices are 1 apart."""
+    difference_NMD = np.where(is_choice_D, a_ND[:, None] != b_MD[None], a_ND[:, None] - b_MD[None])
+    r = np.sqrt(5) * np.sqrt(((difference_NMD / length_D) ** 2).sum(-1))
     return (1 + r + r * r / 3) * np.exp(-r)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Trials that ran all of their epochs."""
+
+    x_TD: np.ndarray  # points of the study's cube, aae/tuning/study/cube.py
+    curve_TE: np.ndarray  # the metric
+    is_choice_D: np.ndarray
+    is_error: bool = True  # the metric is a share of images: a guess has CHANCE of them
+
+    def part(self, of_T: np.ndarray) -> Recorded:
+        return replace(self, x_TD=self.x_TD[of_T], curve_TE=self.curve_TE[of_T])
+
+    @property
+    def is_log(self) -> bool:
+        return bool(self.curve_TE.min() >= 0 and self.curve_TE.max() > 0)
+
+    @property
+    def scaled_TE(self) -> np.ndarray:
+        """Logarithms where the metric is never negative; 0 counts as half of the lowest other value."""
+        if not self.is_log:
+            return self.curve_TE
+        return np.log(np.maximum(self.curve_TE, self.curve_TE[self.curve_TE > 0].min() / 2))
+
+    @property
+    def highest(self) -> float:
+        return CHANCE if self.is_error else math.inf
+
+    @property
+    def collapsed_T(self) -> np.ndarray:
+        return self.curve_TE[:, -1] > (COLLAPSED if self.is_error else math.inf)
 
 
 class GaussianProcess:
     """Of one number over the cube. `noise_std`: its nugget, in the unit of y."""
 
-    def __init__(self, x_TD: np.ndarray, y_T: np.ndarray):
-        self.x_TD, self.mean, self.scale = x_TD, float(y_T.mean()), float(y_T.std()) or 1.0
+    def __init__(self, x_TD: np.ndarray, y_T: np.ndarray, is_choice_D: np.ndarray):
+        self.x_TD, self.is_choice_D = x_TD, is_choice_D
+        self.mean, self.scale = float(y_T.mean()), float(y_T.std()) or 1.0
         target_T, dims = (y_T - self.mean) / self.scale, x_TD.shape[1]
 
         def loss(theta: np.ndarray) -> float:
@@ -70,28 +88,33 @@ class GaussianProcess:
 
     def factor(self, theta: np.ndarray) -> np.ndarray:
         num, dims = self.x_TD.shape
-        kernel = np.exp(theta[dims]) * matern(self.x_TD, self.x_TD, np.exp(theta[:dims]))
+        kernel = np.exp(theta[dims]) * matern(self.x_TD, self.x_TD, np.exp(theta[:dims]), self.is_choice_D)
         return linalg.cholesky(kernel + (np.exp(theta[dims + 1]) + JITTER) * np.eye(num), lower=True)
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        return self.mean + self.scale * self.signal * matern(x_ND, self.x_TD, self.length_D) @ self.alpha_T
+        return self.mean + self.scale * self.signal * matern(x_ND, self.x_TD, self.length_D, self.is_choice_D) @ self.alpha_T
 
 
 class Surrogate:
     """`curves` without noise or collapse; `noisy` as a training would report one."""
 
-    def __init__(self, x_TD: np.ndarray, curve_TE: np.ndarray):
-        self.all_TD, self.collapsed_T = x_TD, curve_TE[:, -1] > COLLAPSED
-        self.collapsed_PE = curve_TE[self.collapsed_T]
-        log_TE, x_TD = np.log(curve_TE[~self.collapsed_T]), x_TD[~self.collapsed_T]
+    def __init__(self, recorded: Recorded):
+        self.all_TD, self.is_choice_D = recorded.x_TD, recorded.is_choice_D
+        self.is_log, self.highest, self.collapsed_T = recorded.is_log, recorded.highest, recorded.collapsed_T
+        self.worst = CHANCE if recorded.is_error else float(recorded.curve_TE.max())
+        self.collapsed_PE = recorded.curve_TE[self.collapsed_T]
+        log_TE, x_TD = recorded.scaled_TE[~self.collapsed_T], recorded.x_TD[~self.collapsed_T]
         self.mean_E = log_TE.mean(axis=0)
         self.base_CE = np.linalg.svd(log_TE - self.mean_E, full_matrices=False)[2][:COMPONENTS]
         score_TC = (log_TE - self.mean_E) @ self.base_CE.T
         self.left_TE = log_TE - self.mean_E - score_TC @ self.base_CE
-        self.processes = [GaussianProcess(x_TD, score_T) for score_T in score_TC.T]
+        self.processes = [GaussianProcess(x_TD, score_T, self.is_choice_D) for score_T in score_TC.T]
+
+    def to_metric(self, scaled: np.ndarray) -> np.ndarray:
+        return np.minimum(np.exp(scaled) if self.is_log else scaled, self.highest)
 
     def collapse_chance(self, x_D: np.ndarray) -> float:
-        near_T = matern(x_D[None], self.all_TD, np.full(len(x_D), NEAR))[0]
+        near_T = matern(x_D[None], self.all_TD, np.full(len(x_D), NEAR), self.is_choice_D)[0]
         return float(near_T @ self.collapsed_T / near_T.sum())
 
     def log_curves(self, x_ND: np.ndarray) -> np.ndarray:
@@ -99,7 +122,7 @@ class Surrogate:
 
     def curves(self, x_ND: np.ndarray) -> np.ndarray:
         """(N, E) errors."""
-        return np.minimum(np.exp(self.log_curves(x_ND)), CHANCE)
+        return self.to_metric(self.log_curves(x_ND))
 
     def noisy(self, x_D: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """(E,)"""
@@ -107,7 +130,7 @@ class Surrogate:
             return np.array(self.collapsed_PE[random.integers(len(self.collapsed_PE))])
         noise_C = random.standard_normal(len(self.processes)) * [process.noise_std for process in self.processes]
         noise_E = noise_C @ self.base_CE + self.left_TE[random.integers(len(self.left_TE))]
-        return np.minimum(np.exp(self.log_curves(x_D[None])[0] + noise_E), CHANCE)
+        return self.to_metric(self.log_curves(x_D[None])[0] + noise_E)
 
     def noise_std(self) -> float:
         """Of the logarithm of the last epoch's error: about the relative spread of one configuration's trainings."""
@@ -126,15 +149,14 @@ class Fit:
     best_third: float  # Spearman's within the third of the trials that ended best: where a search ends
 
 
-def cross_validate(x_TD: np.ndarray, curve_TE: np.ndarray, seed: int = 0) -> Fit:
-    whole_T = curve_TE[:, -1] <= COLLAPSED
-    x_TD, curve_TE = x_TD[whole_T], curve_TE[whole_T]
-    order_T = np.random.default_rng(seed).permutation(len(x_TD))
-    found_TE = np.empty_like(curve_TE)
+def cross_validate(recorded: Recorded, seed: int = 0) -> Fit:
+    whole = recorded.part(~recorded.collapsed_T)
+    order_T = np.random.default_rng(seed).permutation(len(whole.x_TD))
+    found_TE = np.empty_like(whole.curve_TE)
     for held in np.array_split(order_T, FOLDS):
         seen = np.setdiff1d(order_T, held)
-        found_TE[held] = np.log(Surrogate(x_TD[seen], curve_TE[seen]).curves(x_TD[held]))
-    log_TE = np.log(curve_TE)
+        found_TE[held] = Surrogate(whole.part(seen)).log_curves(whole.x_TD[held])
+    log_TE = whole.scaled_TE
     miss_TE, last_T = found_TE - log_TE, log_TE[:, -1]
     best = last_T.argsort()[: len(last_T) // 3]
     return Fit(

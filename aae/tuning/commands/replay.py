@@ -1,0 +1,57 @@
+"""`launch.py replay RUN`: which sampler, rungs and budget would have found how much. Reads only."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aae.errors import require
+from aae.tuning.commands.arguments import command_parser
+
+
+def run(arguments: list[str], console: Console) -> int:
+    text = "Replay other samplers, rungs and budgets on surrogates of this study's own curves, in simulated time."
+    options = command_parser("replay", text)
+    options.add_argument("run", type=Path, help="a run folder with 20 complete trials or more; best one that was sampled at random")
+    options.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="N", help="slot times of N whole trainings")
+    options.add_argument("--replays", type=int, default=60, metavar="N", help="of each setting; four times as many halve the error")
+    given = options.parse_args(arguments)
+    for name, low in (("budgets", 2), ("replays", 1)):
+        for value in [getattr(given, name)] if name == "replays" else given.budgets:
+            require(value >= low, f"--{name}", value, f"give a whole number of at least {low}")
+
+    from aae.runs import read_manifest
+    from aae.tuning.replay.compare import SLOTS, describe, read_recorded, replay_all, settings_of, table
+    from aae.tuning.study.journal import read_trials
+
+    made = read_manifest(given.run)
+    require(made is not None, "RUN", given.run, "it holds no sweep; give a run folder, as runs/quick")
+    settings, budgets = settings_of(given.run), sorted(set(given.budgets))
+    sweep = settings[0].sweep
+    recorded = read_recorded(given.run, sweep)
+    for line in describe(recorded, given.run, read_trials(given.run)):
+        console.print(line, highlight=False, soft_wrap=True)
+    started, shown = time.monotonic(), 0.0
+
+    def say(done: int, num: int) -> None:
+        nonlocal shown
+        if done / num >= shown + 0.1 or done == num:
+            left = (time.monotonic() - started) * (num - done) / done
+            console.print(f"{done} of {num} replays" + (f", {left:.0f} s left" if left else ""), highlight=False)
+            shown = done / num
+
+    value_SRB = replay_all(recorded, settings, budgets, given.replays, say)
+    heading, *rows = table(settings, value_SRB, budgets, sweep.study.metric)
+    shape = Table(*heading, box=None, pad_edge=False)
+    for row in rows:
+        shape.add_row(*row)
+    console.print(shape)
+    num = f"{value_SRB.shape[1]} replays on {SLOTS} slots"
+    console.print(
+        f"{num}: the median of what the configuration chosen comes to without noise, and in how many of them it is", soft_wrap=True
+    )
+    console.print("better than that of random search after the same slot time, ± the share's standard error", soft_wrap=True)
+    return 0
