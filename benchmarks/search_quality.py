@@ -7,7 +7,7 @@
     python -m benchmarks.real_searches                   the searchers on the task itself
 
 A replay is that of `launch.py replay` (aae/tuning/replay/compare.py), on several surrogates, REPLAYS_EACH replays on each. Ours has
-the sampler and the pruner of sweeps/semi.yaml, rungs at the same fractions of a training. Appends a line to benchmarks/records.jsonl.
+the sampler and the pruner of sweeps/semi.yaml. Appends a line to benchmarks/records.jsonl.
 """
 
 from __future__ import annotations
@@ -34,15 +34,23 @@ from aae.tuning.replay.compare import PART, SLOTS, found_by
 from aae.tuning.replay.search import Search, SweepSearch
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
+from aae.tuning.study.optuna_views import best_first
 from aae.tuning.study.parents import load_sweep
 from analysis.trials import read_run
+from benchmarks.quadratic import Quadratic
 from benchmarks.searchers import Plain, Random
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORDS, CURVES = PROJECT / "benchmarks" / "records.jsonl", PROJECT / "records" / "search_quality.jsonl"
 SWEEP, SEMI = PROJECT / "benchmarks" / "search_quality.yaml", PROJECT / "sweeps" / "semi.yaml"
 REPLAYS_EACH = 25  # on each surrogate
-SEARCHERS = ("ours", "plain", "plain, our rungs", "random")
+SEARCHERS = ("ours", "plain, late rungs", "plain, early rungs", "plain", "random")
+LATE = {"grace_period": 4, "reduction_factor": 2}  # the best fixed rungs of docs/log.md: the harder opponent
+EARLY = {"grace_period": 1, "reduction_factor": 3}  # those that semi.yaml had
+    {"grace_period": 4, "reduction_factor": 2},
+    {"grace_period": 1, "reduction_factor": 3},
+)  # the best fixed rule; semi.yaml's once
+TRUTHS = {"gaussian process": surrogate.GaussianProcess, "quadratic": Quadratic}
 
 
 def record(run_path: Path) -> None:
@@ -70,39 +78,44 @@ def read_curves(sweep: Sweep) -> surrogate.Recorded:
 
 def our_sweep(arguments: tuple[str, ...] = ()) -> Sweep:
     """The task under semi.yaml's sampler and pruner, and what the command line says instead. Raises ConfigError."""
-    semi, epochs = read_sweep(SEMI), load_sweep(SWEEP, {}).epochs
-    pruner = dict(semi.study.pruner)
-    pruner["min_resource"] = max(1, round(pruner["min_resource"] * epochs / semi.trial.train.epochs))
-    return load_sweep(SWEEP, {"study.sampler": dict(semi.study.sampler), "study.pruner": pruner} | parse_overrides(list(arguments)))
+    study = read_sweep(SEMI).study
+    return load_sweep(SWEEP, {f"study.{key}": dict(study[key]) for key in ("sampler", "pruner")} | parse_overrides(list(arguments)))
 
 
 @cache
-def fitted(number: int | None = None) -> surrogate.Surrogate:
+def fitted(number: int | None = None, truth: str = "gaussian process", noise: float = 1.0) -> surrogate.Surrogate:
     """Of all recorded trials, or the surrogate of this number."""
     recorded = read_curves(load_sweep(SWEEP, {}))
     if number is None:
-        return surrogate.Surrogate(recorded)
+        return surrogate.Surrogate(recorded, TRUTHS[truth], noise)
     num = len(recorded.x_TD)
-    return surrogate.Surrogate(recorded.part(np.random.default_rng(number).permutation(num)[: round(PART * num)]))
+    return surrogate.Surrogate(recorded.part(np.random.default_rng(number).permutation(num)[: round(PART * num)]), TRUTHS[truth], noise)
 
 
-def searcher(name: str, sweep: Sweep, seed: int) -> Search:
-    rungs = {"grace_period": sweep.study.pruner.get("min_resource", 1), "reduction_factor": sweep.study.pruner.get("reduction_factor", 4)}
+class Lowest(SweepSearch):
+    """Our search without our choice."""
+
+    def best(self) -> Values | None:
+        return next((dict(trial.params) for trial in best_first(self.study.trials(), {})), None)
+
+
+def searcher(name: str, sweep: Sweep, choice: str, seed: int) -> Search:
     kinds: dict[str, Callable[[Sweep, int], Search]] = {
-        "ours": SweepSearch,
+        "ours": Lowest if choice == "lowest" else SweepSearch,
         "plain": Plain,
-        "plain, our rungs": partial(Plain, **rungs),
+        "plain, late rungs": partial(Plain, **LATE),
+        "plain, early rungs": partial(Plain, **EARLY),
         "random": Random,
     }
     return kinds[name](sweep, seed)
 
 
-def replay(sweep: Sweep, budgets: list[int], seed: int) -> dict[str, list[float]]:
+def replay(sweep: Sweep, budgets: list[int], truth: str, noise: float, choice: str, seed: int) -> dict[str, list[float]]:
     """searcher -> the error without noise of its choice at every budget; a guess where it has none yet."""
-    task, scores = fitted(seed // REPLAYS_EACH), dict[str, list[float]]()
+    task, scores = fitted(seed // REPLAYS_EACH, truth, noise), dict[str, list[float]]()
     for index, name in enumerate(SEARCHERS):
         random = np.random.default_rng([seed, index])
-        scores[name] = found_by(searcher(name, sweep, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
+        scores[name] = found_by(searcher(name, sweep, choice, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
     return scores
 
 
@@ -115,10 +128,18 @@ def summary(score_SRB: np.ndarray, budgets: list[int]) -> list[dict[str, Any]]:
         for name, score_R in zip(SEARCHERS, score_SR, strict=True):
             row["error_quartiles"][name] = np.quantile(score_R, [0.25, 0.5, 0.75]).round(4).tolist()
             if name != "ours":
-                share = float(((score_SR[0] < score_R) + (score_SR[0] == score_R) / 2).mean())
-                row["ours_better_than"][name] = [round(share, 3), round(float(np.sqrt(share * (1 - share) / len(score_R))), 3)]
+                better_R = (score_SR[0] < score_R) + (score_SR[0] == score_R) / 2
+                row["ours_better_than"][name] = [round(float(share), 3) for share in (better_R.mean(), *bootstrap(better_R))]
         found.append(row)
     return found
+
+
+def bootstrap(better_R: np.ndarray, times: int = 4000) -> np.ndarray:
+    """(2,), the 95 % interval of the mean: surrogates drawn anew, and replays within each, as those of one are not independent."""
+    random, better_KR = np.random.default_rng(0), better_R.reshape(-1, min(REPLAYS_EACH, len(better_R)))
+    num, each = better_KR.shape
+    drawn_BK, inside_BKR = random.integers(num, size=(times, num)), random.integers(each, size=(times, num, each))
+    return np.quantile(better_KR[drawn_BK[..., None], inside_BKR].mean(axis=(1, 2)), [0.025, 0.975])
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -127,7 +148,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines.append("|---" * (1 + len(SEARCHERS) + len(others)) + "|")
     for row in rows:
         errors = ["{1:.1f} ({0:.1f} to {2:.1f})".format(*(100 * q for q in row["error_quartiles"][name])) for name in SEARCHERS]
-        shares = ["{:.1f} ± {:.1f} %".format(*(100 * value for value in row["ours_better_than"][name])) for name in others]
+        shares = ["{:.0f} % ({:.0f} to {:.0f})".format(*(100 * value for value in row["ours_better_than"][name])) for name in others]
         lines.append(f"| {row['budget']} | {' | '.join(errors)} | {' | '.join(shares)} |")
     return lines
 
@@ -157,13 +178,16 @@ def replays(options: argparse.Namespace) -> None:
     fit = describe_fit(sweep)
     seeds = range(options.first_seed, options.first_seed + options.replays)
     with ProcessPoolExecutor(options.processes) as pool:
-        scores = list(pool.map(partial(replay, sweep, options.budgets), seeds, chunksize=REPLAYS_EACH))
+        scores = list(pool.map(partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice), seeds, chunksize=REPLAYS_EACH))
     rows = summary(np.array([[score[name] for score in scores] for name in SEARCHERS]), options.budgets)
     print("\n".join(table(rows)))
     line: dict[str, Any] = {
         "benchmark": "search_quality",
         "sampler": sweep.study.sampler,
         "pruner": sweep.study.pruner,
+        "truth": options.truth,
+        "noise": options.noise,
+        "choice": options.choice,
         "fit": fit,
         "budgets": rows,
     }
@@ -186,6 +210,9 @@ def main(arguments: list[str] | None = None) -> int:
     replayed.add_argument("--replays", type=int, default=200, metavar="N")
     replayed.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="choose settings on other seeds than you report")
     replayed.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="TRIALS")
+    replayed.add_argument("--truth", choices=TRUTHS, default="gaussian process", help="what a surrogate is made of")
+    replayed.add_argument("--noise", type=float, default=1.0, metavar="TIMES", help="the noise that was found, times this")
+    replayed.add_argument("--choice", choices=("posterior mean", "lowest"), default="posterior mean", help="of our search")
     replayed.add_argument("--processes", type=int, default=2, metavar="N")
     replayed.add_argument("--dry", action="store_true", help="append nothing to the records")
     options = parser.parse_args(arguments)

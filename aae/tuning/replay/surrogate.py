@@ -12,7 +12,7 @@ back as an event: how often, is a kernel average of the recorded trials near by,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,9 +96,11 @@ class GaussianProcess:
 
 
 class Surrogate:
-    """`curves` without noise or collapse; `noisy` as a training would report one."""
+    """`curves` without noise or collapse; `noisy` as a training would report one. `kind` makes the function of a component; `noise` times
+    the noise that was found."""
 
-    def __init__(self, recorded: Recorded):
+    def __init__(self, recorded: Recorded, kind: Callable[..., Any] = GaussianProcess, noise: float = 1.0):
+        self.noise = noise
         self.all_TD, self.is_choice_D = recorded.x_TD, recorded.is_choice_D
         self.is_log, self.highest, self.collapsed_T = recorded.is_log, recorded.highest, recorded.collapsed_T
         self.worst = CHANCE if recorded.is_error else float(recorded.curve_TE.max())
@@ -108,7 +110,7 @@ class Surrogate:
         self.base_CE = np.linalg.svd(log_TE - self.mean_E, full_matrices=False)[2][:COMPONENTS]
         score_TC = (log_TE - self.mean_E) @ self.base_CE.T
         self.left_TE = log_TE - self.mean_E - score_TC @ self.base_CE
-        self.processes = [GaussianProcess(x_TD, score_T, self.is_choice_D) for score_T in score_TC.T]
+        self.processes = [kind(x_TD, score_T, self.is_choice_D) for score_T in score_TC.T]
 
     def to_metric(self, scaled: np.ndarray) -> np.ndarray:
         return np.minimum(np.exp(scaled) if self.is_log else scaled, self.highest)
@@ -130,12 +132,12 @@ class Surrogate:
             return np.array(self.collapsed_PE[random.integers(len(self.collapsed_PE))])
         noise_C = random.standard_normal(len(self.processes)) * [process.noise_std for process in self.processes]
         noise_E = noise_C @ self.base_CE + self.left_TE[random.integers(len(self.left_TE))]
-        return self.to_metric(self.log_curves(x_D[None])[0] + noise_E)
+        return self.to_metric(self.log_curves(x_D[None])[0] + self.noise * noise_E)
 
     def noise_std(self) -> float:
         """Of the logarithm of the last epoch's error: about the relative spread of one configuration's trainings."""
         variance = sum((process.noise_std * base_E[-1]) ** 2 for process, base_E in zip(self.processes, self.base_CE, strict=True))
-        return float(np.sqrt(variance + self.left_TE[:, -1].var()))
+        return self.noise * float(np.sqrt(variance + self.left_TE[:, -1].var()))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ class Foreteller:
     def __init__(self, told: Sequence[FrozenTrial], scale: Scale):
         self.scale = scale
         self.complete = [trial for trial in told if trial.state == TrialState.COMPLETE]
-        low, high = np.quantile([scale(trial.value or 0.0) for trial in self.complete] or [0.0], [0.25, 0.75])
+        ends = [scale(trial.value or 0.0) for trial in self.complete] or [0.0]
+        self.unit = (float(np.var(ends)) or 1.0) if scale is float else 1.0  # squared: of values that are no logarithms
+        low, high = np.quantile(ends, [0.25, 0.75])
         self.worst = float(high + SPREADS * (high - low))
 
     def of_told(self, trial: FrozenTrial) -> tuple[float, float]:
@@ -60,11 +62,11 @@ class Foreteller:
         ]
         then_C, end_C = np.array([pair for pair in pairs if pair[1] <= self.worst]).reshape(-1, 2).T
         if len(then_C) < FORETELLERS:
-            return self.scale(value) + (float((end_C - then_C).mean()) if len(then_C) else 0.0), UNKNOWN_VARIANCE
-        then, end = then_C.mean(), end_C.mean()
-        slope = ((then_C - then) @ (end_C - end) + SLOPE_WEIGHT) / ((then_C - then) @ (then_C - then) + SLOPE_WEIGHT)
+            return self.scale(value) + (float((end_C - then_C).mean()) if len(then_C) else 0.0), UNKNOWN_VARIANCE * self.unit
+        then, end, weight = then_C.mean(), end_C.mean(), SLOPE_WEIGHT * self.unit
+        slope = ((then_C - then) @ (end_C - end) + weight) / ((then_C - then) @ (then_C - then) + weight)
         left_C = end_C - end - slope * (then_C - then)
-        return float(end + slope * (self.scale(value) - then)), max(float(left_C @ left_C) / (len(left_C) - 2), LEAST_VARIANCE)
+        return float(end + slope * (self.scale(value) - then)), max(float(left_C @ left_C) / (len(left_C) - 2), LEAST_VARIANCE * self.unit)
 
 
 @dataclass
