@@ -31,7 +31,7 @@ from aae.manifest import git
 from aae.runs import read_rows, write_rows
 from aae.tuning.replay import surrogate
 from aae.tuning.replay.compare import PART, SLOTS, found_by
-from aae.tuning.replay.search import Search, SweepSearch
+from aae.tuning.replay.search import Search, SweepSearch, Values
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
 from aae.tuning.study.optuna_views import best_first
@@ -47,9 +47,6 @@ REPLAYS_EACH = 25  # on each surrogate
 SEARCHERS = ("ours", "plain, late rungs", "plain, early rungs", "plain", "random")
 LATE = {"grace_period": 4, "reduction_factor": 2}  # the best fixed rungs of docs/log.md: the harder opponent
 EARLY = {"grace_period": 1, "reduction_factor": 3}  # those that semi.yaml had
-    {"grace_period": 4, "reduction_factor": 2},
-    {"grace_period": 1, "reduction_factor": 3},
-)  # the best fixed rule; semi.yaml's once
 TRUTHS = {"gaussian process": surrogate.GaussianProcess, "quadratic": Quadratic}
 
 
@@ -178,7 +175,8 @@ def replays(options: argparse.Namespace) -> None:
     fit = describe_fit(sweep)
     seeds = range(options.first_seed, options.first_seed + options.replays)
     with ProcessPoolExecutor(options.processes) as pool:
-        scores = list(pool.map(partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice), seeds, chunksize=REPLAYS_EACH))
+        one = partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice)
+        scores = list(pool.map(one, seeds, chunksize=REPLAYS_EACH))
     rows = summary(np.array([[score[name] for score in scores] for name in SEARCHERS]), options.budgets)
     print("\n".join(table(rows)))
     line: dict[str, Any] = {

@@ -8,6 +8,7 @@ import pytest
 from aae.tuning.replay.search import SweepSearch, play
 from aae.tuning.study.parents import load_sweep
 from benchmarks import search_quality
+from benchmarks.quadratic import Quadratic
 from benchmarks.searchers import LastBest, Plain, Random
 
 SWEEP = load_sweep(search_quality.SWEEP, {})
@@ -54,21 +55,34 @@ def test_plain_asha_stops_the_worse_of_two_at_the_first_rung_and_tells_optuna_th
     assert searcher.best() == searcher.values[good]
 
 
-def test_the_rungs_are_those_of_semi_at_the_same_fraction_of_a_training():
-    assert search_quality.our_sweep().study.pruner == {"kind": "SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 3}
-    assert search_quality.our_sweep().study.sampler == {"kind": "auto", "seed": 0}
+def test_ours_is_the_sampler_and_the_pruner_of_semi():
+    study = search_quality.our_sweep().study
+    assert study.sampler == {"kind": "auto", "seed": 0} and study.pruner == {"kind": "auto"}
     assert search_quality.our_sweep(("study.sampler={kind: RandomSampler}",)).study.sampler == {"kind": "RandomSampler"}
 
 
+def test_a_quadratic_is_found_again_with_its_noise():
+    random = np.random.default_rng(0)
+    x_TD = random.random((400, 2))
+    y_T = 3 + x_TD[:, 0] - 2 * x_TD[:, 0] * x_TD[:, 1] + 0.1 * random.standard_normal(400)
+    found = Quadratic(x_TD, y_T, np.array([False, False]))
+    assert found.noise_std == pytest.approx(0.1, rel=0.1)
+    assert found(np.array([[0.5, 0.5], [1.0, 1.0]])) == pytest.approx([3.0, 2.0], abs=0.05)
+
+
+def test_the_bootstrap_is_wider_where_replays_of_one_surrogate_are_alike():
+    alike, apart = np.repeat([1.0, 0.0] * 4, 25), np.tile([1.0, 0.0], 100)
+    wide, narrow = search_quality.bootstrap(alike), search_quality.bootstrap(apart)
+    assert np.diff(wide) > 2 * np.diff(narrow) and narrow[0] < 0.5 < narrow[1]
+
+
 def test_shares_count_a_tie_as_half():
-    score_SRB = np.array([[0.1, 0.2, 0.3, 0.4], [0.2, 0.2, 0.2, 0.5], [0.1] * 4, [1.0] * 4])[:, :, None]
+    score_SRB = np.array([[0.1, 0.2, 0.3, 0.4], [0.2, 0.2, 0.2, 0.5], [0.1] * 4, [0.3] * 4, [1.0] * 4])[:, :, None]
     (row,) = search_quality.summary(score_SRB, [30])
-    assert {name: share for name, (share, _) in row["ours_better_than"].items()} == {
-        "plain": 0.625,
-        "plain, our rungs": 0.125,
-        "random": 1.0,
-    }
-    assert row["error_quartiles"]["ours"][1] == 0.25 and "62.5 ± 24.2 %" in search_quality.table([row])[2]
+    assert [row["ours_better_than"][name][0] for name in search_quality.SEARCHERS[1:]] == [0.625, 0.125, 0.625, 1.0]
+    low, high = row["ours_better_than"]["plain, late rungs"][1:]
+    assert low < 0.625 < high and row["error_quartiles"]["ours"][1] == 0.25
+    assert f"62 % ({100 * low:.0f} to {100 * high:.0f})" in search_quality.table([row])[2]
 
 
 def test_the_records_of_the_replay_name_what_they_were_made_of():
