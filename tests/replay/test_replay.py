@@ -142,13 +142,12 @@ def searched(num, state=TrialState.COMPLETE, **study) -> Path:
     return folder
 
 
-def test_the_command_shows_what_each_setting_would_have_found_and_writes_nothing(workplace, capsys, monkeypatch):
-    monkeypatch.setattr(compare, "REPLAYS_EACH", 1)
+def test_the_command_shows_what_each_setting_would_have_found_and_writes_nothing(workplace, capsys):
     folder = searched(24)
     before = sorted(path for path in workplace.rglob("*"))
-    code, out, _ = run("launch", ["replay", str(folder), "--replays", "2", "--budgets", "4"], capsys)
+    code, out, _ = run("launch", ["replay", str(folder), "--replays", "1", "--budgets", "4"], capsys)
     assert code == 0 and sorted(path for path in workplace.rglob("*")) == before
-    assert "24 complete trials of 6 epochs" in out and "2 of 2 replays" in out and "4 trainings" in out
+    assert "24 complete trials of 6 epochs" in out and "3 of 3 replays" in out and "4 trainings" in out
     rows = [line.split() for line in out.splitlines()]
     assert [row[0] for row in rows if row and row[0] in ("RandomSampler", "auto", "TPESampler")].count("auto") == 3
     assert "note: this study has pruned" not in out

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,8 @@ def replay_all(
 ) -> np.ndarray:
     """(S, R, B), R at least `num`. `progress` hears how many of how many replays are done."""
     surrogates = -(-num // REPLAYS_EACH)
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, surrogates)) as pool:
+    fresh = get_context("spawn")  # a fork would inherit torch's threads
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, surrogates), mp_context=fresh) as pool:
         jobs = {pool.submit(partial(replay_on, recorded, settings, budgets, number)): number for number in range(surrogates)}
         for done, _ in enumerate(as_completed(jobs), 1):
             progress(done * REPLAYS_EACH, surrogates * REPLAYS_EACH)
