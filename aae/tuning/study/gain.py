@@ -16,10 +16,14 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.tuning.spec.sweep import Sweep
+from aae.tuning.study.cube import Cube
 from aae.tuning.study.expected_improvement import log_expected_gain
+from aae.tuning.study.gaussian_process import GaussianProcess
 from aae.tuning.study.posterior import Posterior
 
 FUNCTIONS = 100
+LEVEL = 1.0  # a search gathers its points where it is good, so the space is worse than their mean by a spread; without that it promises
+# twice as much: docs/log.md
 CANDIDATES = 300  # kept of DRAWN, those of the largest expected gain
 DRAWN, BEST, NEIGHBOURS, STEPS = 2000, 8, 64, (0.1, 0.03)  # at random, and around the best told ones
 AFTER = (10, 20)  # trials
@@ -39,11 +43,11 @@ def why_unknown(sweep: Sweep, posterior: Posterior | None, why_lowest: str | Non
 def expected_gain(posterior: Posterior, trials: Sequence[FrozenTrial]) -> dict[str, dict[str, float]]:
     """After so many more trials: {expected, low, high} in units of the metric, the ends of an 80 % interval."""
     random = np.random.default_rng(len(posterior.numbers))  # of the told trials alone: a restart says the same
-    process = posterior.process
+    process = posterior.process.with_level(LEVEL)
     complete_T = np.array([trials[number].state == TrialState.COMPLETE for number in posterior.numbers])
     told_CD = process.x_ND[complete_T]
     mean_C, _ = process.predict(told_CD)
-    x_MD = np.r_[told_CD, candidates(posterior, told_CD[mean_C.argsort()[:BEST]], float(mean_C.min()), random)]
+    x_MD = np.r_[told_CD, candidates(posterior.cube, process, told_CD[mean_C.argsort()[:BEST]], float(mean_C.min()), random)]
     mean_M, covariance_MM = process.joint(x_MD)
     value_NS = play_on(mean_M, covariance_MM, process.noise_variance, len(told_CD), elsewhere(posterior, trials), max(AFTER), random)
     metric_NS = np.exp(value_NS) if posterior.is_log else value_NS
@@ -61,12 +65,11 @@ def elsewhere(posterior: Posterior, trials: Sequence[FrozenTrial]) -> float:
     return float(np.log(max(lowest, 1e-300)) if posterior.is_log else lowest)
 
 
-def candidates(posterior: Posterior, best_BD: np.ndarray, lowest: float, random: np.random.Generator) -> np.ndarray:
+def candidates(cube: Cube, process: GaussianProcess, best_BD: np.ndarray, lowest: float, random: np.random.Generator) -> np.ndarray:
     """(CANDIDATES, D) points that the search may come to."""
-    cube = posterior.cube
     near = [cube.near(np.repeat(best_BD, NEIGHBOURS, axis=0), step, random) for step in STEPS]
     x_ND = np.concatenate([cube.points(random.random((DRAWN, len(cube.entries)))), *near])
-    gain_N = log_expected_gain(*posterior.process.predict(x_ND), lowest)
+    gain_N = log_expected_gain(*process.predict(x_ND), lowest)
     return x_ND[(-gain_N).argsort(kind="stable")[:CANDIDATES]]
 
 
