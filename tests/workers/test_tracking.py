@@ -229,6 +229,7 @@ def test_the_study_has_a_run_with_the_table_of_trials_their_states_and_the_figur
         follow_study(about(run), lambda trials=trials: trials, print)([figure])
     records = inspect(run, "abc-study")
     assert (only(records, "run")["run_group"], only(records, "run")["job_type"]) == ("digits", "study")
+    assert (summary(records)["best_trial"], summary(records)["best_value"]) == (2, 0.2)
     history = items(records)
     assert [item["_step"] for item in history] == [1, 2, 3, 4]
     assert history[-1]["best val/error"] == 0.2

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aae.runs import REASON, Attempt, Row, TrialFolder
+from aae.runs import REASON, Attempt, Row, TrialFolder, expected_values
 from aae.tuning.workers.wandb_environment import TAG_LENGTH, Mode, forget_other_runs, never_ask, user_tags
 
 PROJECT = "aae-sweep"
@@ -215,6 +215,7 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
                 break
         columns, data = trials_table(trials(), study["metric"])
         run.summary["num_trials"] = len(data)
+        run.summary.update(chosen(Path(study["run"]), trials()))
         try:
             figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in shown}
             run.log({"trials": wandb.Table(columns=columns, data=data, allow_mixed_types=True)} | figures, step=max(before, run.step))
@@ -256,6 +257,14 @@ def told_rows(trials: list[Any], metric: str) -> list[Row]:
         values = {metric: trial.intermediate_values.get(trial.last_step), f"best {metric}": best}
         rows.append({"told": len(rows) + 1, "trial": trial.number} | {key: value for key, value in values.items() if value is not None})
     return rows
+
+
+def chosen(run: Path, trials: list[Any]) -> dict[str, Any]:
+    """The study's best trial, as its driver chose it; empty where none is complete."""
+    from aae.tuning.study.choice import ranked
+
+    best = next(iter(ranked(trials, run)), None)
+    return {} if best is None else {"best_trial": best.number, "best_value": best.value} | expected_values(run).get(best.number, {})
 
 
 def trials_table(trials: list[Any], metric: str) -> tuple[list[str], list[list[Any]]]:
