@@ -14,7 +14,7 @@ from analysis import generate, latents, report
 from analysis import test as testing
 from tests.sweeping import PROJECT
 
-KNOWN = "the commands are status, confirm, reproduce, dashboard, schema, cluster, the project's sweeps sweeps/*.yaml"
+KNOWN = "the commands are status, confirm, reproduce, replay, dashboard, schema, cluster, the project's sweeps sweeps/*.yaml"
 HEAVY = {"torch", "ray", "optuna", "wandb", "omegaconf"}  # seconds, each
 
 
