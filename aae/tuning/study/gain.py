@@ -22,8 +22,7 @@ from aae.tuning.study.gaussian_process import GaussianProcess
 from aae.tuning.study.posterior import Posterior
 
 FUNCTIONS = 100
-LEVEL = 1.0  # a search gathers its points where it is good, so the space is worse than their mean by a spread; without that it promises
-# twice as much: docs/log.md
+LEVEL = 1.0  # a search gathers its points where it is good, so the space is worse than their mean; measured: docs/log.md
 CANDIDATES = 300  # kept of DRAWN, those of the largest expected gain
 DRAWN, BEST, NEIGHBOURS, STEPS = 2000, 8, 64, (0.1, 0.03)  # at random, and around the best told ones
 AFTER = (10, 20)  # trials
