@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ from aae.tuning.cluster.home import make_session_token
 from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_address
 from aae.tuning.study.lock import DriverLock
 
+GROUP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+GOODBYE_S = 1.0  # after which Ray's servers are killed; Ray has left them by then
 END_S = 10.0  # what ending a dead session may take
 MAX_TEMP_BYTES = 33  # a socket's path has 107 bytes, 103 on macOS, and Ray adds up to 70
 MAX_CHARACTERS = 300
@@ -37,8 +41,13 @@ def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
     try:
         yield f"the Ray cluster at {address}" if address else "this machine"
     finally:
-        ray.shutdown()
-        if not address:
+        if address:
+            ray.shutdown()
+        else:
+            ending = threading.Timer(GOODBYE_S, end_session, [session])
+            ending.start()
+            ray.shutdown()
+            ending.join()
             shutil.rmtree(session, ignore_errors=True)
 
 
@@ -49,6 +58,10 @@ def start_ray(address: str | None) -> None:
         make_session_token()
         options = {"include_dashboard": False, "num_cpus": cores()}
     before = set(own_sessions())
+    # What a terminal, a batch system or systemd sends goes to the whole process group. Ray's servers inherit this mask, so they live on
+    # until the driver ends them; without them Tune would wait 60 s for the end of its trials, and be killed. Nor do they hear Ray's own
+    # SIGTERM at its end, for which it would wait a second each: GOODBYE_S.
+    unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except BaseException as error:
@@ -64,6 +77,8 @@ def start_ray(address: str | None) -> None:
             want = "; give it more memory" if "memory" in why else ""
             raise ConfigError(f"Ray cannot start on this machine: {why}{want}") from None
         raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
 
 def temp_folder() -> tuple[str, str]:
