@@ -52,7 +52,8 @@ def training(records: Path) -> bytes:
 def search(records: Path) -> bytes:
     if not (records / "quick").is_dir():
         raise ConfigError(f"{records}/quick: no sweep; record one with python -m benchmarks.record runs/quick quick")
-    return learning_curves(read_run(records / "quick"))[0]
+    _, png = learning_curves(read_run(records / "quick"))
+    return png
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy import stats
 
 from aae.runs import VERDICT
+from aae.tuning.spec.samplers_and_pruners import AUTO
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.optuna_views import is_baseline
 
@@ -55,7 +56,7 @@ def foretells(correlation: float | None) -> bool:
 def describe_rungs(sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
     """For choice.json: what every epoch of so many whole trials says of the end, and where the pruner's stops were kept and left out.
     None where nothing prunes."""
-    if sweep.study.pruner["kind"] == "NopPruner":
+    if sweep.study.pruner["kind"] in ("NopPruner", AUTO):  # the pruner of auto has no rungs
         return None
     verdicts = [trial.user_attrs[VERDICT] for trial in trials if VERDICT in trial.user_attrs]
     stops, left_out = dict[str, int](), dict[str, int]()
