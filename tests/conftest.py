@@ -1,6 +1,7 @@
 """What several files of tests share: a tiny dataset, and a folder of one's own with it as a file."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ pytest.register_assert_rewrite("tests.refusals", "tests.sweeping")  # so that th
 
 # Ray starts its workers at nice 15, where any other test that computes beside them leaves them a thirtieth of a core.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+# A shell that runs the tests in the background, or under nohup, has these ignored, and so would what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # No test takes the power from the machine, and each fsync is milliseconds. Processes that a test starts keep theirs.

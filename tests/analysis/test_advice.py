@@ -87,14 +87,14 @@ def test_a_pruner_that_pruned_what_stood_better_than_the_later_best_is_named():
     assert pruned_too_soon(run([best, bad])) == []
 
 
-def test_the_record_of_the_quick_sweep_names_its_pruner_alone():
+def test_of_the_recorded_quick_sweeps_pruner_it_says_what_the_curves_say():
     """Whatever run is recorded there: what it says is computed here once more, from the curves alone."""
     quick = read_run(Path(__file__).resolve().parents[2] / "records" / "quick")
     best = min((trial for trial in quick.trials if trial.state == "COMPLETE"), key=lambda trial: trial.rows[-1]["val/error"])
     pruned = [trial for trial in quick.trials if trial.state == "PRUNED"]
     sooner = [trial for trial in pruned if trial.rows[-1]["val/error"] < best.rows[len(trial.rows) - 1]["val/error"]]
     said = [line for line in advice(quick) if line.startswith("study.pruner")]
-    assert len(said) == bool(sooner) and len(advice(quick)) == len(said)
+    assert len(said) == bool(sooner)
     assert all(f"{len(sooner)} of the {len(pruned)} pruned trials ({sooner[0].number}" in line for line in said)
 
 

@@ -158,6 +158,18 @@ def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folde
 # ---- signals ----
 
 
+def test_while_a_driver_runs_status_names_it_and_a_second_one_is_refused(folder, tmp_path, capsys):
+    run, command = folder / "s", arguments(folder, "study.num_trials=2", *ENDLESS)
+    with launched(str(tmp_path), *command) as driver:
+        wait_for(lambda: (run / "trials" / "0000" / "attempt-0").exists(), 120, "a trial")
+        status, said, wrong = run_here("launch", ["status", str(run)], capsys)
+        assert status == 0 and f"running (pid {driver.pid}" in said and wrong == ""
+        second, _, wrong = run_here("launch", command, capsys)
+        assert second == 2 and f"pid {driver.pid}" in wrong and wrong.count("\n") == 1
+        driver.kill()
+    wait_until_gone(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [
@@ -168,14 +180,9 @@ def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folde
     ],
 )
 def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, capsys, number, code):
-    """Nothing is pruned, so that eight trials outlast the two commands before the signal on a busy machine too."""
     run, command = folder / "s", arguments(folder, "study.num_trials=8", "study.pruner={kind: NopPruner}", "train.epochs=60")
     with launched(str(tmp_path), *command) as driver:
         wait_for(lambda: count_rows(run) >= 2, 120, "two epochs")
-        status, said, wrong = run_here("launch", ["status", str(run)], capsys)
-        assert status == 0 and f"running (pid {driver.pid}" in said and wrong == ""
-        second, _, wrong = run_here("launch", command, capsys)
-        assert second == 2 and f"pid {driver.pid}" in wrong and wrong.count("\n") == 1
         os.killpg(driver.pid, number)  # the whole group, as a terminal does it
         output = driver.communicate(timeout=60)[0]
     assert driver.returncode == code, output
