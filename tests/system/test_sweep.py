@@ -85,7 +85,9 @@ def test_a_driver_that_is_killed_loses_no_trial_and_runs_none_twice(folder, tmp_
             wait_for(lambda n=told: (count_rows(run) > 0 and count_told(run) >= n) or driver.poll() is not None, 120, f"{told} trials told")
             time.sleep(moments.uniform(0, at_most_s))
             assert driver.poll() is None, driver.communicate()[0]
-            wait_for(lambda: read_tag(run / ".lock").get("session"), 5, "the session's name")  # a heartbeat may be rewriting it
+            # So many may have been told before this driver, and until it has started, the file names its predecessor.
+            wait_for(lambda pid=driver.pid: read_tag(run / ".lock").get("pid") == pid, 60, "this driver's tag")
+            wait_for(lambda: read_tag(run / ".lock").get("session"), 60, "the session's name")  # a heartbeat may be rewriting it
             sessions.append(Path(read_tag(run / ".lock")["session"]))
             driver.kill()
     assert count_told(run) < num_trials
@@ -236,8 +238,8 @@ def test_a_trial_that_raises_or_diverges_stops_neither_the_sweep_nor_its_neighbo
 
 @pytest.mark.slow
 def test_a_sweep_whose_trials_all_diverged_has_no_best_and_exits_with_1(folder):
-    """At a rate that takes some thirty steps to diverge: at 1e30 the rehearsal would refuse the sweep."""
-    done = launch(*arguments(folder, "study.num_trials=2", "optim.reconstruction.rate=1.0e+6"))
+    """At a rate that takes some fifteen steps to diverge: at 1e6 the rehearsal, of nine steps, would refuse the sweep."""
+    done = launch(*arguments(folder, "study.num_trials=2", "train.epochs=20", "optim.reconstruction.rate=1.0e+4"))
     assert done.returncode == 1
     assert "No trial is complete, so there is no best configuration (2 DIVERGED)." in done.stdout
 
