@@ -294,6 +294,13 @@ def test_a_study_under_auto_stops_bad_trials_early_and_says_the_same_when_opened
     assert [trial.state for trial in again.trials()] == [trial.state for trial in trials]
 
 
+def test_the_pruner_does_not_see_what_the_sampler_learns_from_other_studies(tmp_path):
+    study = open_here(tmp_path)
+    play(study, 6)
+    study.others = [study.trials()]
+    assert len(study.posterior().process.x_ND) == 6
+
+
 def test_auto_says_what_it_is(tmp_path, monkeypatch):
     assert describe_sampler(open_here(tmp_path).sweep) == "sampler: auto is a Gaussian process of the metric with its noise"
     assert "TPE after 250 told trials" in describe_sampler(open_here(tmp_path, num_trials=300).sweep)

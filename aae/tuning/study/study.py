@@ -192,11 +192,11 @@ class SweepStudy:
         return self.ask_pruner(number, epoch)
 
     def posterior(self) -> Posterior | None:
-        """Of the told trials; fitted once for as many."""
+        """Of this study's told trials alone, for the pruner; fitted once for as many."""
         trials = self.trials()
         told = sum(trial.state.is_finished() for trial in trials)
         if told != self.fitted[0]:
-            self.fitted = told, read_posterior(trials, self.sweep.space, STARTUP_COMPLETE, self.others)
+            self.fitted = told, read_posterior(trials, self.sweep.space, STARTUP_COMPLETE)
         return self.fitted[1]
 
     def ask_pruner(self, number: int, epoch: int) -> bool:
