@@ -18,15 +18,8 @@ from aae.tuning.spec.metrics import CONSTRAINTS, METRICS, check_constraint
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, check_kind
 
 SEARCH, SELECTION, REPORT = range(100), range(100, 200), range(200, 300)  # pools of seeds: what chose is never drawn again
-BLOCKS = (
-    "constraint",
-    "sampler",
-    "pruner",
-    "resources_per_trial",
-    "confirm",
-    "fork",
-    "learn_from",
-)  # never merged with the arguments of a default
+# Never merged with the arguments of a default.
+BLOCKS = ("constraint", "sampler", "pruner", "resources_per_trial", "confirm", "fork", "learn_from")
 
 
 @dataclass(frozen=True)
