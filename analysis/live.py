@@ -73,16 +73,20 @@ def rewritten_page(run: Path) -> Iterator[Callable[[], None]]:
     """As long as this lasts, or until what it gives is called: then the last page is the caller's to write."""
     code = str(Path(__file__).resolve().parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "analysis.live", str(run), str(os.getpid())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        start_new_session=True,  # a Ctrl-C is the driver's
-    )
+    process = None
+    with contextlib.suppress(OSError):  # no process is to be had: the sweep goes on, and its page comes at the end
+        process = subprocess.Popen(
+            [sys.executable, "-m", "analysis.live", str(run), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C is the driver's
+        )
 
     def stop() -> None:
+        if process is None:
+            return
         process.terminate()
         try:
             process.wait(STOP_S)

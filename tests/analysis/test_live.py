@@ -109,3 +109,12 @@ def test_a_page_that_cannot_be_written_ends_nothing(broken, tmp_path, monkeypatc
     marks = iter([None, (1, 1), (2, 2), (3, 3), (4, 4)])
     monkeypatch.setattr(live, "told", lambda run: next(marks))
     live.follow(study.run, os.getppid())
+
+
+def test_a_page_that_no_process_can_be_had_for_does_not_end_the_sweep(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(live.subprocess, "Popen", refuse)
+    with live.rewritten_page(tmp_path) as stop:
+        stop()
