@@ -2,9 +2,9 @@
 
 Trials without a training: each has the folder, the rows and the 10 reports of one, its values drawn around a curve. All but the
 last MEASURED are sampled at random, to be quick; then the journal is opened again, as after a kill, and the sweep's own sampler
-and pruner go on. A line is appended to benchmarks/records.jsonl: seconds to open, a suggestion, a report; memory and journal a
-trial; files opened a trial, the rows that a worker would write among them. Nothing here depends on a machine with a GPU, and Ray
-takes no part. docs/cluster.md says what follows from it.
+and pruner go on. A line is appended to benchmarks/records.jsonl: seconds to open, a suggestion, a report, the end of a complete trial
+(with the choice); memory and journal a trial; files opened a trial, the rows that a worker would write among them. Nothing here depends
+on a machine with a GPU, and Ray takes no part. docs/cluster.md says what follows from it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def run_trials(study: SweepStudy, seconds: dict[str, list[float]]) -> None:
             if stopped:
                 break
         else:
+            began = time.perf_counter()
             study.tell(handout.number, TrialState.COMPLETE)
+            seconds["tell"].append(time.perf_counter() - began)
 
 
 def main() -> None:
@@ -86,12 +88,12 @@ def main() -> None:
         run = Path(folder)
         random_sweep = sweep_of(run, num_trials - MEASURED, "study.sampler={kind: RandomSampler}", "study.pruner={kind: NopPruner}")
         before = resident()  # the memory of the study that is dropped below goes into the next one's, so not after it
-        run_trials(SweepStudy(run, random_sweep), {"suggestion": [], "report": []})
+        run_trials(SweepStudy(run, random_sweep), {"suggestion": [], "report": [], "tell": []})
         began = time.perf_counter()
         study = SweepStudy(run, sweep_of(run, num_trials))
         study.reconcile()
         opened = time.perf_counter() - began
-        seconds: dict[str, list[float]] = {"suggestion": [], "report": []}
+        seconds: dict[str, list[float]] = {"suggestion": [], "report": [], "tell": []}
         opens = count_opens(folder)
         run_trials(study, seconds)
         opened_files = {f"{kind}_opens_per_trial": round(count / MEASURED, 1) for kind, count in opens.items()}

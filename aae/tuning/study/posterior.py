@@ -22,7 +22,7 @@ from aae.tuning.study.cube import HERE, Cube
 from aae.tuning.study.gaussian_process import GaussianProcess
 from aae.tuning.study.optuna_views import last_value, word_of
 
-MOST_TRIALS = 1000  # the lowest: a posterior of more takes seconds
+MOST_TRIALS = 500  # the lowest: the driver fits them anew whenever a trial is told
 MOST_LEARNT = 100  # of another study, from the lowest to the highest
 SPREADS = 1.5  # further above the upper quartile than so many distances of the quartiles, a value is drawn in
 UNKNOWN_VARIANCE = 0.25  # of a foretold logarithm, while fewer than FORETELLERS trials show what ends come from that epoch
@@ -31,6 +31,16 @@ SLOPE_WEIGHT = 0.1  # of the prior that a foretold logarithm moves with the valu
 LEAST_VARIANCE = 0.02**2  # of a foretold logarithm: few trials may lie on a line by chance
 
 Scale = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """end + slope * (value - then) is the end of a trial with a value at some epoch, give or take a variance."""
+
+    then: float
+    end: float
+    slope: float
+    variance: float
 
 
 class Foreteller:
@@ -43,6 +53,7 @@ class Foreteller:
         self.unit = (float(np.var(ends)) or 1.0) if scale is float else 1.0  # squared: of values that are no logarithms
         low, high = np.quantile(ends, [0.25, 0.75])
         self.worst = float(high + SPREADS * (high - low))
+        self.lines: dict[int, Line] = {}
 
     def of_told(self, trial: FrozenTrial) -> tuple[float, float]:
         """(where it ends, the variance of that on top of the noise)."""
@@ -55,18 +66,28 @@ class Foreteller:
         return min(end, self.worst), variance
 
     def end(self, value: float, epoch: int) -> tuple[float, float]:
-        """(mean, variance) of the end of a trial with this value at an epoch: regressed on the complete trials, with a weak prior that
-        all gain the same from there. Collapsed ones are left out."""
+        """(mean, variance) of the end of a trial with this value at an epoch."""
+        line = self.line_from(epoch)
+        return float(line.end + line.slope * (self.scale(value) - line.then)), line.variance
+
+    def line_from(self, epoch: int) -> Line:
+        """Where complete trials came to from an epoch, regressed with a weak prior that all gain the same from there. Collapsed ones are
+        left out. Kept, since a study has many trials and few epochs."""
+        if epoch not in self.lines:
+            self.lines[epoch] = self.fit_line(epoch)
+        return self.lines[epoch]
+
+    def fit_line(self, epoch: int) -> Line:
         pairs = [
             (self.scale(t.intermediate_values[epoch]), self.scale(t.value or 0.0)) for t in self.complete if epoch in t.intermediate_values
         ]
         then_C, end_C = np.array([pair for pair in pairs if pair[1] <= self.worst]).reshape(-1, 2).T
         if len(then_C) < FORETELLERS:
-            return self.scale(value) + (float((end_C - then_C).mean()) if len(then_C) else 0.0), UNKNOWN_VARIANCE * self.unit
+            return Line(0.0, float((end_C - then_C).mean()) if len(then_C) else 0.0, 1.0, UNKNOWN_VARIANCE * self.unit)
         then, end, weight = then_C.mean(), end_C.mean(), SLOPE_WEIGHT * self.unit
         slope = ((then_C - then) @ (end_C - end) + weight) / ((then_C - then) @ (then_C - then) + weight)
         left_C = end_C - end - slope * (then_C - then)
-        return float(end + slope * (self.scale(value) - then)), max(float(left_C @ left_C) / (len(left_C) - 2), LEAST_VARIANCE * self.unit)
+        return Line(then, end, slope, max(float(left_C @ left_C) / (len(left_C) - 2), LEAST_VARIANCE * self.unit))
 
 
 @dataclass
