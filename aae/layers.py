@@ -204,7 +204,7 @@ def over_defaults(trial: DictConfig, values: dict[str, Any], source: str) -> tup
             except (OmegaConfBaseException, ValueError, TypeError) as error:
                 text, value = one_line(error), values[path]
                 text = text if path in text else f"{path}: {text}"
-                raise ConfigError(f"{source}{text}{'' if str(value) in text else f' (got {value})'}") from None
+                raise ConfigError(f"{source}{text}{'' if value is None or str(value) in text else f' (got {value})'}") from None
         raise
 
 
