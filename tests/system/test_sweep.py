@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aae.data import read_arrays
 from aae.layers import read_sweep, trial_from_sweep
 from aae.runs import read_rows, read_tag, trial_folder, write_rows
 from aae.tuning.cluster.sessions import end_session, processes_of
@@ -434,16 +435,27 @@ def test_every_sweep_file_runs_in_small(path, rates, tmp_path):
     assert_one_truth(train_here(sweep).run, 3)
 
 
+PART_OF_MNIST = 4000  # training images: an epoch is 30 to 40 steps
+
+
 def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> Path:
-    """Three trials of an epoch each through Ray. The run's folder."""
+    """Three trials of an epoch each through Ray, on a part of MNIST. The run's folder."""
     short = [f"study.folder={folder / 'runs'}", "study.num_trials=3", "train.epochs=1", "train.sample_every=1", "study.max_concurrent=1"]
     if path.stem == "svhn":  # not to be fetched everywhere
         short += [f"data.folder={write_svhn(folder / 'svhn-files', 5200, 200)}", "data.num_validation=200"]
+    elif path.stem == "semi_decay":
+        short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
+    else:
+        (x_train, y_train, x_test, y_test), _, _ = read_arrays("mnist", None)
+        part = slice(PART_OF_MNIST + 500)
+        folder.mkdir(exist_ok=True)
+        np.savez(folder / "mnist.npz", x_train=x_train[part], y_train=y_train[part], x_test=x_test[:500], y_test=y_test[:500])
+        short += ["data.name=npz", f"data.folder={folder / 'mnist.npz'}", "data.num_validation=500"]
+        if trial_from_sweep(read_sweep(path), None, {}).data.num_labels > PART_OF_MNIST:
+            short += [f"data.num_labels={PART_OF_MNIST}"]
     if path == RATES:
         short += ["train.keep_epochs=[1]"]
-    if path.stem == "semi_decay":
-        short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
-    done = launch(path, *short, timeout=3600)
+    done = launch(path, *short, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return the_run(folder)
 
@@ -452,7 +464,7 @@ def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> 
 @pytest.mark.data
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_runs_at_its_own_size(path, tmp_path):
-    """Networks and batches as they are written; some minutes each on two cores."""
+    """Networks and batches as they are written; half a minute each on two cores."""
     first = run_at_its_own_size(RATES, tmp_path / "first") if path.stem == "semi_decay" else None
     run = run_at_its_own_size(path, tmp_path, first)
     assert_one_truth(run, 3)
