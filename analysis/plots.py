@@ -45,6 +45,7 @@ def plot_data(run: Run, running: bool) -> dict[str, Any]:
         "trials": [trial_data(run, trial, trial.number in drawn, common, pictures, running) for trial in order],
         "common": common,
         "importance": importance_data(run),
+        "fork_epoch": (run.manifest.get("fork") or {}).get("epoch"),
         "codes": None if running else codes_with_images(run),
         "folder": str(run.path),
     }
@@ -158,9 +159,7 @@ def importance_data(run: Run) -> dict[str, float] | None:
     try:
         study, _ = importance_study(run)
         return {name: round(float(share), 4) for name, share in importances(study).items()}
-    except NotDrawn:
-        return None
-    except (ValueError, RuntimeError):  # a study of one value, or one that optuna cannot judge: the caption says what it is of
+    except NotDrawn:  # the caption says why
         return None
 
 
