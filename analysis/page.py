@@ -26,6 +26,7 @@ from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import Figures
 from analysis.plots import choice_text, curve, plot_data, read_picture, shown_state, thinned
+from analysis.rungs import rungs_caption
 from analysis.strips import drawn_by_kind, strips
 from analysis.studies import plural
 from analysis.trials import Run, TrialRecord, ranked, short_names, states
@@ -44,6 +45,7 @@ HEADINGS = {  # of the plots: their names, and those of their figures
     "history": "Optimisation history",
     "learning-curves": "Learning curves",
     "ranks": "Rank of the trials over the epochs",
+    "rungs": "How well an epoch foretells the end",
     "parallel": "Parallel coordinates",
     "slices": "Slices",
     "importance": "Parameter importance",
@@ -186,8 +188,8 @@ def train_command(run: Run, best: TrialRecord) -> str:
 
 
 def plots(run: Run, figures: Figures) -> list[dict[str, Any]]:
-    """Where one cannot be drawn, its caption says why."""
-    scripted = {"ranks": ranks_caption(run)}  # those that no figure of a file is of
+    """Where one cannot be drawn, its caption says why; the one of the rungs is left out, for most studies have none."""
+    scripted = {"ranks": ranks_caption(run), "rungs": rungs_caption(run)}  # those that no figure of a file is of
     return [
         {
             "name": name,
@@ -198,6 +200,7 @@ def plots(run: Run, figures: Figures) -> list[dict[str, Any]]:
         }
         for name, heading in HEADINGS.items()
         for png, caption in [(None, scripted[name]) if name in scripted else figures.get(name, (None, "Not drawn."))]
+        if caption is not None
     ]
 
 

@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 
 from aae import train
 from aae.device import device_name
+from aae.runs import CHOICE, write_json
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from analysis import page as page_module
@@ -184,6 +185,26 @@ def test_a_training_of_one_epoch_and_a_first_trial_are_seen_and_no_tick_stands_b
         ticks = page.locator(f"#plot-{plot} .xtick text").all_inner_texts()
         assert ticks and not any("." in tick for tick in ticks), (plot, ticks)
     assert page.locator("#filtered").inner_text() == "1 trial"
+
+
+RUNGS = {
+    "trials": 23,
+    "least_trials": 20,
+    "least_correlation": 0.6,
+    "correlation": {"1": -0.1, "2": 0.41, "3": 0.72, "4": 0.9},
+    "stops": {"1": 8, "3": 3},
+    "stops_left_out": {"1": 4, "2": 1},
+}
+
+
+def test_the_plot_of_the_rungs_has_the_correlations_the_threshold_and_what_the_pruner_did(tmp_path, opened):
+    run = play(tmp_path, [Fate([0.3, 0.2, 0.1]), Fate([0.4, 0.3, 0.2])])
+    write_json(run / CHOICE, {"trials": {}, "rungs": RUNGS})
+    page = opened(report.write_files(read_run(run)), "#trial=1")
+    traces = page.evaluate("document.getElementById('plot-rungs').data.map(trace => [trace.x, trace.y])")
+    assert traces == [[[1, 2, 3, 4], [-0.1, 0.41, 0.72, 0.9]], [[1, 4], [0.6, 0.6]], [[1, 3], [-0.1, 0.72]], [[1, 2], [-0.1, 0.41]]]
+    said = page.evaluate("document.getElementById('plot-rungs').data[3].text[0]")
+    assert said == "epoch 1: -0.10, stops nobody; 8 stopped so far, 4 let go on"
 
 
 @pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])

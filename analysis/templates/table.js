@@ -182,7 +182,7 @@ function mark(number, scroll = true) {
     if (scroll) byId("table").scrollTo({ top: body.offsetTop - document.querySelector("#table thead").offsetHeight }); // within the table: the page stays where the reader is
   }
   writeFragment();
-  redraw(Object.keys(PLOTS).filter((name) => !["importance", "codes"].includes(name)));
+  redraw(Object.keys(PLOTS).filter((name) => !["rungs", "importance", "codes"].includes(name)));
 }
 
 function step(by) {
