@@ -189,19 +189,15 @@ def train_command(run: Run, best: TrialRecord) -> str:
 
 def plots(run: Run, figures: Figures) -> list[dict[str, Any]]:
     """Where one cannot be drawn, its caption says why; the one of the rungs is left out, for most studies have none."""
-    scripted = {"ranks": ranks_caption(run), "rungs": rungs_caption(run)}  # those that no figure of a file is of
-    return [
-        {
-            "name": name,
-            "heading": heading,
-            "caption": caption,
-            "scripted": name in scripted,
-            "picture": None if png is None else png_address(fewer_colours(png)),
-        }
-        for name, heading in HEADINGS.items()
-        for png, caption in [(None, scripted[name]) if name in scripted else figures.get(name, (None, "Not drawn."))]
-        if caption is not None
-    ]
+    drawn_alone = {"ranks": ranks_caption(run), "rungs": rungs_caption(run)}  # by the script: there are no PNGs of them
+    drawn: dict[str, tuple[bytes | None, str | None]] = {**figures, **{name: (None, caption) for name, caption in drawn_alone.items()}}
+    found = []
+    for name, heading in HEADINGS.items():
+        png, caption = drawn.get(name, (None, "Not drawn."))
+        if caption is not None:
+            picture = None if png is None else png_address(fewer_colours(png))
+            found.append({"name": name, "heading": heading, "caption": caption, "scripted": name in drawn_alone, "picture": picture})
+    return found
 
 
 def ranks_caption(run: Run) -> str:

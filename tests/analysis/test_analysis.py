@@ -693,6 +693,7 @@ ONE_CHOICE = {"model.z_dim": {"kind": "int", "low": 6, "high": 6}}
 def test_an_importance_that_tells_nothing_is_a_sentence_on_every_page(fates, space, says, tmp_path, recwarn):
     """Also where no figure is drawn, on the page of a running sweep: seen to fail there, with a caption and no plot."""
     run = read_run(play(tmp_path, fates, space=space))
+    recwarn.clear()
     for captions_alone in (True, False):
         png, caption = figures.draw_all(run, captions_alone)["importance"]
         assert png is None and caption.startswith(says)
