@@ -74,7 +74,7 @@ def importance_study(run: Run) -> tuple[optuna.Study, str]:
             raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
         study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
-        kept = "complete" if run.constraint is None else "complete and keep the constraint"
+        kept = "complete" if run.constraint is None else f"complete and keep{'s' * (count == 1)} the constraint"
         few = f"only {count} {'is' if count == 1 else 'are'} {kept}, and {epoch} is the last epoch that all of these reached"
         what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
         count = len(reached)
