@@ -171,7 +171,7 @@ def accidents(found: Confirmed, role: str) -> list[str]:
     if diverged:
         text = "counted with the last weights that were finite, or as guessing where there are none"
         lines.append(f"{one['name']} diverged on draw {', '.join(map(str, diverged))}: {text}.")
-    if failed:
+    if failed and found.known(role):
         lines.append(f"{one['name']} failed on draw {', '.join(map(str, failed))}, which its mean leaves out: that may flatter it.")
     return lines
 
@@ -208,7 +208,7 @@ def fewer_labels_lines(found: Confirmed) -> list[str]:
     for fewer in found.report["fewer_labels"]:
         first, *rest = list(fewer["chosen"].items())
         others = f", trial {rest[0][0]} in {rest[0][1]:.0%}" if rest else ""
-        more = f" and {len(rest) - 1} others" if len(rest) > 1 else ""
+        more = f" and {len(rest) - 1} other{'s' if len(rest) > 2 else ''}" if len(rest) > 1 else ""
         lines.append(
             f"With {fewer['labels']:,} validation labels the search would have chosen trial {first[0]} in {first[1]:.0%} of "
             f"{fewer['subsets']:,} random subsets{others}{more}: on average {100 * fewer['worse']:.2f} points worse on all "

@@ -5,6 +5,7 @@ yields its caption, then its PNG, or raises NotDrawn saying why there is none: t
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 
 from aae.pictures import import_matplotlib, matplotlib_defaults
 from analysis.advice import TOP_SHARE
-from analysis.studies import NotDrawn, complete, complete_study, final, importance_study, optuna_study, plural
+from analysis.studies import NotDrawn, complete, complete_study, final, importance_study, importances, optuna_study, plural
 from analysis.trials import Run
 
 import_matplotlib()  # before the modules below do it
@@ -76,7 +77,7 @@ def history(run: Run) -> Parts:
         raise NotDrawn(f"No trial is complete{kept}, so there is no history of the best one.")
     stopped = [trial for trial in run.trials if trial.state != "COMPLETE" and trial.value is not None]
     caption = f"Dots: the {plural(count, complete(run))}, each by its last epoch. Line: the best of them so far."
-    yield caption + (" Crosses: trials that stopped early, by a last epoch of their own." if stopped else "")
+    yield caption + (" Other marks: trials that stopped early, by a last epoch of their own." if stopped else "")
     axis = plots.plot_optimization_history(study, target_name=run.metric_label)
     broken = [trial for trial in run.complete if trial.excess]
     if broken:
@@ -100,6 +101,7 @@ def history(run: Run) -> Parts:
 
 def importance(run: Run) -> Parts:
     study, caption = importance_study(run)
+    importances(study)  # or why there are none: the caption is all that the page has of a plot that it cannot draw
     yield caption
     axis = plots.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE))
     axis.set_title("", loc="left")
@@ -201,7 +203,7 @@ def stack(images: list[Any]) -> bytes:
 def learning_curves(run: Run) -> Parts:
     curves = {}
     for trial in run.trials:
-        rows = [row for row in trial.rows if run.metric in row]
+        rows = [row for row in trial.rows if math.isfinite(row.get(run.metric, math.nan))]
         curves[trial.number] = [row["epoch"] for row in rows], [row[run.metric] * run.scale for row in rows]
     if not any(values for _, values in curves.values()):
         raise NotDrawn("No trial has finished an epoch, so there is no learning curve.")

@@ -25,8 +25,10 @@ from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import Figures
-from analysis.plots import choice_text, plot_data, read_picture, shown_state, thinned
+from analysis.plots import choice_text, curve, plot_data, read_picture, shown_state, thinned
+from analysis.rungs import rungs_caption
 from analysis.strips import drawn_by_kind, strips
+from analysis.studies import plural
 from analysis.trials import Run, TrialRecord, ranked, short_names, states
 from analysis.verdict import search_verdict
 
@@ -43,11 +45,11 @@ HEADINGS = {  # of the plots: their names, and those of their figures
     "history": "Optimisation history",
     "learning-curves": "Learning curves",
     "ranks": "Rank of the trials over the epochs",
+    "rungs": "How well an epoch foretells the end",
     "parallel": "Parallel coordinates",
     "slices": "Slices",
     "importance": "Parameter importance",
 }
-RANKS = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best. Lines that cross late are trials judged too soon."
 
 
 def page_html(run: Run, figures: Figures, running: bool = False) -> str:
@@ -65,7 +67,7 @@ def page_html(run: Run, figures: Figures, running: bool = False) -> str:
             verdict=verdict(run),
             reproduce=None if run.best is None else reproduce_commands(run, run.best),
             table=trial_table(run, running),
-            plots=[plot(name, heading, *figures.get(name, (None, RANKS))) for name, heading in HEADINGS.items()],
+            plots=plots(run, figures),
             thinned=thinned(run),
             states=[(shown_state(state, running), count, STATES[state]) for state, count in states(run).items() if count],
             warnings=warnings_of(run),
@@ -114,7 +116,7 @@ def about(run: Run) -> str:
     commit = str(code.get("commit") or "unknown")[:10] + (" with changes" if code.get("diff") else "")
     devices = dict.fromkeys(row["device"] for trial in run.trials for row in trial.rows if "device" in row)
     where = " and ".join(devices) or made.get("device")
-    return f"{len(run.trials)} trials on {where}, torch {versions.get('torch')}, optuna {versions.get('optuna')}, commit {commit}"
+    return f"{plural(len(run.trials), 'trial')} on {where}, torch {versions.get('torch')}, optuna {versions.get('optuna')}, commit {commit}"
 
 
 def standing(run: Run, running: bool) -> str:
@@ -123,9 +125,13 @@ def standing(run: Run, running: bool) -> str:
     asked = max(num_asked(run), len(run.trials))
     if running:
         return f"Running: {told} of {asked} trials told, {len(run.trials) - told} at work."
+    if not asked:
+        return "No trial has been asked yet."
+    if told < asked and told == len(run.trials) and run.choice.get("ended") is not None:
+        return f"Ended: {told} of {asked} trials told, and study.stop_below_gain asks for no more."
     if told < asked:
         return f"Interrupted: {told} of {asked} trials told. The sweep's own command goes on with it."
-    return f"Ended: all {asked} trials told."
+    return "Ended: the one trial told." if asked == 1 else f"Ended: all {asked} trials told."
 
 
 def num_asked(run: Run) -> int:
@@ -181,8 +187,24 @@ def train_command(run: Run, best: TrialRecord) -> str:
     return f"python -m aae.train {shlex.quote(str(run.path / 'report' / 'best.yaml'))} --output {shlex.quote(str(output))}"
 
 
-def plot(name: str, heading: str, png: bytes | None, caption: str) -> dict[str, Any]:
-    return {"name": name, "heading": heading, "caption": caption, "picture": None if png is None else png_address(fewer_colours(png))}
+def plots(run: Run, figures: Figures) -> list[dict[str, Any]]:
+    """Where one cannot be drawn, its caption says why; the one of the rungs is left out, for most studies have none."""
+    drawn_alone = {"ranks": ranks_caption(run), "rungs": rungs_caption(run)}  # by the script: there are no PNGs of them
+    drawn: dict[str, tuple[bytes | None, str | None]] = {**figures, **{name: (None, caption) for name, caption in drawn_alone.items()}}
+    found = []
+    for name, heading in HEADINGS.items():
+        png, caption = drawn.get(name, (None, "Not drawn."))
+        if caption is not None:
+            picture = None if png is None else png_address(fewer_colours(png))
+            found.append({"name": name, "heading": heading, "caption": caption, "scripted": name in drawn_alone, "picture": picture})
+    return found
+
+
+def ranks_caption(run: Run) -> str:
+    if sum(bool(curve(run, trial)[0]) for trial in run.trials) < 2:
+        return "Fewer than two trials have finished an epoch, so there are no ranks."
+    first = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best."
+    return f"{first} Lines that cross late are trials judged too soon."
 
 
 def fewer_colours(png: bytes) -> bytes:

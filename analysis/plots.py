@@ -18,6 +18,7 @@ from PIL import Image
 
 from aae.runs import state_word
 from analysis.codes import codes_with_images
+from analysis.rungs import known_rungs
 from analysis.strips import drawn_by_kind
 from analysis.studies import NotDrawn, importance_study, importances
 from analysis.trials import Run, TrialRecord, ranked, short_names
@@ -45,6 +46,8 @@ def plot_data(run: Run, running: bool) -> dict[str, Any]:
         "trials": [trial_data(run, trial, trial.number in drawn, common, pictures, running) for trial in order],
         "common": common,
         "importance": importance_data(run),
+        "rungs": rungs_data(run),
+        "fork_epoch": (run.manifest.get("fork") or {}).get("epoch"),
         "codes": None if running else codes_with_images(run),
         "folder": str(run.path),
     }
@@ -158,10 +161,13 @@ def importance_data(run: Run) -> dict[str, float] | None:
     try:
         study, _ = importance_study(run)
         return {name: round(float(share), 4) for name, share in importances(study).items()}
-    except NotDrawn:
+    except NotDrawn:  # the caption says why
         return None
-    except (ValueError, RuntimeError):  # a study of one value, or one that optuna cannot judge: the caption says what it is of
-        return None
+
+
+def rungs_data(run: Run) -> dict[str, Any] | None:
+    rungs = known_rungs(run)
+    return {"least": run.choice["rungs"]["least_correlation"], "rungs": [rung._asdict() for rung in rungs]} if rungs else None
 
 
 # ---- pictures ----

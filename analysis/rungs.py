@@ -30,6 +30,24 @@ def rungs_of(run: Run) -> list[Rung]:
     return rows
 
 
+def known_rungs(run: Run) -> list[Rung]:
+    """Those whose correlation is known: none before enough whole trials tell one."""
+    return [rung for rung in rungs_of(run) if rung.correlation is not None]
+
+
+def rungs_caption(run: Run) -> str | None:
+    """Of the plot of them; None where there is nothing to plot."""
+    if not known_rungs(run):
+        return None
+    measured = run.choice["rungs"]
+    return (
+        f"Spearman's rank correlation of {run.metric} after each epoch with that of the last one, over the {measured['trials']} searched "
+        f"trials that ran all of their epochs. Circles: epochs at which the pruner wanted to stop trials. Below "
+        f"{measured['least_correlation']:g} it lets them go on; before {measured['least_trials']} such trials were known it stopped them "
+        "there too."
+    )
+
+
 def rung_lines(run: Run) -> list[str]:
     """Of the epochs at which the pruner wanted to stop somebody; rungs_of has the others."""
     measured, acted = run.choice.get("rungs"), [rung for rung in rungs_of(run) if rung.stopped or rung.left_out]

@@ -5,6 +5,7 @@ Parameters stand under short names and errors in percent, so that no axis needs 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import optuna
@@ -39,7 +40,7 @@ def optuna_study(run: Run, values: Callable[[TrialRecord], float | None], baseli
 
 
 def plural(count: int, what: str) -> str:
-    """`what` is a noun, or begins with 'complete trial'."""
+    """`what` has 'trial' in it."""
     return f"{count} {what}" if count == 1 else f"{count} {what.replace('trial', 'trials', 1).replace('keeps', 'keep')}"
 
 
@@ -55,8 +56,8 @@ def complete(run: Run) -> str:
 def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
     study = optuna_study(run, final, baselines=False)
     count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
-    if not run.searched_paths:
-        raise NotDrawn(f"This study searched no parameter, so there is {what}.")
+    if run.trials and not run.searched_paths:
+        raise NotDrawn(f"This study searched no parameter, so there are {what}.")
     if count < least:
         raise NotDrawn(f"{plural(count, 'searched trial')} complete; {what} below {least}.")
     return study, count
@@ -73,13 +74,24 @@ def importance_study(run: Run) -> tuple[optuna.Study, str]:
             raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
         study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
-        few = f"only {count} are complete, and {epoch} is the last epoch that all of these reached"
+        kept = "complete" if run.constraint is None else f"complete and keep{'s' * (count == 1)} the constraint"
+        few = f"only {count} {'is' if count == 1 else 'are'} {kept}, and {epoch} is the last epoch that all of these reached"
         what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
         count = len(reached)
+    if len({trial.value for trial in study.trials if trial.state == TrialState.COMPLETE}) == 1:
+        raise NotDrawn(f"{plural(count, 'trial')} have the same {run.metric}, so no parameter tells the better ones from the rest.")
     caption = f"PED-ANOVA on {plural(count, 'trial')}: what tells the best {TOP_SHARE:.0%} from the rest, measured by {what}. "
     return study, caption + ("With so few trials the order of the first ones is a hint, not a finding." if count < FEW else "")
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Name -> share, the largest first."""
-    return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)))
+    """Name -> share, the largest first. Raises NotDrawn where optuna cannot tell any."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of experimental parts, and of ties: nothing that a reader of the screen can act on
+        try:
+            found = dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)))
+        except (ValueError, RuntimeError) as error:
+            raise NotDrawn(f"The importance cannot be computed: {error}") from None
+    if len(found) < 2:  # the shares are of one whole, so that of a single parameter is 1, whatever it does
+        raise NotDrawn("An importance compares parameters, and this study searched only one.")
+    return found

@@ -9,6 +9,8 @@ from analysis.gain import gain_lines
 from analysis.rungs import rung_lines
 from analysis.trials import MAX_LISTED, Run, TrialRecord, states
 
+MAX_REASONS = 3  # that a sentence names
+
 
 def search_verdict(run: Run) -> list[str]:
     """The answer first, then what it rests on."""
@@ -29,17 +31,19 @@ def search_verdict(run: Run) -> list[str]:
     if unfinished:
         lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
     scored = sum(trial.value is not None and not trial.excess for trial in run.trials)
+    flatters = best is run.lowest and not best.excess and scored > 1
     lines.append(
         f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {describe_draw(best)}"
-        + (f", and the lowest of {scored} trials' numbers, which flatters it." if best is run.lowest and not best.excess else ".")
+        + (f", and the lowest of {scored} trials' numbers, which flatters it." if flatters else ".")
     )
+    lines += each_draw(run, best)
     lines += seen(run, best) + begun_elsewhere(run) + rung_lines(run) + gain_lines(run)
     lines.append("The search did not read the test set." if run.confirmed else "The test set was not read.")
     return lines + beside(run, best) + baseline_lines(run, best)
 
 
 def search_headline(run: Run, best: TrialRecord) -> str:
-    value = f"{run.metric} {run.value_text(best.value)} after {best.epochs} epochs"
+    value = f"{run.metric} {run.value_text(best.value)} after {best.epochs} epoch{'s' if best.epochs > 1 else ''}"
     if run.constraint is None:
         return f"Best configuration: trial {best.name}, {value}."
     metric, upper = run.constraint["metric"], run.constraint["upper"]
@@ -77,6 +81,12 @@ def describe_draw(best: TrialRecord) -> str:
     return f"one draw of {num_labels:,} labels (label seed {seed}) and {initialisation}"
 
 
+def each_draw(run: Run, best: TrialRecord) -> list[str]:
+    """Of a trial of several draws, whose number is their mean; silent where a metric is not recorded by draw."""
+    values = best.last.get(f"{run.metric}_draws")
+    return [f"Its draws, one by one: {', '.join(map(run.value_text, values))}."] if values else []
+
+
 def begun_elsewhere(run: Run) -> list[str]:
     """Of a study whose trials go on from another's."""
     fork = run.manifest.get("fork")
@@ -105,11 +115,20 @@ def no_verdict(run: Run) -> list[str]:
     if not run.trials:
         return ["No trial has been asked yet, so there is nothing to judge."]
     if all(trial.state == "FAIL" for trial in run.trials):
-        reasons = list(dict.fromkeys(trial.reason or "no reason was recorded" for trial in run.trials))
-        more = f" And {len(reasons) - 3} other reasons, in the table of trials." if len(reasons) > 3 else ""
-        return [f"All {len(run.trials)} trials failed, so there is no best configuration.", f"Why: {'; '.join(reasons[:3])}.{more}"]
+        all_of = "The one trial" if len(run.trials) == 1 else f"All {len(run.trials)} trials"
+        reasons = [trial.reason or "no reason was recorded" for trial in run.trials]
+        return [f"{all_of} failed, so there is no best configuration.", *why_lines(reasons)]
     count = ", ".join(f"{count} {state}" for state, count in states(run).items() if count)
-    return [f"No trial is complete, so there is no best configuration ({count}).", "The test set was not read."]
+    lost = [trial.reason for trial in run.trials if trial.state in ("DIVERGED", "FAIL") and trial.reason]
+    return [f"No trial is complete, so there is no best configuration ({count}).", *why_lines(lost), "The test set was not read."]
+
+
+def why_lines(reasons: list[str]) -> list[str]:
+    """The first three that differ."""
+    different = list(dict.fromkeys(reasons))
+    more = len(different) - MAX_REASONS
+    rest = f" And {more} other reason{'s' if more > 1 else ''}, in the table of trials." if more > 0 else ""
+    return [f"Why: {'; '.join(different[:MAX_REASONS])}.{rest}"] if different else []
 
 
 # ---- what a metric needs beside it ----

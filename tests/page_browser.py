@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 
 from aae import train
 from aae.device import device_name
+from aae.runs import CHOICE, write_json
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from analysis import page as page_module
@@ -153,7 +154,59 @@ def test_the_page_of_every_kind_of_run_opens_without_a_word_on_the_console(kind,
     written = report.write_files(read_run(RUNS[kind](tmp_path)))
     for screen, scheme in ((WIDE, "light"), (PHONE, "dark")):
         page = opened(written, screen=screen, color_scheme=scheme)
-        assert page.locator(".plot.empty").count() == 7 if kind in ("no trial", "all failed") else page.locator(".plot.empty").count() < 7
+        plots = page.locator(".plot")
+        assert plots.count() == (7 if kind in ("one", "a constraint") else 6)  # of the codes where there is a best trial
+        assert (page.locator(".plot.empty").count() == plots.count()) == (kind in ("no trial", "all failed"))
+        for place in page.locator(".plot.empty").all():  # what cannot be drawn says why, and says it of itself
+            said = place.locator("xpath=..").inner_text().strip()
+            assert said.endswith(".") and any(word in said for word in ("No trial", "Fewer", "searched trial", "not in the run folder")), (
+                said
+            )
+
+
+def test_what_diverged_far_above_does_not_press_the_others_flat_and_is_counted(tmp_path, opened):
+    """Seen to fail with an axis over all values."""
+    kept = {"val/prior_mismatch": 0.1}
+    fates = [Fate([0.6 - 0.01 * number, 0.4, 0.2 + 0.01 * number], more=kept) for number in range(4)]
+    run = play(tmp_path, [*fates, Fate([9000.0], "DIVERGED", more=kept)], study=HELD, trial=NO_LABELS)
+    page = opened(report.write_files(read_run(run)))
+    for plot in ("history", "learning-curves"):
+        low, high = page.evaluate("plot => document.getElementById('plot-' + plot)._fullLayout.yaxis.range", plot)
+        assert 0.1 < low < high < 0.7, plot
+        assert page.locator(f"#plot-{plot} .annotation-text").text_content() == "1 diverged or failed: far above"
+
+
+def test_a_training_of_one_epoch_and_a_first_trial_are_seen_and_no_tick_stands_between_two_of_them(tmp_path, opened):
+    """Seen to fail with the best trial's line alone, and with an axis that begins at trial 0."""
+    page = opened(report.write_files(read_run(play(tmp_path, [Fate([0.3])]))))
+    drawn = "document.getElementById('plot-learning-curves').data.filter(trace => trace.mode === 'markers').flatMap(trace => trace.y)"
+    assert page.evaluate(drawn) == [30]
+    low, high = page.evaluate("document.getElementById('plot-history')._fullLayout.xaxis.range")
+    assert low <= -0.5 and high >= 0.5
+    for plot in ("history", "learning-curves"):
+        ticks = page.locator(f"#plot-{plot} .xtick text").all_text_contents()
+        assert ticks and not any("." in tick for tick in ticks), (plot, ticks)
+    assert page.locator("#filtered").inner_text() == "1 trial"
+
+
+RUNGS = {
+    "trials": 23,
+    "least_trials": 20,
+    "least_correlation": 0.6,
+    "correlation": {"1": -0.1, "2": 0.41, "3": 0.72, "4": 0.9},
+    "stops": {"1": 8, "3": 3},
+    "stops_left_out": {"1": 4, "2": 1},
+}
+
+
+def test_the_plot_of_the_rungs_has_the_correlations_the_threshold_and_what_the_pruner_did(tmp_path, opened):
+    run = play(tmp_path, [Fate([0.3, 0.2, 0.1]), Fate([0.4, 0.3, 0.2])])
+    write_json(run / CHOICE, {"trials": {}, "rungs": RUNGS})
+    page = opened(report.write_files(read_run(run)), "#trial=1")
+    traces = page.evaluate("document.getElementById('plot-rungs').data.map(trace => [trace.x, trace.y])")
+    assert traces == [[[1, 2, 3, 4], [-0.1, 0.41, 0.72, 0.9]], [[1, 4], [0.6, 0.6]], [[1, 3], [-0.1, 0.72]], [[1, 2], [-0.1, 0.41]]]
+    said = page.evaluate("document.getElementById('plot-rungs').data[3].text[0]")
+    assert said == "epoch 1: -0.10, stops nobody; 8 stopped so far, 4 let go on"
 
 
 @pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])

@@ -16,7 +16,7 @@ function label(trial) {
   const short = (value) => (typeof value === "number" ? Number(value.toPrecision(4)) : escaped(value));
   const lines = values.map(([name, value]) => `${escaped(name)} ${short(value)}`);
   const more = lines.length > 12 ? [...lines.slice(0, 12), "..."] : lines;
-  const state = `${trial.state}${trial.broken ? ", breaks the constraint" : ""}, ${trial.epochs} epochs`;
+  const state = `${trial.state}${trial.broken ? ", breaks the constraint" : ""}, ${counted(trial.epochs, "epoch")}`;
   return [`<b>trial ${escaped(trial.name)}</b>`, `${escaped(data.metric)} ${valueText(trial)}`, state, ...more].join("<br>");
 }
 const labels = new Map(data.trials.map((trial) => [trial.number, label(trial)]));
@@ -28,7 +28,7 @@ function layout(more) {
     margin: { l: 52, r: 14, t: 10, b: 44 }, hovermode: "closest", uirevision: "kept", dragmode: "zoom",
     hoverlabel: { bgcolor: css("--box"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 }, align: "left" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--accent") },
-    legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0 }, height: 380, ...more,
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 }, height: 380, ...more, // below all, however many rows it has
   };
   for (const name of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) {
     made[name] = { ...axis, ...made[name] };
@@ -62,6 +62,7 @@ function lines(trials, pathOf) {
 
 const ends = (trace) => trace.x.map((_, index) => index).filter((index) => trace.x[index] !== null && trace.x[index + 1] === null);
 const pick = (trace, at) => Object.fromEntries(["x", "y", "customdata", "text"].map((key) => [key, at.map((index) => trace[key][index])]));
+const extent = (values) => [Math.min(...values), Math.max(...values)];
 const isWide = (values) => Math.min(...values) > 0 && Math.max(...values) > 8 * Math.min(...values);
 const marked = () => (shared.trial !== null ? trialOf.get(shared.trial) : null);
 const drawnTrials = () => data.trials.filter((trial) => trial.drawn && shown.has(trial.number));
@@ -80,14 +81,35 @@ function history_() {
     best.x.push(trial.number);
     best.y.push(Math.min(trial.value, best.y.length ? best.y[best.y.length - 1] : Infinity));
   }
-  if (best.x.length) traces.unshift({ ...best, mode: "lines", line: { shape: "hv", color: css("--best"), width: 2 }, name: "best so far", hoverinfo: "skip" });
+  if (best.x.length > 1) traces.unshift({ ...best, mode: "lines", line: { shape: "hv", color: css("--best"), width: 2 }, name: "best so far", hoverinfo: "skip" });
   const one = marked();
   if (one && one.value !== null) traces.push(ring([one.number], [one.value]));
-  return { traces, layout: layout({ xaxis: { title: "trial", rangemode: "nonnegative" }, yaxis: metricAxis(trials.map((trial) => trial.value)) }) };
+  const last = Math.max(0, ...trials.map((trial) => trial.number)), room = Math.max(0.5, 0.03 * last); // no dot is cut by the edge
+  return { traces, layout: layout({ xaxis: { title: "trial", range: [-room, last + room], ...whole(0, last) }, ...metricAxis(trials, (trial) => [trial.value]) }) };
 }
 
 const ring = (x, y, more) => ({ x, y, mode: "markers", marker: { symbol: "circle-open", size: 17, color: css("--mark"), line: { width: 3 } }, hoverinfo: "skip", showlegend: false, ...more });
-const metricAxis = (values) => ({ title: data.label, ...(isWide(values) ? logAxis(Math.min(...values), Math.max(...values)) : {}) });
+const whole = (low, high) => (high - low <= 10 ? { tick0: 0, dtick: 1 } : {}); // numbers, epochs and ranks have no half
+const scaleOf = (values) => ({ title: data.label, ...(isWide(values) ? logAxis(...extent(values)) : {}) });
+const PRESSED = 8; // times the height of the others: where a value that far off would press them flat
+const ROOM = 0.05; // of a range, at either end
+
+function rangeOf(low, high, log) {
+  const [from, to] = log ? [Math.log10(low), Math.log10(high)] : [low, high], room = ROOM * (to - from);
+  return [from - room, to + room];
+}
+
+// The metric's axis in {yaxis, annotations}. What diverged or failed far above all others is outside of it, and how many that are is said.
+function metricAxis(trials, valuesOf) {
+  const lost = (trial) => ["DIVERGED", "FAIL"].includes(trial.state);
+  const all = trials.flatMap(valuesOf), kept = trials.filter((trial) => !lost(trial)).flatMap(valuesOf);
+  const [low, high] = [Math.min(...all), Math.max(...kept)];
+  if (!kept.length || high === low || Math.max(...all) - low <= PRESSED * (high - low)) return { yaxis: scaleOf(all) };
+  const yaxis = scaleOf([low, ...kept]), num = trials.filter((trial) => lost(trial) && valuesOf(trial).some((value) => value > high)).length;
+  const text = `${num} diverged or failed: far above`;
+  const said = { text, xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "bottom", showarrow: false, font: { color: css("--failed") } };
+  return { yaxis: { ...yaxis, range: rangeOf(low, high, yaxis.type === "log") }, annotations: [said], margin: { l: 52, r: 14, t: 26, b: 44 } };
+}
 
 // Round numbers, written out: plotly's own ticks leave the powers to be guessed.
 function logAxis(low, high) {
@@ -98,7 +120,7 @@ function logAxis(low, high) {
 }
 
 // Lines over the epochs: of values, or of ranks.
-function overEpochs(pathOf, yaxis) {
+function overEpochs(pathOf, axes) {
   const trials = drawnTrials().filter((trial) => trial.curve[0].length);
   const special = (trial) => trial.number === data.best || trial.baseline;
   const traces = [];
@@ -110,18 +132,21 @@ function overEpochs(pathOf, yaxis) {
   }
   for (const trial of trials.filter(special)) {
     const best = trial.number === data.best;
-    traces.push({ ...lines([trial], pathOf), name: escaped(best ? `best: trial ${trial.name}` : `baseline ${trial.baseline}`), line: { color: css(best ? "--best" : "--baseline"), width: best ? 3 : 2.2, dash: best ? "solid" : "dash" } });
+    const name = escaped(best ? `best: trial ${trial.name}` : `baseline ${trial.baseline}`), colour = css(best ? "--best" : "--baseline"), trace = lines([trial], pathOf);
+    traces.push({ ...trace, name, legendgroup: name, line: { color: colour, width: best ? 3 : 2.2, dash: best ? "solid" : "dash" } });
+    traces.push({ ...pick(trace, ends(trace)), hovertemplate: HOVER, mode: "markers", legendgroup: name, showlegend: false, marker: { color: colour, size: best ? 8 : 7 } }); // a line of one epoch is none
   }
   const one = marked();
   if (one && one.curve && one.curve[0].length) traces.push({ ...lines([one], pathOf), name: escaped(`marked: trial ${one.name}`), mode: "lines+markers", line: { color: css("--mark"), width: 3.5 }, marker: { size: 5, color: css("--mark") } });
-  return { traces, layout: layout({ xaxis: { title: "epoch" }, yaxis, height: 420 }) };
+  const fork = data.fork_epoch === null ? {} : { shapes: [{ type: "line", x0: data.fork_epoch, x1: data.fork_epoch, yref: "paper", y0: 0, y1: 1, line: { color: css("--soft"), width: 1.5, dash: "dot" }, label: { text: "fork", textposition: "end", textangle: 0, yanchor: "top", xanchor: "left", font: { color: css("--soft") } } }] };
+  return { traces, layout: layout({ ...fork, xaxis: { title: "epoch", ...whole(...extent([0, ...trials.map((trial) => trial.curve[0][trial.curve[0].length - 1])])) }, height: 420, ...axes }) };
 }
 
 function curves() {
   const all = data.trials.filter((trial) => trial.curve && trial.curve[0].length);
   if (!all.length) return null;
   const said = (trial) => (index) => `<br>epoch ${trial.curve[0][index]}: ${digits(trial.curve[1][index])}${data.unit}`;
-  return overEpochs((trial) => [...trial.curve, said(trial)], metricAxis(all.flatMap((trial) => trial.curve[1])));
+  return overEpochs((trial) => [...trial.curve, said(trial)], metricAxis(all, (trial) => trial.curve[1]));
 }
 
 let rankOf = null; // trial -> [epochs, ranks]; among all drawn trials, whatever the filter
@@ -142,7 +167,25 @@ function ranks() {
     }
   }
   const said = (trial) => (index) => `<br>epoch ${rankOf.get(trial.number)[0][index]}: rank ${rankOf.get(trial.number)[1][index]}`;
-  return overEpochs((trial) => [...rankOf.get(trial.number), said(trial)], { title: "rank", autorange: "reversed" });
+  return overEpochs((trial) => [...rankOf.get(trial.number), said(trial)], { yaxis: { title: "rank", autorange: "reversed", ...whole(1, all.length) } });
+}
+
+// How well each epoch foretells the end, and where the pruner wanted to stop somebody.
+function rungs() {
+  const found = data.rungs;
+  if (!found) return null;
+  const known = found.rungs.filter((rung) => rung.correlation !== null), epochs = extent(known.map((rung) => rung.epoch));
+  const said = (rung) => `epoch ${rung.epoch}: ${rung.correlation.toFixed(2)}, ${rung.counts ? "counts" : "stops nobody"}; ${rung.stopped} stopped so far, ${rung.left_out} let go on`;
+  const at = (some, more) => ({ x: some.map((rung) => rung.epoch), y: some.map((rung) => rung.correlation), text: some.map(said), hovertemplate: HOVER, ...more });
+  const marks = (some, name, symbol, colour) => at(some, { mode: "markers", name, marker: { symbol, size: 11, color: css(colour), line: { width: 2.5, color: css(colour) } } });
+  const traces = [
+    at(known, { mode: "lines+markers", name: "correlation with the end", line: { color: css("--complete"), width: 2 }, marker: { size: 4 } }),
+    { x: epochs[0] < epochs[1] ? epochs : [epochs[0] - 0.5, epochs[0] + 0.5], y: [found.least, found.least], mode: "lines", name: `${found.least}: below it nobody is stopped`, line: { color: css("--soft"), dash: "dash", width: 1.5 }, hoverinfo: "skip" },
+    marks(known.filter((rung) => rung.stopped), "rung that stopped trials", "circle", "--best"),
+    marks(known.filter((rung) => rung.left_out), "rung that let trials go on", "circle-open", "--mark"),
+  ];
+  const low = Math.min(0, ...known.map((rung) => rung.correlation));
+  return { traces: traces.filter((trace) => trace.x.length), layout: layout({ xaxis: { title: "epoch", ...whole(...epochs) }, yaxis: { title: "rank correlation", range: rangeOf(low, 1) } }) };
 }
 
 // ---- parallel coordinates: an axis a column, each from 0 to 1 ----
@@ -242,6 +285,12 @@ function brushed(event) {
 
 // ---- slices, importance, codes ----
 
+// The whole searched range, so that a trial at its end is seen to be there.
+function sliceAxis(axis) {
+  const ticks = axis.log ? logAxis(axis.low, axis.high) : axis.whole && axis.high - axis.low <= 4 ? { tick0: 0, dtick: 1 } : {};
+  return axis.low < axis.high ? { ...ticks, range: rangeOf(axis.low, axis.high, axis.log) } : ticks;
+}
+
 function slices() {
   const trials = drawnTrials().filter(isFinal);
   const axes = data.axes.filter((axis, index) => data.trials.some((trial) => isFinal(trial) && trial.params[index] !== null));
@@ -253,9 +302,9 @@ function slices() {
     const index = data.axes.indexOf(axis), id = place ? place + 1 : "", column = place % columns, row = Math.floor(place / columns);
     const having = trials.filter((trial) => trial.params[index] !== null).sort((a, b) => a.number - b.number);
     const width = (1 - between * (columns - 1)) / columns, height = (1 - gap * (rows - 1)) / rows;
-    const ends = axis.choices ? { type: "category", categoryorder: "array", categoryarray: axis.choices } : axis.log ? logAxis(axis.low, axis.high) : {};
-    more[`xaxis${id}`] = { title: { text: escaped(axis.name), standoff: 4 }, domain: [column * (width + between), column * (width + between) + width], anchor: `y${id}`, ...ends };
-    more[`yaxis${id}`] = { ...metricAxis(values), domain: [1 - row * (height + gap) - height, 1 - row * (height + gap)], anchor: `x${id}`, matches: place ? "y" : undefined, showticklabels: column === 0 };
+    const across = axis.choices ? { type: "category", categoryorder: "array", categoryarray: axis.choices } : sliceAxis(axis);
+    more[`xaxis${id}`] = { title: { text: escaped(axis.name), standoff: 4 }, domain: [column * (width + between), column * (width + between) + width], anchor: `y${id}`, ...across };
+    more[`yaxis${id}`] = { ...scaleOf(values), domain: [1 - row * (height + gap) - height, 1 - row * (height + gap)], anchor: `x${id}`, matches: place ? "y" : undefined, showticklabels: column === 0 };
     if (column) more[`yaxis${id}`].title = "";
     const scale = { color: having.map((trial) => trial.number), colorscale: SCALE(), cmin: 0, cmax: newest, size: 7, opacity: 0.85 };
     const bar = place ? {} : { colorbar: { title: { text: "trial" }, thickness: 10, lenmode: "pixels", len: 200, y: 1, yanchor: "top" } };
@@ -268,8 +317,8 @@ function slices() {
 function importance() {
   if (!data.importance || !Object.keys(data.importance).length) return null;
   const [names, shares] = [Object.keys(data.importance).reverse(), Object.values(data.importance).reverse()];
-  const trace = { type: "bar", orientation: "h", x: shares, y: names.map(escaped), marker: { color: css("--complete") }, text: shares.map((share) => share.toFixed(2)), hovertemplate: "%{y}: %{x:.3f}<extra></extra>", cliponaxis: false };
-  return { traces: [trace], layout: layout({ xaxis: { title: "share of the importance" }, yaxis: { automargin: true }, height: 90 + 34 * names.length, showlegend: false }) };
+  const trace = { type: "bar", orientation: "h", x: shares, y: names.map(escaped), marker: { color: css("--complete") }, text: shares.map((share) => share.toFixed(2)), textposition: "outside", hovertemplate: "%{y}: %{x:.3f}<extra></extra>", cliponaxis: false };
+  return { traces: [trace], layout: layout({ xaxis: { title: "share of the importance", range: [0, 1.08 * Math.max(...shares)] }, yaxis: { automargin: true }, height: 90 + 34 * names.length, showlegend: false }) };
 }
 
 function codes() {
@@ -286,4 +335,4 @@ function codes() {
   return { traces: [...traces, ...reach], layout: layout({ xaxis: { title: found.axes[0] }, yaxis: { title: found.axes[1], scaleanchor: "x" }, annotations, margin: { l: 60, r: 14, t: 10, b: 44 }, colorway: ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#5f6b77", "#bcbd22", "#17becf"], height: 520 }) };
 }
 
-const PLOTS = { history: history_, "learning-curves": curves, ranks, parallel, slices, importance, codes };
+const PLOTS = { history: history_, "learning-curves": curves, ranks, rungs, parallel, slices, importance, codes };

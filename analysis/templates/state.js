@@ -110,7 +110,9 @@ const digits = (value) => (data.unit ? value.toFixed(2) : String(Number(value.to
 const valueText = (trial) => (trial.value === null ? "no value" : `${digits(trial.value)}${data.unit}`);
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // plotly reads tags in labels
 
+const counted = (num, what) => `${num} ${what}${num === 1 ? "" : "s"}`;
+
 function summary(trial) {
   const constraint = trial.broken ? ", breaks the constraint" : "";
-  return `trial ${trial.name}: ${data.metric} ${valueText(trial)}, ${trial.state}${constraint}, ${trial.epochs} epochs`;
+  return `trial ${trial.name}: ${data.metric} ${valueText(trial)}, ${trial.state}${constraint}, ${counted(trial.epochs, "epoch")}`;
 }

@@ -12,7 +12,7 @@ const waiting = new Set();
 let busy = false;
 
 function redraw(names = Object.keys(PLOTS)) {
-  names.forEach((name) => waiting.add(name));
+  names.filter((name) => byId(`plot-${name}`)).forEach((name) => waiting.add(name)); // a page has not all of them
   if (!busy) {
     busy = true;
     setTimeout(drawNext);
@@ -120,7 +120,7 @@ function changed() {
   const wrong = filterTrials(), ranges = Object.keys(shared.brush).map((name) => `${name} brushed`).join(", ");
   fillTable();
   const all = shown.size === data.trials.length;
-  byId("filtered").textContent = [wrong, all ? `${data.trials.length} trials` : `${shown.size} of ${data.trials.length} trials`, ranges].filter(Boolean).join("; ");
+  byId("filtered").textContent = [wrong, `${all ? "" : `${shown.size} of `}${counted(data.trials.length, "trial")}`, ranges].filter(Boolean).join("; ");
   byId("clear").hidden = !shared.filter && !ranges;
   writeFragment();
   redraw();
@@ -182,7 +182,7 @@ function mark(number, scroll = true) {
     if (scroll) byId("table").scrollTo({ top: body.offsetTop - document.querySelector("#table thead").offsetHeight }); // within the table: the page stays where the reader is
   }
   writeFragment();
-  redraw(Object.keys(PLOTS).filter((name) => !["importance", "codes"].includes(name)));
+  redraw(Object.keys(PLOTS).filter((name) => !["rungs", "importance", "codes"].includes(name)));
 }
 
 function step(by) {
@@ -246,7 +246,7 @@ function start() {
     row.addEventListener("click", () => getSelection().isCollapsed && mark(shared.trial === number ? null : number, false));
   }
   byId("table").addEventListener("keydown", onRowKey);
-  byId("plot-codes").addEventListener("blur", () => (byId("image").hidden = true));
+  byId("plot-codes")?.addEventListener("blur", () => (byId("image").hidden = true));
   document.querySelectorAll(".plot").forEach((place) => place.addEventListener("keydown", onPlotKey));
   document.addEventListener("keydown", (event) => event.key === "Escape" && event.target.id !== "filter" && shared.trial !== null && mark(null));
   let typing;

@@ -165,8 +165,29 @@ def test_the_verdict_of_a_study_in_which_every_trial_failed_gives_the_reasons_an
     run = read_run(play(tmp_path, [failed(reason) for reason in reasons]))
     first, why = page.search_verdict(run)
     assert first == "All 5 trials failed, so there is no best configuration."
-    assert why == "Why: DataError: no file; MemoryError; OSError: x. And 1 other reasons, in the table of trials."
+    assert why == "Why: DataError: no file; MemoryError; OSError: x. And 1 other reason, in the table of trials."
     assert run.best is None and report.best_yaml(run) is None
+
+
+def test_one_failed_trial_is_not_called_all_of_them(tmp_path):
+    assert page.search_verdict(read_run(play(tmp_path, [failed("MemoryError")])))[0].startswith("The one trial failed, so there is no best")
+
+
+def test_where_nothing_is_complete_what_diverged_or_failed_says_why(tmp_path):
+    lines = page.search_verdict(read_run(play(tmp_path, [Fate([0.9], "DIVERGED"), Fate([], "DIVERGED"), failed("MemoryError")])))
+    assert lines == [
+        "No trial is complete, so there is no best configuration (2 DIVERGED, 1 FAIL).",
+        "Why: diverged: generator/adversarial_z is nan; MemoryError.",
+        "The test set was not read.",
+    ]
+
+
+def test_a_single_number_is_not_said_to_be_flattered_and_each_draw_of_several_is_named(tmp_path):
+    data = {"name": "npz", "folder": "none.npz", "num_labels": 20, "num_validation": 105}
+    fates = [Fate([0.2], more={"val/error_draws": [0.19, 0.2, 0.21]})]
+    lines = page.search_verdict(read_run(play(tmp_path, fates, study={"draws_per_trial": 3}, trial={"data": data})))
+    assert "Its draws, one by one: 19.00 %, 20.00 %, 21.00 %." in lines
+    assert not any("flatters" in line for line in lines) and any("the mean over 3 draws of 20 labels" in line for line in lines)
 
 
 @pytest.mark.parametrize("journal", ["of a study without trials", "not written yet"])
@@ -228,7 +249,7 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     fates += [Fate([25.0], more={"val/prior_mismatch": 0.2})]
     run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE, "wild": OUTSIDE})
     lines = page.search_verdict(read_run(run))
-    assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epochs, with val/prior_mismatch 0.2 (at most 0.2).")
+    assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epoch, with val/prior_mismatch 0.2 (at most 0.2).")
     assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (wild) (0.5)." in lines
     assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
     assert "Baseline known (trial 0): 30, 5 above the best, on the same images and epochs." in lines
@@ -278,7 +299,7 @@ def cluster_fates(healthy: list[bool]) -> list[Fate]:
 def test_the_choice_without_labels_stands_beside_the_one_that_saw_them(healthy, says, tmp_path):
     """Trial 0 has the lowest reconstruction, and uses too few of its 16 clusters where it is not healthy."""
     lines = page.search_verdict(read_run(play(tmp_path, cluster_fates(healthy), study={"metric": "val/cluster_error"}, trial=CLUSTERS)))
-    assert lines[0] == "Best configuration: trial 0, val/cluster_error 10.00 % after 1 epochs."
+    assert lines[0] == "Best configuration: trial 0, val/cluster_error 10.00 % after 1 epoch."
     text = " ".join(lines)
     assert says in text and "Training saw no label; this choice does." in text and "10,000 validation labels" in text
     assert "one initialisation (seed 0), trained without labels" in text
@@ -302,7 +323,7 @@ def test_a_likelihood_is_in_nats_everywhere_and_called_rough(tmp_path, undrawn):
     fates = [Fate([-100.0], more={"val/parzen_std": 0.18}), Fate([-112.5], more={"val/parzen_std": 0.2})]
     run = read_run(play(tmp_path, fates, study={"metric": "val/parzen_nll"}, trial=trial, baselines={"known": INSIDE}))
     lines = page.search_verdict(run)
-    assert lines[0] == "Best configuration: trial 1, val/parzen_nll -112.5 nats after 1 epochs."
+    assert lines[0] == "Best configuration: trial 1, val/parzen_nll -112.5 nats after 1 epoch."
     assert "Baseline known (trial 0): -100 nats, 12.5 nats above the best, on the same images and epochs." in lines
     assert any("500 samples, window 0.20 wide, chosen on other validation images: a rough one" in line for line in lines)
     assert run.metric_label == "val/parzen_nll (nats)"
@@ -480,6 +501,13 @@ def test_the_page_of_a_run_says_whether_it_runs_was_cut_off_or_has_ended(mixed, 
     assert page.standing(ended, running=False) == "Ended: all 13 trials told."
     (run / "sweep.yaml").write_text("study: {num_trials: 20}", encoding="utf-8")
     assert page.standing(ended, running=False).startswith("Interrupted: 13 of 20 trials told.")
+    write_json(run / "choice.json", {"trials": {}, "ended": {"below": 0.002, "expected": 0.001, "trials": 13}})
+    gained = replace(ended, path=run)
+    assert page.standing(gained, running=False) == "Ended: 13 of 20 trials told, and study.stop_below_gain asks for no more."
+    assert page.standing(read_run(run), running=False).startswith("Interrupted: 13 of 20 trials told.")  # one is not told yet
+    assert page.standing(read_run(open_run(tmp_path / "none", 1).run), running=False) == "No trial has been asked yet."
+    one = page.standing(read_run(play(tmp_path / "one", [failed()])), running=False)
+    assert one == "Ended: the one trial told."
 
 
 # ---- the screen, trials.csv and best.yaml
@@ -612,7 +640,7 @@ def test_figures_are_drawn_of_spaces_of_every_kind(tmp_path):
 WHY_NOT = {
     "nothing": (
         [],
-        ["No trial is complete", "0 searched trials complete, 0 with", "This study searched", "This study searched", "No tri"],
+        ["No trial is complete", "0 searched trials complete, 0 with", "0 searched trials", "0 searched trials", "No tri"],
     ),
     "failures": (
         [failed()] * 2,
@@ -636,11 +664,47 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence_that_says_why(kind, tmp_pat
         assert (png is not None) == start.startswith(("Dots", "Every"))
 
 
+@pytest.mark.parametrize("kind", WHY_NOT)
+def test_a_section_without_a_plot_says_why_once(kind, tmp_path, undrawn):
+    """Seen to fail with ranks that are explained where there are none."""
+    fates, _ = WHY_NOT[kind]
+    read = Page(report.write_files(read_run(play(tmp_path, fates) if fates else open_run(tmp_path, 1).run)))
+    assert read.text.count("Fewer than two trials have finished an epoch, so there are no ranks.") == 1
+    assert "Where each trial stood" not in read.text and page.HEADINGS["rungs"] not in read.headings
+    assert read.text.count("No trial is complete, so there is no best one to show.") == (kind != "one")
+    assert ("id", "plot-codes") not in read.attributes or kind == "one"
+
+
+SAME_VALUE = [Fate([0.3, 0.2, 0.1]) for _ in range(10)]
+ONE_CHOICE = {"model.z_dim": {"kind": "int", "low": 6, "high": 6}}
+
+
+@pytest.mark.parametrize(
+    ("fates", "space", "says"),
+    [
+        (SAME_VALUE, SPACE, "10 trials have the same val/error, so no parameter tells the better ones from the rest."),
+        (
+            [Fate([0.3, 0.2, 0.1 + 0.01 * number]) for number in range(10)],
+            ONE_CHOICE,
+            "An importance compares parameters, and this study searched only one.",
+        ),
+    ],
+)
+def test_an_importance_that_tells_nothing_is_a_sentence_on_every_page(fates, space, says, tmp_path, recwarn):
+    """Also where no figure is drawn, on the page of a running sweep: seen to fail there, with a caption and no plot."""
+    run = read_run(play(tmp_path, fates, space=space))
+    recwarn.clear()
+    for captions_alone in (True, False):
+        png, caption = figures.draw_all(run, captions_alone)["importance"]
+        assert png is None and caption.startswith(says)
+    assert plots.plot_data(run, False)["importance"] is None and not recwarn.list
+
+
 def test_a_study_of_baselines_alone_says_that_it_searched_nothing(tmp_path):
     fates = [Fate([0.3, 0.2, 0.1]), Fate([0.4, 0.3, 0.2])]
     run = read_run(play(tmp_path, fates, baselines={"a": OUTSIDE, "b": {"model.leaky_slope": 0.1}}))
     drawn = figures.draw_all(run)
-    assert drawn["parallel"] == (None, "This study searched no parameter, so there is no parallel coordinates.")
+    assert drawn["parallel"] == (None, "This study searched no parameter, so there are no parallel coordinates.")
     assert drawn["history"][0] is not None and drawn["learning-curves"][0] is not None
 
 

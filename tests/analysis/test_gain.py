@@ -6,7 +6,9 @@ import pytest
 
 from aae.runs import CHOICE, FORECAST, TrialFolder, write_json
 from analysis.gain import gain_lines, time_text
-from analysis.rungs import Rung, rung_lines, rungs_of
+from analysis.page import HEADINGS, plots
+from analysis.plots import rungs_data
+from analysis.rungs import Rung, rung_lines, rungs_caption, rungs_of
 from analysis.trials import Run, TrialRecord
 
 GAIN = {
@@ -90,6 +92,21 @@ def test_the_rungs_that_counted_and_those_that_did_not_are_named_with_their_corr
     (line,) = rung_lines(run)
     assert "of 23 whole trials; below 0.6 the pruner stops nobody" in line
     assert line.endswith("epoch 1: 0.19 (8 stopped, 4 let go on); epoch 9: 0.90 (3 stopped).")
+
+
+def test_the_plot_of_the_rungs_has_what_the_driver_recorded(tmp_path):
+    run = run_of(tmp_path, {"rungs": RUNGS})
+    drawn = rungs_data(run)
+    assert drawn is not None and drawn["least"] == 0.6 and [one["epoch"] for one in drawn["rungs"]] == [1, 3, 9]
+    assert drawn["rungs"][0] == {"epoch": 1, "correlation": 0.19, "counts": False, "stopped": 8, "left_out": 4}
+    (shown,) = [plot for plot in plots(run, {}) if plot["name"] == "rungs"]
+    assert shown["heading"] == HEADINGS["rungs"] and shown["scripted"] and "over the 23 searched trials" in shown["caption"]
+
+
+@pytest.mark.parametrize("choice", [None, {}, {"rungs": None}, {"rungs": RUNGS | {"trials": 5, "correlation": {}}}])
+def test_where_no_correlation_is_known_there_is_no_such_plot(choice, tmp_path):
+    run = run_of(tmp_path, choice)
+    assert rungs_data(run) is None and rungs_caption(run) is None and "rungs" not in [plot["name"] for plot in plots(run, {})]
 
 
 def test_before_there_are_enough_whole_trials_the_rungs_are_said_to_be_the_file_s(tmp_path):

@@ -520,6 +520,8 @@ def test_one_draw_has_no_interval_and_a_failed_training_is_said():
     assert len(found.differences) == 2
     text = "\n".join(confirmed.confirmation_verdict(found))
     assert "trial 3 failed on draw 201" in text and "2.00, -, 2.20 %" in text
+    none = "\n".join(confirmed.confirmation_verdict(a_report([None, None], [0.03, 0.031])))
+    assert "trial 3: every training failed." in none and "flatter" not in none  # it has no mean
 
 
 def test_every_interval_is_named_with_the_draws_that_it_rests_on():

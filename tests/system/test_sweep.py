@@ -155,7 +155,7 @@ def test_a_trial_whose_workers_die_three_times_without_an_epoch_has_failed(folde
     assert driver.returncode == 1, output
     assert_one_truth(run, 1)
     assert "3 attempts in a row" in json.loads((run / "trials" / "0000" / "result.json").read_text())["reason"]
-    assert "All 1 trials failed, so there is no best configuration." in output
+    assert "The one trial failed, so there is no best configuration." in output
 
 
 # ---- signals ----
