@@ -1,4 +1,4 @@
-"""Which rungs of a search counted, and why: what its driver measured, aae/tuning/study/rungs.py."""
+"""What each epoch of a search foretold, and which rungs counted: what its driver measured, aae/tuning/study/rungs.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def rungs_of(run: Run) -> list[Rung]:
     rows = []
     for epoch in epochs:
         correlation = measured["correlation"].get(str(epoch))
-        counts = correlation is None or correlation >= measured["least_correlation"]
+        least = measured["least_correlation"]
+        counts = correlation is None or least is None or correlation >= least
         stopped, left_out = (measured[key].get(str(epoch), 0) for key in ("stops", "stops_left_out"))
         rows.append(Rung(epoch, correlation, counts, stopped, left_out))
     return rows
@@ -40,18 +41,22 @@ def rungs_caption(run: Run) -> str | None:
     if not known_rungs(run):
         return None
     measured = run.choice["rungs"]
-    return (
+    what = (
         f"Spearman's rank correlation of {run.metric} after each epoch with that of the last one, over the {measured['trials']} searched "
-        f"trials that ran all of their epochs. Circles: epochs at which the pruner wanted to stop trials. Below "
-        f"{measured['least_correlation']:g} it lets them go on; before {measured['least_trials']} such trials were known it stopped them "
-        "there too."
+        "trials that ran all of their epochs."
+    )
+    if measured["least_correlation"] is None:
+        return f"{what} Circles: epochs at which trials were stopped."
+    return (
+        f"{what} Circles: epochs at which the pruner wanted to stop trials. Below {measured['least_correlation']:g} it lets them go on; "
+        f"before {measured['least_trials']} such trials were known it stopped them there too."
     )
 
 
 def rung_lines(run: Run) -> list[str]:
     """Of the epochs at which the pruner wanted to stop somebody; rungs_of has the others."""
     measured, acted = run.choice.get("rungs"), [rung for rung in rungs_of(run) if rung.stopped or rung.left_out]
-    if measured is None or not acted:
+    if measured is None or measured["least_correlation"] is None or not acted:
         return []
     if not measured["correlation"]:
         num, least = measured["trials"], measured["least_trials"]

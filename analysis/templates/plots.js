@@ -175,14 +175,14 @@ function rungs() {
   const found = data.rungs;
   if (!found) return null;
   const known = found.rungs.filter((rung) => rung.correlation !== null), epochs = extent(known.map((rung) => rung.epoch));
-  const said = (rung) => `epoch ${rung.epoch}: ${rung.correlation.toFixed(2)}, ${rung.counts ? "counts" : "stops nobody"}; ${rung.stopped} stopped so far, ${rung.left_out} let go on`;
+  const said = (rung) => `epoch ${rung.epoch}: ${rung.correlation.toFixed(2)}${rung.counts ? "" : ", stops nobody"}; ${rung.stopped} stopped so far${rung.left_out ? `, ${rung.left_out} let go on` : ""}`;
   const at = (some, more) => ({ x: some.map((rung) => rung.epoch), y: some.map((rung) => rung.correlation), text: some.map(said), hovertemplate: HOVER, ...more });
   const marks = (some, name, symbol, colour) => at(some, { mode: "markers", name, marker: { symbol, size: 11, color: css(colour), line: { width: 2.5, color: css(colour) } } });
   const traces = [
     at(known, { mode: "lines+markers", name: "correlation with the end", line: { color: css("--complete"), width: 2 }, marker: { size: 4 } }),
-    { x: epochs[0] < epochs[1] ? epochs : [epochs[0] - 0.5, epochs[0] + 0.5], y: [found.least, found.least], mode: "lines", name: `${found.least}: below it nobody is stopped`, line: { color: css("--soft"), dash: "dash", width: 1.5 }, hoverinfo: "skip" },
-    marks(known.filter((rung) => rung.stopped), "rung that stopped trials", "circle", "--best"),
-    marks(known.filter((rung) => rung.left_out), "rung that let trials go on", "circle-open", "--mark"),
+    ...(found.least === null ? [] : [{ x: epochs[0] < epochs[1] ? epochs : [epochs[0] - 0.5, epochs[0] + 0.5], y: [found.least, found.least], mode: "lines", name: `${found.least}: below it nobody is stopped`, line: { color: css("--soft"), dash: "dash", width: 1.5 }, hoverinfo: "skip" }]),
+    marks(known.filter((rung) => rung.stopped), "trials were stopped", "circle", "--best"),
+    marks(known.filter((rung) => rung.left_out), "trials were let go on", "circle-open", "--mark"),
   ];
   const low = Math.min(0, ...known.map((rung) => rung.correlation));
   return { traces: traces.filter((trace) => trace.x.length), layout: layout({ xaxis: { title: "epoch", ...whole(...epochs) }, yaxis: { title: "rank correlation", range: rangeOf(low, 1) } }) };

@@ -103,6 +103,13 @@ def test_the_plot_of_the_rungs_has_what_the_driver_recorded(tmp_path):
     assert shown["heading"] == HEADINGS["rungs"] and shown["scripted"] and "over the 23 searched trials" in shown["caption"]
 
 
+def test_a_pruner_without_rungs_has_the_plot_without_a_limit(tmp_path):
+    run = run_of(tmp_path, {"rungs": RUNGS | {"least_correlation": None, "stops_left_out": {}}})
+    drawn, caption = rungs_data(run), rungs_caption(run)
+    assert drawn is not None and drawn["least"] is None and all(one["counts"] for one in drawn["rungs"])
+    assert caption is not None and caption.endswith("Circles: epochs at which trials were stopped.") and rung_lines(run) == []
+
+
 @pytest.mark.parametrize("choice", [None, {}, {"rungs": None}, {"rungs": RUNGS | {"trials": 5, "correlation": {}}}])
 def test_where_no_correlation_is_known_there_is_no_such_plot(choice, tmp_path):
     run = run_of(tmp_path, choice)

@@ -88,6 +88,14 @@ def test_an_epoch_that_foretells_nothing_stops_nobody_once_twenty_whole_trials_s
     assert measured["stops"] == {"1": 1, "4" if pruner == HALVING else "3": 1} and measured["stops_left_out"] == {"1": 1, "2": 1}
 
 
+def test_the_pruner_of_auto_has_no_limit_and_its_correlations_are_recorded_all_the_same(make_study):
+    study = make_study("{kind: auto}")
+    whole(study, range(LEAST_TRIALS), [curve(number, useful_from=3) for number in range(LEAST_TRIALS)])
+    measured = json.loads((study.run / CHOICE).read_text())["rungs"]
+    assert measured["least_correlation"] is None and measured["stops_left_out"] == {}
+    assert abs(measured["correlation"]["1"]) < 0.6 and measured["correlation"]["4"] == 1
+
+
 @pytest.mark.parametrize("pruner", [HALVING, MEDIAN])
 def test_a_stop_that_was_left_out_stays_so_when_the_study_is_opened_again(make_study, pruner):
     """Also where the trials that are told meanwhile let the rung count again: the verdict stands in the journal. Seen to fail with only

@@ -55,8 +55,8 @@ def foretells(correlation: float | None) -> bool:
 
 def describe_rungs(sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
     """For choice.json: what every epoch of so many whole trials says of the end, and where the pruner's stops were kept and left out.
-    None where nothing prunes."""
-    if sweep.study.pruner["kind"] in ("NopPruner", AUTO):  # the pruner of auto has no rungs
+    None where nothing prunes. The pruner of auto has no rungs, and so no least correlation: its stops are all kept."""
+    if sweep.study.pruner["kind"] == "NopPruner":
         return None
     verdicts = [trial.user_attrs[VERDICT] for trial in trials if VERDICT in trial.user_attrs]
     stops, left_out = dict[str, int](), dict[str, int]()
@@ -71,7 +71,7 @@ def describe_rungs(sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, Any
     return {
         "trials": len(whole),
         "least_trials": LEAST_TRIALS,
-        "least_correlation": LEAST_CORRELATION,
+        "least_correlation": None if sweep.study.pruner["kind"] == AUTO else LEAST_CORRELATION,
         "correlation": known,
         "stops": stops,
         "stops_left_out": left_out,
