@@ -152,7 +152,7 @@ class AdversarialYConfig(TermConfig):
 class ConsistencyConfig(TermConfig):
     epsilon: float = 1.5  # how far an image is moved; L2 over pixels in [0, 1]
     xi: float = 1.0  # how far it is moved to find out where to; smaller ones drown in bfloat16 (docs/deviations.md)
-    around: Literal["noisy", "clean"] = "noisy"  # which image is moved; the target is always the class of the noisy one
+    around: Literal["noisy", "clean", "other"] = "noisy"  # which image is moved; other: shifted and noised anew
     from_epoch: int = 0  # it begins after so many epochs; past the end: never
 
     def __post_init__(self) -> None:

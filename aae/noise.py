@@ -54,6 +54,8 @@ class Noise(NamedTuple):
     direction_BX: Tensor | None  # unit vectors, of the consistency term; None before it begins
     shift_B2: Tensor | None  # whole pixels, down and to the right
     labelled_shift_L2: Tensor | None
+    other_pixels: PixelNoise | None  # of `Batch.other_BX`; None where nothing reads it
+    other_shift_B2: Tensor | None
 
 
 def make_generators(config: TrialConfig, device: torch.device) -> Generators:
@@ -103,6 +105,7 @@ def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_d
     consistency, direction_BX = objective.consistency, None
     if consistency is not None and epoch >= consistency.from_epoch:
         direction_BX = F.normalize(normal("direction", batch, x_dim))
+    other = direction_BX is not None and consistency is not None and consistency.around == "other"
     return Noise(
         pixels("noise", batch),
         pixels("labelled_noise", num_labelled),
@@ -113,6 +116,8 @@ def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_d
         direction_BX,
         shift("shift", batch),
         shift("labelled_shift", num_labelled),
+        pixels("direction", batch) if other else None,
+        shift("direction", batch) if other else None,
     )
 
 

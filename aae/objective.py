@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     label_B: Tensor  # -1 where there is no label: read by a discriminator or a decoder that is told it
     noisy_LX: Tensor  # labelled images, from a stream of their own: read by classification alone
     label_L: Tensor
+    other_BX: Tensor | None = None  # the unlabelled images, shifted and made noisy anew; None where nothing reads them
 
 
 class Codes:
@@ -158,7 +159,8 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
             logits_BK: Tensor = model.encoder(x_BX)[0]
             return logits_BK
 
-        x_BX = batch.noisy_BX if block.around == "noisy" else batch.x_BX
+        x_BX = {"noisy": batch.noisy_BX, "clean": batch.x_BX, "other": batch.other_BX}[block.around]
+        assert x_BX is not None
         r_BX = losses.adversarial_perturbation(classify, codes.logits_BK, x_BX, noise.direction_BX, block.xi, block.epsilon)
         return losses.consistency(codes.logits_BK, classify(x_BX + r_BX))
 

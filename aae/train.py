@@ -76,12 +76,15 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
             if not everything:
                 x_LX, label_L = labelled_NX[order_SL[index]], labelled.label_N[order_SL[index]]
         noise = draw_noise(state.config, state.generators, label_B, state.x_dim, len(x_LX), state.epoch)
+        other_BX = None
+        if noise.other_pixels is not None:
+            other_BX = add_noise(shifted(x_BX, noise.other_shift_B2, config.shift, image_shape), noise.other_pixels, config)
         x_BX = shifted(x_BX, noise.shift_B2, config.shift, image_shape)
         x_LX = shifted(x_LX, noise.labelled_shift_L2, config.shift, image_shape)
         noisy_BX, noisy_LX = add_noise(x_BX, noise.pixels, config), add_noise(x_LX, noise.labelled_pixels, config)
         multiplier = rate(state.steps)
         rates = {phase.name: getattr(optim, phase.name).rate * multiplier for phase in state.phases}
-        values = UPDATE[config.update](state, Batch(x_BX, noisy_BX, label_B, noisy_LX, label_L), noise, rates, autocast)
+        values = UPDATE[config.update](state, Batch(x_BX, noisy_BX, label_B, noisy_LX, label_L, other_BX), noise, rates, autocast)
         sums += torch.stack(values).detach()
         if config.ema_decay is not None:
             state.average(averaging_decay(config.ema_decay, state.steps))

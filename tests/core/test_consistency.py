@@ -148,18 +148,19 @@ def classification_phase(state: State, batch: Batch):
     return phase, phase.losses(state.model, batch, Codes(state.model, batch, None), noise_of(state, batch))
 
 
-@pytest.mark.parametrize("around", ["noisy", "clean"])
+@pytest.mark.parametrize("around", ["noisy", "clean", "other"])
 def test_the_term_is_the_divergence_at_the_moved_image_and_its_gradient_goes_through_that_pass_alone(around, dataset):
     """Fails where the target or the perturbation keeps its graph, or f reads the other image."""
     config = tiny_config(
         {"objective.consistency": {"weight": 0.5, "around": around, "epsilon": 0.8}, "objective.classification.weight": 0.0}
     )
     state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    batch = batch._replace(other_BX=batch.x_BX.flip(-1))
     seen = []
     with state.model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):
         phase, found = classification_phase(state, batch)
     moved_BX = seen[-1].detach()
-    x_BX = batch.noisy_BX if around == "noisy" else batch.x_BX
+    x_BX = {"noisy": batch.noisy_BX, "clean": batch.x_BX, "other": batch.other_BX}[around]
     assert torch.allclose((moved_BX - x_BX).norm(dim=-1), torch.tensor(0.8), atol=1e-4)
     target_BK = state.model.encoder(batch.noisy_BX)[0].detach()
     expected = losses.consistency(target_BK, state.model.encoder(moved_BX)[0])
@@ -264,8 +265,8 @@ def test_shifts_are_uniform_over_both_axes_and_apart_for_labelled_images():
     assert not torch.equal(noise.shift_B2, noise.labelled_shift_L2)
 
 
-def test_the_target_and_the_noisy_image_are_shifted_alike_and_the_labelled_ones_too(dataset, monkeypatch):
-    config, seen = tiny_config({"train.shift": 2}), []
+def test_the_target_and_the_noisy_image_are_shifted_alike_and_the_labelled_and_other_ones_anew(dataset, monkeypatch):
+    config, seen = tiny_config({"train.shift": 2, "objective.consistency": {"around": "other"}}), []
     draw, plain = (prepare(one, dataset, None, CPU)[0] for one in (config, tiny_config()))
 
     def note(state, batch, noise, rates, autocast):
@@ -279,6 +280,9 @@ def test_the_target_and_the_noisy_image_are_shifted_alike_and_the_labelled_ones_
         assert torch.equal(batch.x_BX, shifted(unmoved.x_BX, noise.shift_B2, 2, dataset.image_shape))
         assert not torch.equal(batch.x_BX, unmoved.x_BX) and torch.equal(batch.label_B, unmoved.label_B)
         assert torch.equal(batch.noisy_BX, batch.x_BX + noise.pixels.added_BX)
+        other_BX = shifted(unmoved.x_BX, noise.other_shift_B2, 2, dataset.image_shape)
+        assert torch.equal(batch.other_BX, other_BX + noise.other_pixels.added_BX) and not torch.equal(other_BX, batch.x_BX)
+        assert unmoved.other_BX is None and not torch.equal(noise.other_pixels.added_BX, noise.pixels.added_BX)
         clean_LX = metrics.to_pixels(draw.labelled.images_NX)
         moved_LX = shifted(clean_LX, noise.labelled_shift_L2, 2, dataset.image_shape)
         assert torch.equal(batch.noisy_LX, moved_LX + noise.labelled_pixels.added_BX)
