@@ -1,7 +1,7 @@
 """The sampler of `{kind: auto}`: the point where the Gaussian process expects the largest gain.
 
 The gain is counted from the lowest posterior mean. Optuna's own GPSampler counts it from the lowest value, which noise made low, and
-sees complete trials alone. Running trials stand at their mean. Every point follows from the told trials and the trial's number: a study
+leaves pruned trials out. Running trials stand at their mean. Every point follows from the told trials and the trial's number: a study
 that is gone on with asks the same ones.
 """
 
