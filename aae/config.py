@@ -153,6 +153,7 @@ class ConsistencyConfig(TermConfig):
     epsilon: float = 1.5  # how far an image is moved; L2 over pixels in [0, 1]
     xi: float = 1.0  # how far it is moved to find out where to; smaller ones drown in bfloat16 (docs/deviations.md)
     around: Literal["noisy", "clean", "other"] = "noisy"  # which image is moved; other: shifted and noised anew
+    aligned: bool = False  # the target is weighted against the classes that a batch has too many of
     from_epoch: int = 0  # it begins after so many epochs; past the end: never
 
     def __post_init__(self) -> None:

@@ -47,6 +47,14 @@ def consistency(target_BK: Tensor, logits_BK: Tensor) -> Tensor:
     return (log_p_BK.exp() * (log_p_BK - log_q_BK)).sum() / len(log_p_BK)
 
 
+def aligned(logits_BK: Tensor) -> Tensor:
+    """Logits of each class distribution times 1/K over the batch's mean of it: a class that the batch has too many of loses its unsure
+    images (distribution alignment, Berthelot et al. 2020, arXiv 1911.09785, section 3.1, there with a running mean). A mean below one
+    image counts as one."""
+    mean_K = logits_BK.float().softmax(dim=-1).mean(dim=0).clamp(min=1 / len(logits_BK))
+    return logits_BK.float() - mean_K.log()
+
+
 def adversarial_perturbation(
     classify: Callable[[Tensor], Tensor], target_BK: Tensor, x_BX: Tensor, direction_BX: Tensor, xi: float, epsilon: float
 ) -> Tensor:

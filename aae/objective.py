@@ -161,8 +161,9 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
 
         x_BX = {"noisy": batch.noisy_BX, "clean": batch.x_BX, "other": batch.other_BX}[block.around]
         assert x_BX is not None
-        r_BX = losses.adversarial_perturbation(classify, codes.logits_BK, x_BX, noise.direction_BX, block.xi, block.epsilon)
-        return losses.consistency(codes.logits_BK, classify(x_BX + r_BX))
+        target_BK = losses.aligned(codes.logits_BK) if block.aligned else codes.logits_BK
+        r_BX = losses.adversarial_perturbation(classify, target_BK, x_BX, noise.direction_BX, block.xi, block.epsilon)
+        return losses.consistency(target_BK, classify(x_BX + r_BX))
 
     def head_separation(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert objective.head_separation is not None

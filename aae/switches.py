@@ -43,6 +43,10 @@ def check_switches(config: TrialConfig) -> None:
     if class_prior is not None and class_prior.values is not None:
         got, want = len(class_prior.values), f"give one for each of the {model.num_classes} classes (model.num_classes)"
         require(got == model.num_classes, "objective.adversarial_y.prior.values", f"{got} values", want)
+    if objective.consistency is not None and objective.consistency.aligned:
+        path, kind = "objective.consistency.aligned", "uniform" if class_prior is None else class_prior.kind
+        want = f"its classes are equally frequent: give objective.adversarial_y.prior.kind=uniform, or {path}=false"
+        require(kind == "uniform", path, f"true with classes of kind {kind}", want)
     if class_prior is not None and class_prior.kind == "labels":
         path, want = "objective.adversarial_y.prior.kind", "it counts the labels that are drawn: give some, or kind uniform or given"
         require(data.num_labels != 0, path, "labels with data.num_labels=0", want)

@@ -375,6 +375,11 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         ("objective.consistency.around", "dirty", "noisy"),
         ["objective.consistency.around=clean"],
     ),
+    "equal classes where they are not": (
+        ["objective.consistency={aligned: true}", "objective.adversarial_y.prior.kind=labels"],
+        ("objective.consistency.aligned: got true with classes of kind labels", "or objective.consistency.aligned=false"),
+        ["objective.adversarial_y.prior.kind=uniform"],
+    ),
     "a shift to nowhere": (["train.shift=-1"], ("train.shift: got -1", "0 for none"), ["train.shift=1"]),
     "heads without a class": (
         [*UNSUPERVISED, "data.num_labels=0", "model.combine=heads"],

@@ -139,6 +139,17 @@ def test_the_default_xi_finds_the_same_direction_in_both_precisions_and_small_on
     assert agreement(1e-8, "float32", exact_BX) < 0.5
 
 
+def test_an_aligned_target_weighs_each_class_against_its_mean_in_the_batch():
+    p_BK = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.9, 0.1]]).repeat(2, 1)  # 0.8 and 0.2 on the whole
+    weighted_BK = p_BK / torch.tensor([0.8, 0.2])
+    expected_BK = weighted_BK / weighted_BK.sum(dim=-1, keepdim=True)
+    assert torch.allclose(losses.aligned(p_BK.log() + 3).softmax(dim=-1), expected_BK) and expected_BK[0].argmax() == 1
+    even_BK = torch.tensor([[0.7, 0.3], [0.3, 0.7]])
+    assert torch.allclose(losses.aligned(even_BK.log()).softmax(dim=-1), even_BK)
+    gone_BK = torch.tensor([[1 - 1e-9, 1e-9]]).repeat(4, 1)  # none of the second class: a quarter of an image, and not 1e9 times as much
+    assert losses.aligned(gone_BK.log()).softmax(dim=-1)[0, 1].item() == pytest.approx(4e-9, rel=1e-3)
+
+
 # ---- the term
 
 
@@ -146,6 +157,21 @@ def classification_phase(state: State, batch: Batch):
     """(the phase, its losses with the state's next noise)."""
     phase = next(phase for phase in state.phases if phase.name == "classification")
     return phase, phase.losses(state.model, batch, Codes(state.model, batch, None), noise_of(state, batch))
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_the_target_of_the_term_is_aligned_where_that_is_asked_and_has_no_gradient(aligned, dataset):
+    config = tiny_config({"objective.consistency": {"weight": 0.5, "aligned": aligned}, "objective.classification.weight": 0.0})
+    state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
+    seen = []
+    with state.model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):
+        phase, found = classification_phase(state, batch)
+    logits_BK = state.model.encoder(batch.noisy_BX)[0]
+    target_BK = losses.aligned(logits_BK) if aligned else logits_BK
+    expected = losses.consistency(target_BK, state.model.encoder(seen[-1].detach())[0])
+    assert found.values[1].item() == pytest.approx(expected.item(), rel=1e-5)
+    for gradient, wanted in zip(found.backward(), torch.autograd.grad(0.5 * expected, phase.parameters), strict=True):
+        assert torch.allclose(gradient, wanted, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("around", ["noisy", "clean", "other"])
