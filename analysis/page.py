@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import io
 import shlex
 import time
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from omegaconf import OmegaConf
-from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from aae import metrics
@@ -25,7 +23,7 @@ from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import Figures
-from analysis.plots import choice_text, curve, plot_data, read_picture, shown_state, thinned
+from analysis.plots import choice_text, fewer_colours, plot_data, png_address, ranks_caption, shown_state, thinned
 from analysis.rungs import rungs_caption
 from analysis.strips import drawn_by_kind, strips
 from analysis.studies import plural
@@ -198,24 +196,6 @@ def plots(run: Run, figures: Figures) -> list[dict[str, Any]]:
             picture = None if png is None else png_address(fewer_colours(png))
             found.append({"name": name, "heading": heading, "caption": caption, "scripted": name in drawn_alone, "picture": picture})
     return found
-
-
-def ranks_caption(run: Run) -> str:
-    if sum(bool(curve(run, trial)[0]) for trial in run.trials) < 2:
-        return "Fewer than two trials have finished an epoch, so there are no ranks."
-    first = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best."
-    return f"{first} Lines that cross late are trials judged too soon."
-
-
-def fewer_colours(png: bytes) -> bytes:
-    """A figure for readers without JavaScript, at a quarter of the bytes."""
-    buffer = io.BytesIO()
-    read_picture(io.BytesIO(png)).quantize(64, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def png_address(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 # ---- tables ----

@@ -137,6 +137,13 @@ def curve(run: Run, trial: TrialRecord) -> list[list[float]]:
     return [[epoch for epoch, _ in kept], [value for _, value in kept]]
 
 
+def ranks_caption(run: Run) -> str:
+    if sum(bool(curve(run, trial)[0]) for trial in run.trials) < 2:
+        return "Fewer than two trials have finished an epoch, so there are no ranks."
+    first = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best."
+    return f"{first} Lines that cross late are trials judged too soon."
+
+
 def common_values(run: Run) -> dict[str, Any]:
     """Configuration values that all but a few trials share: said once, for they are most of the configuration."""
     configs = [trial.config for trial in run.trials if trial.config]
@@ -217,3 +224,14 @@ def read_picture(file: Path | io.BytesIO) -> Image.Image:
     from matplotlib.image import imread
 
     return Image.fromarray((255 * imread(file)[..., :3]).round().astype(np.uint8))
+
+
+def fewer_colours(png: bytes) -> bytes:
+    """A figure for readers without JavaScript, at a quarter of the bytes."""
+    buffer = io.BytesIO()
+    read_picture(io.BytesIO(png)).quantize(64, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def png_address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -40,6 +40,7 @@ def small(path, baseline, update):
     whole = trial_from_sweep(sweep, baseline, {})
     values = {"data.num_labels": whole.data.num_labels if whole.data.num_labels < 1 else 20, "train.update": update}
     values |= {"objective.consistency.from_epoch": 0} if whole.objective.consistency is not None else {}
+    values |= {"train.learnt_labelled_batch_size": 10} if whole.train.learnt_labelled_batch_size is not None else {}
     return trial_from_sweep(sweep, baseline, SMALL | values | {"train.parzen_samples": min(whole.train.parzen_samples, 50)})
 
 

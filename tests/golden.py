@@ -55,6 +55,7 @@ TINY = {
     "model.hidden_dims": [16],
     "train.batch_size": 50,
     "train.labelled_batch_size": 20,
+    "train.learnt_labelled_batch_size": None,  # a sweep's own may be more than 20
     "train.sample_every": 0,
 }
 
@@ -79,7 +80,9 @@ def tiny_batches(config: TrialConfig, dataset: Dataset, num_steps: int) -> list[
     batches = []
     for order_B in torch.cat(epochs)[:num_steps]:
         x_BX = metrics.to_pixels(dataset.train.images_NX[order_B])
-        batches.append(Batch(x_BX, noisy(x_BX), seen.label_N[order_B], noisy(x_LX), labelled.label_N))
+        batch = Batch(x_BX, noisy(x_BX), seen.label_N[order_B], noisy(x_LX), labelled.label_N)
+        consistency = config.objective.consistency
+        batches.append(batch._replace(other_BX=noisy(x_BX)) if consistency is not None and consistency.around == "other" else batch)
     return batches
 
 
@@ -100,6 +103,10 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
     },
     "consistency_noisy": {"objective.consistency": {"weight": 0.7}, "optim.classification.rate": 0.02},
     "consistency_clean": {"objective.consistency": {"weight": 0.7, "around": "clean"}, "optim.classification.rate": 0.02},
+    "consistency_aligned": {
+        "objective.consistency": {"weight": 0.7, "around": "other", "aligned": True},
+        "optim.classification.rate": 0.02,
+    },
     "sees_class": {"objective.adversarial_z.sees_class": True, "model.encoder": "gaussian", "optim.classification.rate": 0.02},
     "narrow_discriminators": {
         "model.discriminator_dims": [8, 4],
