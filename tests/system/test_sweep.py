@@ -436,6 +436,7 @@ def test_every_sweep_file_runs_in_small(path, rates, tmp_path):
 
 
 PART_OF_MNIST = 4000  # training images: an epoch is 30 to 40 steps
+MOST_LABELS = 2000  # as many of each class
 
 
 def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> Path:
@@ -451,8 +452,8 @@ def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> 
         folder.mkdir(exist_ok=True)
         np.savez(folder / "mnist.npz", x_train=x_train[part], y_train=y_train[part], x_test=x_test[:500], y_test=y_test[:500])
         short += ["data.name=npz", f"data.folder={folder / 'mnist.npz'}", "data.num_validation=500"]
-        if trial_from_sweep(read_sweep(path), None, {}).data.num_labels > PART_OF_MNIST:
-            short += [f"data.num_labels={PART_OF_MNIST}"]
+        if trial_from_sweep(read_sweep(path), None, {}).data.num_labels > MOST_LABELS:
+            short += [f"data.num_labels={MOST_LABELS}"]
     if path == RATES:
         short += ["train.keep_epochs=[1]"]
     done = launch(path, *short, timeout=600)

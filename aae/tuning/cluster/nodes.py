@@ -91,12 +91,12 @@ def trial_resources(sweep: Sweep) -> dict[str, float]:
 
 
 def describe_nodes() -> str:
-    """What there is, a kind of node once."""
+    """What there is, a kind of node once; Ray lists nodes in no order."""
 
     def text(node: Mapping[str, float]) -> str:
         return ", ".join(f"{key.lower()}: {node.get(key, 0):g}" for key in ("CPU", "GPU"))
 
     kinds = Counter(text(node) for node in alive_nodes().values())
-    here = "; ".join(f"{kind}" + (f" on each of {count} nodes" if count > 1 else "") for kind, count in kinds.items())
+    here = "; ".join(f"{kind}" + (f" on each of {count} nodes" if count > 1 else "") for kind, count in sorted(kinds.items()))
     more = "".join(f", and up to {count} nodes of {text(kind)} can be added" for kind, count in node_kinds() if count)
     return f"there is {here} here{more}"
