@@ -117,7 +117,7 @@ def test_what_fits_nowhere_is_told_what_there_is(nodes, monkeypatch):
     monkeypatch.setattr(place, "node_kinds", lambda: [({"CPU": 4, "GPU": 1}, 8)])
     nodes += [node("a", CPU=2), node("b", CPU=2), node("c", CPU=1, GPU=1)]
     assert place.describe_nodes() == (
-        "there is cpu: 2, gpu: 0 on each of 2 nodes; cpu: 1, gpu: 1 here, and up to 8 nodes of cpu: 4, gpu: 1 can be added"
+        "there is cpu: 1, gpu: 1; cpu: 2, gpu: 0 on each of 2 nodes here, and up to 8 nodes of cpu: 4, gpu: 1 can be added"
     )
 
 
