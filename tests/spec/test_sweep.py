@@ -78,6 +78,21 @@ def test_the_command_line_wins_over_a_baseline_whatever_value_it_sets(tmp_path, 
     assert flatten(again.config(again.baselines["paper"])) == flat
 
 
+@pytest.mark.parametrize(
+    ("typed", "baselines"),
+    [
+        (["objective.adversarial_y.weight=2"], None),
+        (["objective.adversarial_y={weight: 2}"], 2),
+        (["objective.adversarial_y={}", "objective.adversarial_y.weight=2"], 2),
+    ],
+)
+def test_a_part_of_a_block_that_a_baseline_turns_off_is_set_for_the_others(tmp_path, typed, baselines):
+    """Seen to fail: refused, so that nothing of the term could be set in a sweep whose baseline is without it."""
+    sweep, flat = baseline_of(tmp_path, "{objective.adversarial_y: null}", *typed)
+    assert sweep.fixed.objective.adversarial_y.weight == 2
+    assert flat.get("objective.adversarial_y.weight") == baselines
+
+
 def fork_of(path: Path) -> Fork | None:
     """What a fork of the project's would find: parents with the configuration of the first study's fixed part and of a sample."""
     asked = read_sweep(path).study.get("fork")

@@ -184,10 +184,13 @@ def read_baseline(file: DictConfig, name: str, typed: Mapping[str, Any], sweep: 
 
 
 def overridden(values: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Values under dotted paths, and over them what `typed` says of the same paths, of blocks around them or of parts of them."""
+    """Values under dotted paths, and over them what `typed` says of the same paths, of blocks around them or of parts of them. A block
+    that is off stays off, unless `typed` turns it on: a part of it is meant for the other configurations."""
     kept, won = dict(values), dict[str, Any]()
+    on = [own for own, value in values.items() if value is not None or own in typed]
     for path, value in typed.items():
-        if not any(f"{own}.".startswith(f"{path}.") or path.startswith(f"{own}.") for own in values):
+        around = any(f"{own}.".startswith(f"{path}.") for own in values)
+        if not around and not any(path.startswith(f"{own}.") for own in on):
             continue
         before = kept.pop(path, None)
         if value is None:  # a block that is turned off takes with it what the baseline sets in it
