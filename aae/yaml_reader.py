@@ -25,7 +25,6 @@ TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}  # what i
 
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-OLD_BOOL = {"y", "n", "yes", "no", "on", "off"}  # of YAML 1.1, in small letters
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -81,7 +80,7 @@ def scalar(text: str, where: str, path: str) -> Any:
         return text
     if text in BOOL:
         return BOOL[text]
-    require(path not in paths_of(bool) or text.lower() not in OLD_BOOL, where, text, "write true or false")
+    require(path not in paths_of(bool), where, text, "write true or false")  # also yes and off of YAML 1.1, and numbers
     if AMBIGUOUS.fullmatch(text):
         bare = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text.replace("_", ""))
         want = "write one number, without colons" if ":" in text else f"write {bare}, without leading zeros and underscores"
