@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-NO_NULL = re.compile(r"Incompatible value 'None' for field of type '(?:Literal\[(.+)\]|(\w+))'")  # says nothing of what to do
+# OmegaConf's words for a null where a value is needed: they do not say what to do.
+NO_NULL = re.compile(r"Incompatible value 'None' for field of type '(?:Literal\[(.+)\]|(\w+))'|field '[\w.]+' is not Optional")
 
 
 class ConfigError(ValueError):
@@ -32,5 +33,9 @@ def one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
-    text = NO_NULL.sub(lambda found: f"got null; give {found[1] or 'a value of type ' + found[2]}, or leave the line out", text)
+    text = NO_NULL.sub(lambda found: f"got null; give {wanted(found[1], found[2])}, or leave the line out", text)
     return f"{path}: {text}" if path else text
+
+
+def wanted(words: str | None, kind: str | None) -> str:
+    return words or (f"a value of type {kind}" if kind else "a list or block")

@@ -106,6 +106,7 @@ VALUES = {
     ),
     "a discriminator's width of 0": ("model.discriminator_dims=[0]", ("model.discriminator_dims: got [0]", "give widths")),
     "null for a number": ("model.z_dim=null", ("model.z_dim: got null; give a value of type int, or leave the line out",)),
+    "null for a list": ("model.hidden_dims=null", ("model.hidden_dims: got null; give a list or block, or leave the line out",)),
     "null for a choice": ("train.update=null", ("train.update: got null; give alternating, joint, or leave the line out",)),
     "width of no code": ("model.z_dim=0", ("model.z_dim: got 0", "give at least 1")),
     "one class": ("model.num_classes=1", ("model.num_classes: got 1", "give at least 2")),
