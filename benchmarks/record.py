@@ -44,12 +44,8 @@ def files_of(folder: Path) -> list[Path]:
     if (folder / "study.journal").is_file():
         trials = sorted(path for path in folder.glob("trials/*") if path.is_dir())
         kept = [path for trial in trials for path in training_files(TrialFolder(trial))]
-        names = (
-            "sweep.yaml",
-            "choice.json",
-            "forecast.json",
-            "report.json",
-        )  # the wall time; a confirmation is a study too, and has a report
+        # forecast.json has the wall time; a confirmation is a study too, and has a report.
+        names = ("sweep.yaml", "choice.json", "forecast.json", "report.json")
         more = [name for name in names if (folder / name).is_file()]
         confirmation = files_of(folder / "confirm") if (folder / "confirm" / "report.json").is_file() else []
         return [*(folder / name for name in [*more, "study.journal"]), *kept, *confirmation]

@@ -136,8 +136,8 @@ def test_a_number_that_readers_disagree_on_is_refused_with_how_to_write_it(tmp_p
             read_sweep(tmp_path / "s.yaml")
 
 
-@pytest.mark.parametrize("word", ["yes", "No", "on", "OFF", "y"])
-def test_a_word_of_old_yaml_is_no_switch(word):
+@pytest.mark.parametrize("word", ["yes", "No", "on", "OFF", "y", "3", "0", "maybe"])
+def test_a_word_of_old_yaml_or_a_number_is_no_switch(word):
     with pytest.raises(ConfigError, match="write true or false"):
         parse_overrides([f"objective.adversarial_z.sees_label={word}"])
 
