@@ -9,6 +9,7 @@ from typing import Any
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # OmegaConf's words for a null where a value is needed: they do not say what to do.
 NO_NULL = re.compile(r"Incompatible value 'None' for field of type '(?:Literal\[(.+)\]|(\w+))'|field '[\w.]+' is not Optional")
+NO_KEY = re.compile(r"Key '(\w+)' not in '\w+'(?:\. Did you mean(?: one of)?: ([^?]+)\?)?")  # nor these: they name a class
 
 
 class ConfigError(ValueError):
@@ -34,8 +35,13 @@ def one_line(error: Exception) -> str:
     path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
     text = NO_NULL.sub(lambda found: f"got null; give {wanted(found[1], found[2])}, or leave the line out", text)
+    text = NO_KEY.sub(lambda found: f"there is no '{found[1]}' here; {hint(found[2])}", text)
     return f"{path}: {text}" if path else text
 
 
 def wanted(words: str | None, kind: str | None) -> str:
     return words or (f"a value of type {kind}" if kind else "a list or block")
+
+
+def hint(near: str | None) -> str:
+    return f"did you mean {near}?" if near else "sweeps/schema.json lists every name"

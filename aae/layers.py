@@ -23,6 +23,11 @@ from aae.paths import every_path, flatten
 from aae.yaml_reader import compose, joined, pairs, plain
 
 SWEEP_BLOCKS = ("study", "baselines", "trial", "search_space")
+FILE_ALONE = {  # blocks that the command line does not set: what to write instead
+    "trial": "write the path without trial., as train.epochs=5",
+    "baselines": "a baseline is written in the sweep file alone",
+    "search_space": "a range is written in the sweep file alone; model.z_dim=8 fixes a path, which is then not searched",
+}
 FOLDERS = ("data.folder", "study.folder", "study.fork.run")
 BROKEN = (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError)  # of a text that is no YAML, or none for a configuration
 
@@ -142,6 +147,9 @@ def parse_overrides(items: list[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"{item}: not an override; write path=value without spaces, for example train.epochs=5 (null is written null)"
             )
+        block = key.partition(".")[0]
+        require(key != "study", key, text, "set one of its fields, as study.num_trials=40")
+        require(block not in FILE_ALONE, key, text, FILE_ALONE.get(block, ""))
         refuse_unsafe_values(text, key)
         values[key] = read_value(item, key, text)
         refuse_unsafe_values(values[key], key)

@@ -123,10 +123,15 @@ def test_a_block_that_is_off_is_one_entry():
 
 @pytest.mark.parametrize(
     ("path", "value", "hint"),
-    [("model.zdim", 3, "z_dim"), ("optim.generator.rates", 3, "rate"), ("trian.epochs", 3, "train")],
+    [
+        ("model.zdim", 3, "z_dim"),
+        ("optim.generator.rates", 3, "rate"),
+        ("trian.epochs", 3, "train"),
+        ("train.epoch", 3, "epochs', 'keep_epochs"),
+    ],
 )
 def test_an_unknown_path_is_answered_with_the_nearest_one_and_in_full(sweep, path, value, hint):
-    with pytest.raises(ConfigError, match=f"Did you mean: '{hint}'") as caught:
+    with pytest.raises(ConfigError, match=f"did you mean '{hint}'") as caught:
         trial_from_sweep(sweep, None, {path: value})
     assert path.split(".")[0] in str(caught.value) and "\n" not in str(caught.value)
 
