@@ -60,7 +60,7 @@ slurm-test: $(READY)  ## clusters/slurm.sh under a real Slurm of three nodes on 
 page-test: $(READY)  ## the report's page in headless Chromium; needs Debian's chromium and playwright, and says which
 	$(PY) -m pytest -q -n 0 tests/page_browser.py
 
-figures: $(READY)  ## training.png and search.png of docs/figures/, from committed records
+figures: $(READY)  ## training.png, search.png and cost.png of docs/figures/, from committed records
 	$(PY) -m benchmarks.figures
 
 golden: $(READY)  ## write the golden losses anew, after a change of the maths

@@ -2,14 +2,17 @@
 
 docs/figures/training.png   validation error over epochs of the single trainings, records/semi-*
 docs/figures/search.png     the learning curves of the sweep, records/quick
+docs/figures/cost.png       validation error over core-minutes with 100 labels, as benchmarks.to_error timed them
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -18,8 +21,10 @@ from aae.config import ConfigError
 from aae.runs import TrialFolder, write_atomically
 from analysis.figures import learning_curves, legible_ticks, to_png
 from analysis.trials import read_run
+from benchmarks.to_error import RECIPES, read_recipe, stage_name, stages_of
 
-RECORDS, FIGURES = Path("records"), Path("docs/figures")
+RECORDS, FIGURES, TIMED = Path("records"), Path("docs/figures"), Path("benchmarks/records.jsonl")
+PAPER = 1.90  # % with 100 labels: Makhzani et al. 2015, section 5
 # Epoch -> validation error in percent of the plain scripts, draw 0, one run each: docs/deviations.md.
 ANCHORS = {
     "plain script: alternating, float32": {1: 20.6, 6: 8.5, 20: 5.1, 35: 3.3, 50: 3.13},
@@ -56,10 +61,33 @@ def search(records: Path) -> bytes:
     return png
 
 
+def cost(records: Path) -> bytes:
+    lines = [json.loads(line) for line in TIMED.read_text().splitlines()]
+    timed = {line["recipe"]: line["epoch_s"] for line in lines if line["benchmark"] == "to_error"}  # the last of each
+    figure = Figure(layout="constrained")
+    axis = figure.add_subplot()
+    for number, (name, pattern) in enumerate(RECIPES.items()):
+        if name not in timed:
+            raise ConfigError(f"{TIMED}: no time of {name}; run python -m benchmarks.to_error")
+        config, trainings = read_recipe(records, pattern)
+        for index, rows in enumerate(trainings):
+            seconds = [timed[name][stage_name(stage)] for stage in stages_of(config, rows)]
+            minutes, label = np.cumsum(seconds) / 60, f"{name} ({len(trainings)} draw{'s' * (len(trainings) > 1)})"
+            error = [100 * row["val/error"] for row in rows]
+            axis.plot(minutes, error, color=f"C{number}", linewidth=1, alpha=0.8, label=label if index == 0 else None)
+    axis.axhline(PAPER, color="gray", linestyle="--", linewidth=1, label=f"the paper's test error after 5000 epochs, {PAPER:.2f}")
+    axis.set(xlabel="core-minutes, one thread", ylabel="validation error (%)", yscale="log", xlim=(0, None))
+    legible_ticks(axis.yaxis)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    return to_png(figure, 8, 4.5)
+
+
 def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     code = 0
-    for draw in (training, search):
+    for draw in (training, search, cost):
         try:
             with style.context("default"):  # whatever a user's matplotlibrc says
                 png = draw(RECORDS)

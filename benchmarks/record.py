@@ -22,9 +22,10 @@ RECORDS = Path("records")
 ABSOLUTE = re.compile(r"""(?<![^\s="'])/\w[^\s"',]*""")  # at the start of a word: "/data/x", folder=/data/x, but not runs/x
 
 
-def training_files(folder: TrialFolder) -> list[Path]:
-    """Of a single training or a trial of a sweep; of the attempts the highest, as every reader takes it. Raises ConfigError."""
-    if not folder.result_path.is_file():
+def training_files(folder: TrialFolder, finished: bool = True) -> list[Path]:
+    """Of a single training or a trial of a sweep; of the attempts the highest, as every reader takes it. Raises ConfigError where it
+    must be finished and is not."""
+    if finished and not folder.result_path.is_file():
         raise ConfigError(f"{folder.path}: not finished, it has no result.json; its own command goes on with it")
     attempt = folder.last_attempt()
     read = folder.path / "test.json"  # of analysis.test
@@ -43,11 +44,12 @@ def files_of(folder: Path) -> list[Path]:
     """What is kept of a folder, but for its manifest. Raises ConfigError where it is no training and no sweep, or not finished."""
     if (folder / "study.journal").is_file():
         trials = sorted(path for path in folder.glob("trials/*") if path.is_dir())
-        kept = [path for trial in trials for path in training_files(TrialFolder(trial))]
+        confirmed = (folder / "confirm" / "report.json").is_file()  # then what the search left unfinished changes nothing any more
+        kept = [path for trial in trials for path in training_files(TrialFolder(trial), finished=not confirmed)]
         # forecast.json has the wall time; a confirmation is a study too, and has a report.
         names = ("sweep.yaml", "choice.json", "forecast.json", "report.json")
         more = [name for name in names if (folder / name).is_file()]
-        confirmation = files_of(folder / "confirm") if (folder / "confirm" / "report.json").is_file() else []
+        confirmation = files_of(folder / "confirm") if confirmed else []
         return [*(folder / name for name in [*more, "study.journal"]), *kept, *confirmation]
     if (folder / "config.yaml").is_file():
         return training_files(TrialFolder(folder))

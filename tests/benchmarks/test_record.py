@@ -132,6 +132,17 @@ def test_a_record_keeps_the_confirmation_with_its_report(sweep, tmp_path):
     assert "node17" not in (record / "confirm" / "manifest.json").read_text()
 
 
+def test_what_a_search_left_unfinished_is_kept_as_it_is_once_its_winner_is_confirmed(sweep, tmp_path):
+    (sweep / "trials" / "0001" / "result.json").unlink()
+    make_training(sweep / "confirm" / "trials" / "0000")
+    for name, text in (("study.journal", '{"op_code": 0}\n'), ("manifest.json", json.dumps(MANIFEST)), ("report.json", "{}\n")):
+        (sweep / "confirm" / name).write_text(text)
+    assert main([str(sweep), "confirmed"]) == 0
+    assert {"trials/0001/attempt-2/metrics.jsonl", "confirm/report.json"} <= names(tmp_path / "records" / "confirmed")
+    (sweep / "confirm" / "trials" / "0000" / "result.json").unlink()
+    assert main([str(sweep), "half"]) == 2
+
+
 def test_the_tables_of_modes_are_those_of_the_records():
     made = tables()
     assert len(made) == 2

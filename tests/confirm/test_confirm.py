@@ -148,7 +148,7 @@ def test_without_labels_a_draw_is_an_initialisation(workplace):
     plan, sweep = asked_for(run)
     values = list(sweep_of_trainings(run, sweep, plan, None).baselines.values())
     assert {v["data"]["label_seed"] for v in values} == {0} and [v["train"]["seed"] for v in values[::4]] == [100, 101, 102]
-    assert "3 initialisation seeds (this study draws no labels) from 100 on: 12 trainings" in stage_line(plan, None)
+    assert "3 initialisation seeds from 100 on (this study draws no labels): 12 trainings" in stage_line(plan, None)
 
 
 def test_a_plan_survives_the_journal(workplace):

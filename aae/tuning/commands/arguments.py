@@ -11,7 +11,7 @@ USAGE = """\
   python launch.py status runs/quick                          where it stands, from another terminal
   python launch.py confirm runs/quick study.confirm=...       the winner, on fresh draws: docs/confirm.md
   python launch.py reproduce runs/quick [--trial N]           train the best trial (or N) again and compare
-  python launch.py replay runs/quick                          which sampler, rungs and budget would have found how much
+  python launch.py replay runs/NAME                           which sampler, rungs and budget would have found how much
   python launch.py dashboard runs/quick                       optuna-dashboard over it, in a browser; it only reads
   python launch.py schema                                     the JSON Schema of a sweep file, for editors
   python launch.py cluster check|down FILE                    a Ray cluster: whether it fits, and its end: docs/cluster.md

@@ -220,9 +220,10 @@ def stage_line(plan: Plan, winner: dict[str, Any] | None) -> str:
     """A stage in a line, before it starts."""
     names = [candidate.name for candidate in (plan.reported(winner) if winner else plan.candidates)]
     draws, pool = (winner["report_draws"], REPORT) if winner else (plan.settings.select_draws, SELECTION)
-    seeds = "label seeds" if plan.draw_is_label_seed else "initialisation seeds (this study draws no labels)"
-    text = f"{'report' if winner else 'selection'}: {', '.join(names)}; {draws} {seeds} from {pool[0]} on"
-    return f"{text}: {draws * len(names)} trainings"
+    kind, note = ("label", "") if plan.draw_is_label_seed else ("initialisation", " (this study draws no labels)")
+    seeds = f"{kind} seed {pool[0]}" if draws == 1 else f"{draws} {kind} seeds from {pool[0]} on"
+    num = draws * len(names)
+    return f"{'report' if winner else 'selection'}: {', '.join(names)}; {seeds}{note}: {num} training{'s' * (num > 1)}"
 
 
 def winner_line(plan: Plan, winner: dict[str, Any]) -> str:
