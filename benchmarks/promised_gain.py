@@ -1,6 +1,6 @@
 """Whether what a search promises of its next trials comes true: how often the 80 % interval of the gain held, in replays.
 
-    python -m benchmarks.promised_gain [--first-seed 2000] [--replays 40]
+    python -m benchmarks.promised_gain [--truth 'posterior draw'] [--first-seed 2000] [--replays 40]
 
 Ours without a pruner on the surrogates of benchmarks/search_quality.py. When so many trials are told, the promise is read from
 choice.json, and the surrogate's error without noise of the choice of then is compared with that of 10 and of 20 trials later. The
@@ -21,7 +21,7 @@ from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
 from aae.tuning.study.gain import AFTER
 from aae.tuning.study.parents import load_sweep
-from benchmarks.search_quality import REPLAYS_EACH, SWEEP, fitted
+from benchmarks.search_quality import DRAW, REPLAYS_EACH, SWEEP, TRUTHS, task_of
 
 MARKS = (20, 30, 40)  # told trials
 SURROGATES = 8
@@ -45,9 +45,9 @@ class Watched:
         return ended
 
 
-def replay(sweep: Sweep, seed: int) -> list[dict[str, float]]:
+def replay(sweep: Sweep, truth: str, seed: int) -> list[dict[str, float]]:
     """A row for each mark and number of further trials."""
-    task, random, cube = fitted(seed // REPLAYS_EACH), np.random.default_rng([seed, 7]), Cube(sweep.space)
+    task, random, cube = task_of(seed, truth, 1.0), np.random.default_rng([seed, 7]), Cube(sweep.space)
 
     def train(values: Values) -> tuple[np.ndarray, np.ndarray]:
         error_E = task.noisy(cube.point(values), random)
@@ -69,11 +69,12 @@ def replay(sweep: Sweep, seed: int) -> list[dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.promised_gain", description=__doc__)
     parser.add_argument("--first-seed", type=int, default=2000, metavar="SEED")
+    parser.add_argument("--truth", choices=(*TRUTHS, DRAW), default=DRAW, help="a mean of functions has less to find than it promises")
     parser.add_argument("--replays", type=int, default=40, metavar="N", help=f"over {SURROGATES} surrogates in turn")
     options = parser.parse_args()
     sweep = load_sweep(SWEEP, SETTINGS)
     seeds = [options.first_seed + REPLAYS_EACH * (index % SURROGATES) + index // SURROGATES for index in range(options.replays)]
-    rows = [row for seed in seeds for row in replay(sweep, seed)]
+    rows = [row for seed in seeds for row in replay(sweep, options.truth, seed)]
     for after in AFTER:
         for told in (*MARKS, None):
             some = [row for row in rows if row["after"] == after and told in (None, row["told"])]

@@ -37,6 +37,7 @@ from aae.tuning.study.cube import Cube
 from aae.tuning.study.optuna_views import best_first
 from aae.tuning.study.parents import load_sweep
 from analysis.trials import read_run
+from benchmarks.posterior_draw import drawn
 from benchmarks.quadratic import Quadratic
 from benchmarks.searchers import Plain, Random
 
@@ -48,6 +49,7 @@ SEARCHERS = ("ours", "plain, late rungs", "plain, early rungs", "plain", "random
 LATE = {"grace_period": 4, "reduction_factor": 2}  # the best fixed rungs of docs/log.md: the harder opponent
 EARLY = {"grace_period": 1, "reduction_factor": 3}  # those that semi.yaml had
 TRUTHS = {"gaussian process": surrogate.GaussianProcess, "quadratic": Quadratic}
+DRAW = "posterior draw"  # of the Gaussian process, another in each replay
 
 
 def record(run_path: Path) -> None:
@@ -89,6 +91,13 @@ def fitted(number: int | None = None, truth: str = "gaussian process", noise: fl
     return surrogate.Surrogate(recorded.part(np.random.default_rng(number).permutation(num)[: round(PART * num)]), TRUTHS[truth], noise)
 
 
+def task_of(seed: int, truth: str, noise: float) -> surrogate.Surrogate:
+    """What a replay is played on."""
+    if truth == DRAW:
+        return drawn(fitted(seed // REPLAYS_EACH, noise=noise), np.random.default_rng([seed, len(SEARCHERS)]))
+    return fitted(seed // REPLAYS_EACH, truth, noise)
+
+
 class Lowest(SweepSearch):
     """Our search without our choice."""
 
@@ -109,7 +118,7 @@ def searcher(name: str, sweep: Sweep, choice: str, seed: int) -> Search:
 
 def replay(sweep: Sweep, budgets: list[int], truth: str, noise: float, choice: str, seed: int) -> dict[str, list[float]]:
     """searcher -> the error without noise of its choice at every budget; a guess where it has none yet."""
-    task, scores = fitted(seed // REPLAYS_EACH, truth, noise), dict[str, list[float]]()
+    task, scores = task_of(seed, truth, noise), dict[str, list[float]]()
     for index, name in enumerate(SEARCHERS):
         random = np.random.default_rng([seed, index])
         scores[name] = found_by(searcher(name, sweep, choice, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
@@ -208,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     replayed.add_argument("--replays", type=int, default=200, metavar="N")
     replayed.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="choose settings on other seeds than you report")
     replayed.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="TRIALS")
-    replayed.add_argument("--truth", choices=TRUTHS, default="gaussian process", help="what a surrogate is made of")
+    replayed.add_argument("--truth", choices=(*TRUTHS, DRAW), default="gaussian process", help="what a surrogate is made of")
     replayed.add_argument("--noise", type=float, default=1.0, metavar="TIMES", help="the noise that was found, times this")
     replayed.add_argument("--choice", choices=("posterior mean", "lowest"), default="posterior mean", help="of our search")
     replayed.add_argument("--processes", type=int, default=2, metavar="N")

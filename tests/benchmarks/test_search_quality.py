@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from aae.tuning.replay.search import SweepSearch, play
+from aae.tuning.replay.surrogate import GaussianProcess, matern
 from aae.tuning.study.parents import load_sweep
 from benchmarks import search_quality
+from benchmarks.posterior_draw import PosteriorDraw
 from benchmarks.quadratic import Quadratic
 from benchmarks.searchers import LastBest, Plain, Random
 
@@ -68,6 +70,28 @@ def test_a_quadratic_is_found_again_with_its_noise():
     found = Quadratic(x_TD, y_T, np.array([False, False]))
     assert found.noise_std == pytest.approx(0.1, rel=0.1)
     assert found(np.array([[0.5, 0.5], [1.0, 1.0]])) == pytest.approx([3.0, 2.0], abs=0.05)
+
+
+def test_draws_of_a_posterior_have_its_mean_and_spread_where_nothing_was_recorded():
+    random = np.random.default_rng(0)
+    x_TD = random.random((60, 2)) * [1, 0.5]
+    y_T = 3 + np.sin(5 * x_TD[:, 0]) + x_TD[:, 1] + 0.05 * random.standard_normal(60)
+    process = GaussianProcess(x_TD, y_T, np.array([False, False]))
+    near_far_ND = np.array([[0.5, 0.25], [0.5, 1.0]])
+    draws = np.array([PosteriorDraw(process, random)(near_far_ND) for _ in range(200)])
+    known_NT = process.signal * matern(near_far_ND, x_TD, process.length_D, process.is_choice_D)
+    kernel_TT = process.signal * matern(x_TD, x_TD, process.length_D, process.is_choice_D)
+    noise_TT = (process.noise_std / process.scale) ** 2 * np.eye(60)
+    variance_N = process.signal - (known_NT * np.linalg.solve(kernel_TT + noise_TT, known_NT.T).T).sum(axis=1)
+    std_N = process.scale * np.sqrt(variance_N)
+    assert np.abs(draws.mean(axis=0) - process(near_far_ND)) == pytest.approx([0, 0], abs=4 * std_N.max() / np.sqrt(200))
+    assert draws.std(axis=0) == pytest.approx(std_N, rel=0.2) and std_N[1] > 5 * std_N[0]
+
+
+def test_a_posterior_draw_is_another_in_each_replay_and_the_same_for_a_seed():
+    x_ND = np.full((1, 6), 0.5)
+    one, again, other = (search_quality.task_of(seed, search_quality.DRAW, 1.0).curves(x_ND) for seed in (0, 0, 1))
+    assert (one == again).all() and (one != other).any()
 
 
 def test_the_bootstrap_is_wider_where_replays_of_one_surrogate_are_alike():
