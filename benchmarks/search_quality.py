@@ -49,6 +49,7 @@ SEARCHERS = ("ours", "plain, late rungs", "plain, early rungs", "plain", "random
 LATE = {"grace_period": 4, "reduction_factor": 2}  # the best fixed rungs of docs/log.md: the harder opponent
 EARLY = {"grace_period": 1, "reduction_factor": 3}  # those that semi.yaml had
 TRUTHS = {"gaussian process": surrogate.GaussianProcess, "quadratic": Quadratic}
+EXPECTED, LOWEST = "posterior mean", "lowest"  # how a search chooses among its trials
 DRAW = "posterior draw"  # of the Gaussian process, another in each replay
 
 
@@ -105,23 +106,24 @@ class Lowest(SweepSearch):
         return next((dict(trial.params) for trial in best_first(self.study.trials(), {})), None)
 
 
-def searcher(name: str, sweep: Sweep, choice: str, seed: int) -> Search:
+def searcher(name: str, sweep: Sweep, choice: str, their_choice: str, seed: int) -> Search:
+    ours = {"our_choice": their_choice == EXPECTED}
     kinds: dict[str, Callable[[Sweep, int], Search]] = {
-        "ours": Lowest if choice == "lowest" else SweepSearch,
-        "plain": Plain,
-        "plain, late rungs": partial(Plain, **LATE),
-        "plain, early rungs": partial(Plain, **EARLY),
-        "random": Random,
+        "ours": SweepSearch if choice == EXPECTED else Lowest,
+        "plain": partial(Plain, **ours),
+        "plain, late rungs": partial(Plain, **LATE, **ours),
+        "plain, early rungs": partial(Plain, **EARLY, **ours),
+        "random": partial(Random, **ours),
     }
     return kinds[name](sweep, seed)
 
 
-def replay(sweep: Sweep, budgets: list[int], truth: str, noise: float, choice: str, seed: int) -> dict[str, list[float]]:
+def replay(sweep: Sweep, budgets: list[int], truth: str, noise: float, choice: str, their_choice: str, seed: int) -> dict[str, list[float]]:
     """searcher -> the error without noise of its choice at every budget; a guess where it has none yet."""
     task, scores = task_of(seed, truth, noise), dict[str, list[float]]()
     for index, name in enumerate(SEARCHERS):
         random = np.random.default_rng([seed, index])
-        scores[name] = found_by(searcher(name, sweep, choice, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
+        scores[name] = found_by(searcher(name, sweep, choice, their_choice, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
     return scores
 
 
@@ -184,7 +186,7 @@ def replays(options: argparse.Namespace) -> None:
     fit = describe_fit(sweep)
     seeds = range(options.first_seed, options.first_seed + options.replays)
     with ProcessPoolExecutor(options.processes) as pool:
-        one = partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice)
+        one = partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice, options.their_choice)
         scores = list(pool.map(one, seeds, chunksize=REPLAYS_EACH))
     rows = summary(np.array([[score[name] for score in scores] for name in SEARCHERS]), options.budgets)
     print("\n".join(table(rows)))
@@ -195,6 +197,7 @@ def replays(options: argparse.Namespace) -> None:
         "truth": options.truth,
         "noise": options.noise,
         "choice": options.choice,
+        "their_choice": options.their_choice,
         "fit": fit,
         "budgets": rows,
     }
@@ -219,7 +222,8 @@ def main(arguments: list[str] | None = None) -> int:
     replayed.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="TRIALS")
     replayed.add_argument("--truth", choices=(*TRUTHS, DRAW), default="gaussian process", help="what a surrogate is made of")
     replayed.add_argument("--noise", type=float, default=1.0, metavar="TIMES", help="the noise that was found, times this")
-    replayed.add_argument("--choice", choices=("posterior mean", "lowest"), default="posterior mean", help="of our search")
+    replayed.add_argument("--choice", choices=(EXPECTED, LOWEST), default=EXPECTED, help="of our search")
+    replayed.add_argument("--their-choice", choices=(EXPECTED, LOWEST), default=LOWEST, help="of the others: ours, or the best last value")
     replayed.add_argument("--processes", type=int, default=2, metavar="N")
     replayed.add_argument("--dry", action="store_true", help="append nothing to the records")
     options = parser.parse_args(arguments)

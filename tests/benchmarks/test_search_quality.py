@@ -11,7 +11,7 @@ from aae.tuning.study.parents import load_sweep
 from benchmarks import search_quality
 from benchmarks.posterior_draw import PosteriorDraw
 from benchmarks.quadratic import Quadratic
-from benchmarks.searchers import LastBest, Plain, Random
+from benchmarks.searchers import Opponent, Plain, Random
 
 SWEEP = load_sweep(search_quality.SWEEP, {})
 
@@ -55,6 +55,19 @@ def test_plain_asha_stops_the_worse_of_two_at_the_first_rung_and_tells_optuna_th
     told = {trial.number: trial for trial in searcher.search._ot_study.trials}
     assert told[1].state.name == "COMPLETE" and told[1].value == 0.8 and told[0].state.name == "RUNNING"
     assert searcher.best() == searcher.values[good]
+
+
+def test_an_opponent_with_our_choice_is_misled_by_luck_less_often():
+    """The error rises with one parameter, and a lucky trial is lower than the best one."""
+    lucky, expected, random = Random(SWEEP, 0), Random(SWEEP, 0, our_choice=True), np.random.default_rng(1)
+    for _ in range(40):
+        noise = 0.1 * random.standard_normal()
+        for searcher in (lucky, expected):
+            key, values = searcher.ask()
+            error = 0.3 + values["train.input_noise_std"] + noise
+            assert [searcher.report(key, epoch, error) for epoch in range(1, 10)] == [False] * 8 + [True]
+    assert expected.best()["train.input_noise_std"] < lucky.best()["train.input_noise_std"]
+    assert Random(SWEEP, 0, our_choice=True).best() is None
 
 
 def test_ours_is_the_sampler_and_the_pruner_of_semi():
@@ -118,4 +131,4 @@ def test_the_records_of_the_replay_name_what_they_were_made_of():
 
 
 def test_last_best_has_no_choice_before_the_first_report():
-    assert LastBest(SWEEP).best() is None
+    assert Opponent(SWEEP).best() is None
