@@ -20,6 +20,7 @@ from aae.config import ConfigError
 from aae.runs import GB, Attempt, trial_folder
 from aae.tuning.driver import budget as tuning_budget
 from aae.tuning.driver.budget import Budget, bytes_used
+from aae.tuning.driver.console import SweepConsole
 from aae.tuning.driver.forecast import ForecastFile, foresee, simulate
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
@@ -50,6 +51,26 @@ def make_sweep(workplace):
         return load_sweep("s.yaml", overrides)
 
     return make
+
+
+# ---- while it runs ----
+
+
+@pytest.mark.parametrize(
+    ("ages", "seconds"),
+    [
+        ([], 4 * 100 / 2),
+        ([90.0, 40.0], (2 * 100 + 10 + 60) / 2),
+        ([90.0, 40.0, 0.0, 500.0], 100.0),  # the youngest is the last to end, and one that is late ends at once
+    ],
+)
+def test_the_time_left_counts_how_old_running_trials_are(make_sweep, workplace, monkeypatch, ages, seconds):
+    """Fails where a running trial counts as one that has not begun: with one of two left, half a trial too much."""
+    console = SweepConsole(SweepStudy(workplace / "s", make_sweep(num_trials=4)), SimpleNamespace(slots=2), Console())
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert console.forecast() is None
+    console.seconds, console.live_since = [80.0, 120.0], {number: 1000.0 - age for number, age in enumerate(ages)}
+    assert console.forecast() == seconds
 
 
 # ---- the rehearsal ----

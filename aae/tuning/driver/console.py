@@ -136,11 +136,15 @@ class SweepConsole:
         return f"{text}, about {seconds_text(left)} left" if left else text
 
     def forecast(self) -> float | None:
-        """Seconds to the end, from the trials ended so far."""
+        """Seconds to the end: the mean of the trials ended so far is what each further one takes, and the running ones all but their age."""
         if not self.seconds:
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
-        return (self.num_trials - told) * sum(self.seconds) / len(self.seconds) / self.place.slots
+        mean, now = sum(self.seconds) / len(self.seconds), time.monotonic()
+        with self.lock:
+            running = [max(mean - (now - since), 0.0) for since in self.live_since.values()]
+        waiting = max(self.num_trials - told - len(running), 0)
+        return max((waiting * mean + sum(running)) / self.place.slots, *running, 0.0)
 
     def table(self) -> Group:
         trials = self.study.trials()
