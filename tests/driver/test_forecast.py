@@ -66,7 +66,7 @@ def make_sweep(workplace):
 )
 def test_the_time_left_counts_how_old_running_trials_are(make_sweep, workplace, monkeypatch, ages, seconds):
     """Fails where a running trial counts as one that has not begun: with one of two left, half a trial too much."""
-    console = SweepConsole(SweepStudy(workplace / "s", make_sweep(num_trials=4)), SimpleNamespace(slots=2), Console())
+    console = SweepConsole(SweepStudy(workplace, make_sweep(num_trials=4)), SimpleNamespace(slots=2), Console())
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     assert console.forecast() is None
     console.seconds, console.live_since = [80.0, 120.0], {number: 1000.0 - age for number, age in enumerate(ages)}

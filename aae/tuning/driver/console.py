@@ -136,7 +136,7 @@ class SweepConsole:
         return f"{text}, about {seconds_text(left)} left" if left else text
 
     def forecast(self) -> float | None:
-        """Seconds to the end: the mean of the trials ended so far is what each further one takes, and the running ones all but their age."""
+        """Seconds to the end: each further trial takes the mean of the ended ones, a running one that less its age."""
         if not self.seconds:
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
