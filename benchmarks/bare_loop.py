@@ -16,7 +16,9 @@ import itertools
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -157,6 +159,19 @@ def ours(images, labelled_images, labels, update, precision):
     return lambda steps: train_epoch(draw, (1, 28, 28), steps, autocast, lambda step: 1.0)
 
 
+def time_in_turn(contenders: dict[Any, Callable[[int], Any]], steps: int, repeats: int) -> dict[Any, list[float]]:
+    """Seconds of a step, of each contender in each repeat, after ten steps to warm up."""
+    seconds: dict[Any, list[float]] = {name: [] for name in contenders}
+    for run in contenders.values():
+        run(10)
+    for _ in range(repeats):
+        for name, run in contenders.items():
+            started = time.perf_counter()
+            run(steps)
+            seconds[name].append((time.perf_counter() - started) / steps)
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40)
@@ -174,14 +189,7 @@ def main() -> None:
                 "bare": BareLoop(images, labelled.float() / 255, labels, update, precision).run,
                 "ours": ours(images, labelled, labels, update, precision),
             }
-            seconds: dict[str, list[float]] = {name: [] for name in contenders}
-            for run in contenders.values():
-                run(10)
-            for _ in range(options.repeats):
-                for name, run in contenders.items():
-                    started = time.perf_counter()
-                    run(options.steps)
-                    seconds[name].append((time.perf_counter() - started) / options.steps)
+            seconds = time_in_turn(contenders, options.steps, options.repeats)
             ratios = [b / o for b, o in zip(seconds["bare"], seconds["ours"], strict=True)]
             record = {
                 "benchmark": "bare_loop",

@@ -15,7 +15,6 @@ import itertools
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from aae.layers import to_trial
 from aae.runs import Row, TrialFolder
 from aae.train import LEARNT, train_epoch
 from aae.updates import State
+from benchmarks.bare_loop import time_in_turn
 
 RECORDS = Path(__file__).with_name("records.jsonl")
 RECIPES = {  # of 100 labels: where its trainings lie in records/
@@ -83,14 +83,7 @@ def stepper(config: TrialConfig, stage: Stage) -> Callable[[int], None]:
 def step_seconds(configs: dict[str, TrialConfig], stages: dict[str, set[Stage]], steps: int, repeats: int) -> dict[str, dict[Stage, float]]:
     """Median seconds of a step of each recipe in each of its stages, timed in turn."""
     contenders = {(name, stage): stepper(configs[name], stage) for name in configs for stage in sorted(stages[name])}
-    seconds: dict[tuple[str, Stage], list[float]] = {key: [] for key in contenders}
-    for run in contenders.values():
-        run(10)
-    for _ in range(repeats):
-        for key, run in contenders.items():
-            started = time.perf_counter()
-            run(steps)
-            seconds[key].append((time.perf_counter() - started) / steps)
+    seconds = time_in_turn(contenders, steps, repeats)
     return {name: {stage: statistics.median(seconds[name, stage]) for stage in stages[name]} for name in configs}
 
 
