@@ -72,7 +72,7 @@ def cost(records: Path) -> bytes:
         config, trainings = read_recipe(records, pattern)
         for index, rows in enumerate(trainings):
             seconds = [timed[name][stage_name(stage)] for stage in stages_of(config, rows)]
-            minutes, label = np.cumsum(seconds) / 60, f"{name} ({len(trainings)} draw{'s' * (len(trainings) > 1)})"
+            minutes, label = np.cumsum(seconds) / 60, f"{name} ({len(trainings)} training{'s' * (len(trainings) > 1)})"
             error = [100 * row["val/error"] for row in rows]
             axis.plot(minutes, error, color=f"C{number}", linewidth=1, alpha=0.8, label=label if index == 0 else None)
     axis.axhline(PAPER, color="gray", linestyle="--", linewidth=1, label=f"the paper's test error after 5000 epochs, {PAPER:.2f}")
