@@ -136,6 +136,7 @@ class Sweep:
 
 def read_study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -> StudyConfig:
     """The `study:` block with the command line over it. Raises ConfigError."""
+    require("study" not in overrides, "study", overrides.get("study"), "set one of its fields, as study.num_trials=40")
     asked = {path.removeprefix("study."): value for path, value in overrides.items() if path.startswith("study.")}
     return read_study_block(file.study, asked, source)
 
