@@ -51,6 +51,7 @@ EARLY = {"grace_period": 1, "reduction_factor": 3}  # those that semi.yaml had
 TRUTHS = {"gaussian process": surrogate.GaussianProcess, "quadratic": Quadratic}
 EXPECTED, LOWEST = "posterior mean", "lowest"  # how a search chooses among its trials
 DRAW = "posterior draw"  # of the Gaussian process, another in each replay
+BASELINE, KNOWN_GOOD = "baseline", 0.2  # what a user had before the search: a configuration that this share of the random ones beats
 
 
 def record(run_path: Path) -> None:
@@ -119,22 +120,27 @@ def searcher(name: str, sweep: Sweep, choice: str, their_choice: str, seed: int)
 
 
 def replay(sweep: Sweep, budgets: list[int], truth: str, noise: float, choice: str, their_choice: str, seed: int) -> dict[str, list[float]]:
-    """searcher -> the error without noise of its choice at every budget; a guess where it has none yet."""
+    """searcher -> the error without noise of its choice at every budget; a guess where it has none yet. And BASELINE's."""
     task, scores = task_of(seed, truth, noise), dict[str, list[float]]()
+    cube = Cube(sweep.space)
+    end_N = task.curves(cube.points(np.random.default_rng(seed).random((2_000, len(cube.entries)))))[:, -1]
+    scores[BASELINE] = [float(np.quantile(end_N, KNOWN_GOOD))] * len(budgets)
     for index, name in enumerate(SEARCHERS):
         random = np.random.default_rng([seed, index])
-        scores[name] = found_by(searcher(name, sweep, choice, their_choice, seed), task, Cube(sweep.space), random, sweep.epochs, budgets)
+        scores[name] = found_by(searcher(name, sweep, choice, their_choice, seed), task, cube, random, sweep.epochs, budgets)
     return scores
 
 
-def summary(score_SRB: np.ndarray, budgets: list[int]) -> list[dict[str, Any]]:
-    """A row a budget: medians and quartiles of the error, and how often ours is better than each other, ties half."""
+def summary(score_SRB: np.ndarray, baseline_R: np.ndarray, budgets: list[int]) -> list[dict[str, Any]]:
+    """A row a budget: medians and quartiles of the error, how often each is worse than the baseline, and how often ours is better
+    than each other, ties half."""
     found = []
     for index, budget in enumerate(budgets):
         score_SR = score_SRB[:, :, index]
-        row: dict[str, Any] = {"budget": budget, "error_quartiles": {}, "ours_better_than": {}}
+        row: dict[str, Any] = {"budget": budget, "error_quartiles": {}, "worse_than_baseline": {}, "ours_better_than": {}}
         for name, score_R in zip(SEARCHERS, score_SR, strict=True):
             row["error_quartiles"][name] = np.quantile(score_R, [0.25, 0.5, 0.75]).round(4).tolist()
+            row["worse_than_baseline"][name] = round(float((score_R > baseline_R).mean()), 3)
             if name != "ours":
                 better_R = (score_SR[0] < score_R) + (score_SR[0] == score_R) / 2
                 row["ours_better_than"][name] = [round(float(share), 3) for share in (better_R.mean(), *bootstrap(better_R))]
@@ -188,8 +194,12 @@ def replays(options: argparse.Namespace) -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         one = partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice, options.their_choice)
         scores = list(pool.map(one, seeds, chunksize=REPLAYS_EACH))
-    rows = summary(np.array([[score[name] for score in scores] for name in SEARCHERS]), options.budgets)
+    score_SRB = np.array([[score[name] for score in scores] for name in SEARCHERS])
+    rows = summary(score_SRB, np.array([score[BASELINE][0] for score in scores]), options.budgets)
     print("\n".join(table(rows)))
+    for row in rows:
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row["worse_than_baseline"].items())
+        print(f"budget {row['budget']}: worse than a baseline better than {1 - KNOWN_GOOD:.0%} of random configurations: {shares}")
     line: dict[str, Any] = {
         "benchmark": "search_quality",
         "sampler": sweep.study.sampler,

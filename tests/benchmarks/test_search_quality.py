@@ -115,7 +115,8 @@ def test_the_bootstrap_is_wider_where_replays_of_one_surrogate_are_alike():
 
 def test_shares_count_a_tie_as_half():
     score_SRB = np.array([[0.1, 0.2, 0.3, 0.4], [0.2, 0.2, 0.2, 0.5], [0.1] * 4, [0.3] * 4, [1.0] * 4])[:, :, None]
-    (row,) = search_quality.summary(score_SRB, [30])
+    (row,) = search_quality.summary(score_SRB, np.array([0.25, 0.25, 0.4, 0.4]), [30])
+    assert list(row["worse_than_baseline"].values()) == [0.0, 0.25, 0.0, 0.5, 1.0]
     assert [row["ours_better_than"][name][0] for name in search_quality.SEARCHERS[1:]] == [0.625, 0.125, 0.625, 1.0]
     low, high = row["ours_better_than"]["plain, late rungs"][1:]
     assert low < 0.625 < high and row["error_quartiles"]["ours"][1] == 0.25
