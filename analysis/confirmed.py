@@ -194,12 +194,17 @@ def test_error(found: Confirmed) -> list[str]:
 def selection(found: Confirmed) -> str:
     report = found.report
     num, search = len(report["candidates"]), report["search"]
-    draws = report["asked"]["select_draws"]
-    return (
+    draws = len(report["candidates"][0]["selection"])
+    how = (
         f"Selected as the lowest mean validation metric of {num} candidate{'s' if num > 1 else ''} on {draws} {report['draw']}"
-        f"{'s' if draws > 1 else ''} from 100 on, and frozen on {report['frozen']['frozen']}; reported on {report['draw']}s from 200 on. "
+        f"{'s' if draws > 1 else ''} from 100 on, and frozen"
+        if draws
+        else "The only candidate, so nothing was selected; frozen"
+    )
+    return (
+        f"{how} on {report['frozen']['frozen']}; reported on {report['draw']}s from 200 on. "
         f"The search before it ran {search['trials']} trials, {search['complete']} of them complete, and used "
-        f"{report['num_validation']:,} validation labels, as the selection did."
+        f"{report['num_validation']:,} validation labels{', as the selection did' if draws else ''}."
     )
 
 
@@ -258,9 +263,11 @@ def draw_table(found: Confirmed, roles: list[str]) -> dict[str, Any]:
     return {"head": head, "rows": rows}
 
 
-def selection_table(found: Confirmed) -> dict[str, Any]:
-    """A row a candidate: (whether it won, its cells)."""
-    draws = range(100, 100 + found.report["asked"]["select_draws"])
+def selection_table(found: Confirmed) -> dict[str, Any] | None:
+    """A row a candidate: (whether it won, its cells). None where nothing was selected."""
+    draws = range(100, 100 + len(found.report["candidates"][0]["selection"]))
+    if not draws:
+        return None
     rows = []
     for index, one in enumerate(found.report["candidates"]):
         values = one["selection"]

@@ -26,7 +26,7 @@ from aae.tuning.confirm.plan import PLAN, WINNER, Plan, choose
 from aae.tuning.confirm.run import load_searched, make_plan, stage_line, sweep_of_trainings, winner_line
 from aae.tuning.confirm.test_set import confirmation_report, difference_error, simulate_fewer_labels
 from aae.tuning.driver import run as driver
-from aae.tuning.spec.blocks import ConfirmConfig
+from aae.tuning.spec.blocks import REPORT, ConfirmConfig
 from aae.tuning.study.journal import open_study, read_study, read_trials
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import load_sweep
@@ -155,6 +155,22 @@ def test_a_plan_survives_the_journal(workplace):
     run = search(workplace)
     plan, _ = asked_for(run)
     assert Plan.read(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_one_candidate_alone_is_frozen_without_a_training_unless_a_half_width_asks_for_its_spread(workplace, monkeypatch, capsys):
+    monkeypatch.setitem(globals(), "SWEEP", SWEEP.replace("  slow: {{optim.reconstruction.rate: 0.001}}\n", ""))
+    run = search(workplace)
+    alone = {"select_k": 0, "baseline": None}
+    calls = fake_ray(monkeypatch, error_on)
+    plan, sweep = asked_for(run, **alone, report_draws=None, half_width=0.01)
+    assert len(sweep_of_trainings(run, sweep, plan, None).baselines) == ASKED["select_draws"]
+    calls += [(1, signal.SIGINT)]
+    _, sweep = asked_for(run, **alone)
+    assert [confirm.run_confirmation(run, sweep, False, Console()) for _ in range(2)] == [130, 0]
+    said = capsys.readouterr().out
+    assert said.count("the only candidate, frozen: plain (trial 0)") == 1 and "selection" not in said
+    report = read_json(run / "confirm" / "report.json")
+    assert [row[2] for row in report["trials"]] == [f"plain (trial 0), draw {seed}" for seed in REPORT[: ASKED["report_draws"]]]
 
 
 # ---- the winner ----

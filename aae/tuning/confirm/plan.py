@@ -44,6 +44,7 @@ class Plan:
     compared: list[int]  # every trial that was complete in the search
     asked_trials: int  # of the search, pruned and failed ones too
     num_classes: int
+    selects: bool = True  # one candidate alone is the winner, without a training
 
     @classmethod
     def read(cls, stored: dict[str, Any]) -> Plan:
@@ -63,6 +64,8 @@ class Plan:
     @property
     def selection_trainings(self) -> list[tuple[Candidate, int]]:
         """A draw after the other, each for all candidates."""
+        if not self.selects:
+            return []
         return [(candidate, seed) for seed in SELECTION[: self.settings.select_draws] for candidate in self.candidates]
 
     def reported(self, winner: dict[str, Any]) -> list[Candidate]:
@@ -121,6 +124,11 @@ def value_of(trial: FrozenTrial, metric: str, num_classes: int) -> float | None:
 
 def guessing(metric: str, num_classes: int) -> float | None:
     return 1 - 1 / num_classes if is_error(metric) else None
+
+
+def only_candidate(plan: Plan, metric: str) -> dict[str, Any]:
+    """The winner's record where nothing is selected."""
+    return {"candidate": 0, "name": plan.candidates[0].name, metric: [[]], "report_draws": plan.settings.report_draws}
 
 
 def choose(plan: Plan, trials: Sequence[FrozenTrial], metric: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
@@ -28,7 +29,7 @@ from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
-from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun_confirmation, blocks_of, choose, on_draw
+from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun_confirmation, blocks_of, choose, on_draw, only_candidate
 from aae.tuning.confirm.test_set import confirmation_report
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.training import EXIT_CODE, train_study
@@ -101,7 +102,8 @@ def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
         candidates.append(Candidate(name, trial.number, baseline, trial.value, blocks_of(config)))
     if asked.baseline is not None and asked.baseline not in [candidate.baseline for candidate in candidates]:
         raise ConfigError(f"study.confirm.baseline: got {asked.baseline}; the search has not trained it: run it on, or name another one")
-    return Plan(vars(asked), candidates, [trial.number for trial in complete], len(trials), num_classes)
+    selects = len(candidates) > 1 or asked.half_width is not None  # whose spread says how many draws the report takes
+    return Plan(vars(asked), candidates, [trial.number for trial in complete], len(trials), num_classes, selects)
 
 
 def sweep_of_trainings(run: Path, sweep: Sweep, plan: Plan, winner: dict[str, Any] | None) -> Sweep:
@@ -142,6 +144,8 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
         if (folder / "report.json").is_file():
             return 0
         accepted = write_manifest(made, data, folder, accept, console)
+        if not plan.selects and WINNER not in own.user_attrs:
+            freeze(own, plan, only_candidate(plan, sweep.study.metric), console)
         study = SweepStudy(folder, sweep_of_trainings(run, sweep, plan, own.user_attrs.get(WINNER)))
         study.code_number = accepted
         before = len(study.trials())
@@ -212,8 +216,12 @@ def train_stages(
         winner = choose(plan, study.trials(), study.metric)
         if winner is None:
             raise RuntimeError(f"{study.run}: no candidate has a value on every draw of the selection, so there is no winner")
-        study.study.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
-        console.print(winner_line(plan, winner), highlight=False, soft_wrap=True)
+        freeze(study.study, plan, winner, console)
+
+
+def freeze(own: optuna.Study, plan: Plan, winner: dict[str, Any], console: Console) -> None:
+    own.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
+    console.print(winner_line(plan, winner), highlight=False, soft_wrap=True)
 
 
 def stage_line(plan: Plan, winner: dict[str, Any] | None) -> str:
@@ -227,7 +235,7 @@ def stage_line(plan: Plan, winner: dict[str, Any] | None) -> str:
 
 
 def winner_line(plan: Plan, winner: dict[str, Any]) -> str:
-    text = f"winner of the selection, frozen: {winner['name']}"
+    text = f"{'winner of the selection' if plan.selects else 'the only candidate'}, frozen: {winner['name']}"
     if plan.settings.half_width is not None:
         of = "the paired difference" if winner["paired"] else "the mean"
         text += f"; {winner['report_draws']} draws, with which the interval of {of} is expected to be +-{winner['expected_half_width']:.2g}"
