@@ -195,12 +195,10 @@ def selection(found: Confirmed) -> str:
     report = found.report
     num, search = len(report["candidates"]), report["search"]
     draws = len(report["candidates"][0]["selection"])
-    how = (
-        f"Selected as the lowest mean validation metric of {num} candidate{'s' if num > 1 else ''} on {draws} {report['draw']}"
-        f"{'s' if draws > 1 else ''} from 100 on, and frozen"
-        if draws
-        else "The only candidate, so nothing was selected; frozen"
-    )
+    how = "The only candidate, so nothing was selected; frozen"
+    if draws:
+        among = f"{num} candidate{'s' if num > 1 else ''} on {draws} {report['draw']}{'s' if draws > 1 else ''} from 100 on"
+        how = f"Selected as the lowest mean validation metric of {among}, and frozen"
     return (
         f"{how} on {report['frozen']['frozen']}; reported on {report['draw']}s from 200 on. "
         f"The search before it ran {search['trials']} trials, {search['complete']} of them complete, and used "
