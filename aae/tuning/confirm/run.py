@@ -220,7 +220,7 @@ def train_stages(
 
 
 def freeze(own: optuna.Study, plan: Plan, winner: dict[str, Any], console: Console) -> None:
-    """From here on the winner never changes, and `load_test` gives the test set."""
+    """From here on the winner never changes, and its record opens the test set."""
     own.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
     console.print(winner_line(plan, winner), highlight=False, soft_wrap=True)
 
