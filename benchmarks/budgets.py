@@ -7,6 +7,7 @@ appended to benchmarks/records.jsonl.
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 import time
@@ -37,6 +38,7 @@ def largest_during(folder: Path, *arguments: str) -> int:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     commit = git("rev-parse", "--short", "HEAD")  # of the code that runs, not of the end
     line: dict[str, object] = {"benchmark": "budgets", "max_minutes": MINUTES, "max_disk_gb": DISK_GB}
     with tempfile.TemporaryDirectory() as made:

@@ -8,6 +8,7 @@ them: mean, and standard deviation over initialisations.
 
 from __future__ import annotations
 
+import argparse
 import re
 import statistics
 import tempfile
@@ -102,6 +103,7 @@ def tables() -> dict[Path, tuple[str, str]]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for page, (table, full) in tables().items():
         page.write_text(with_table(page.read_text(), table))
         print(f"{page.relative_to(PROJECT)}\n\n{full}\n")

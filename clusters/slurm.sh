@@ -6,7 +6,7 @@
 #   sbatch --nodes=4 --gres=gpu:2 --time=12:00:00 clusters/slurm.sh sweeps/semi.yaml 'study.resources_per_trial={cpu: 1, gpu: 0.25}'
 #
 # 300 s before the time limit Slurm sends USR1 to this shell alone (--signal=B:USR1@300). The shell passes it on to launch.py, which
-# stops each trial at its next report and writes the page, waits for it, and puts the job back into the queue, where it goes on. So
+# stops each trial at the end of its epoch, writes the page, waits for it, and puts the job back into the queue, where it goes on. So
 # the 300 s must be longer than an epoch, the report and Ray's end. --requeue does the same for a node that is lost and for
 # preemption. A sweep that is done, or has failed, is not queued again. How far this has been run: docs/cluster.md.
 #

@@ -6,6 +6,7 @@ in the same commit, which says why.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ def from_text(text: str) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     FOLDER.mkdir(exist_ok=True)
     for mode, update in GOLDEN:
         path_of(mode, update).write_text(to_text(losses(mode, update)))

@@ -16,8 +16,8 @@ def run(arguments: list[str], console: Console) -> int:
     text = "Replay other samplers, rungs and budgets on surrogates of this study's own curves, in simulated time."
     options = command_parser("replay", text)
     options.add_argument("run", type=Path, help="a run folder with 20 complete trials or more; best one that was sampled at random")
-    options.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="N", help="slot times of N whole trainings")
-    options.add_argument("--replays", type=int, default=60, metavar="N", help="of each setting; four times as many halve the error")
+    options.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="N", help="how long a simulated search may take, in whole trainings (default: 15 30)")
+    options.add_argument("--replays", type=int, default=60, metavar="N", help="simulated searches of each setting (default: 60); four times as many halve the error")
     given = options.parse_args(arguments)
     for name, low in (("budgets", 2), ("replays", 1)):
         for value in [getattr(given, name)] if name == "replays" else given.budgets:
