@@ -7,10 +7,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from aae.errors import ConfigError, DataError
-from aae.streams import steady_streams
+from aae.errors import REFUSED, ConfigError, refusal
+from aae.streams import plain_console, steady_streams
 
 # Each is a module of aae/tuning/commands; anything else is a sweep file.
 COMMANDS = ("status", "confirm", "reproduce", "replay", "dashboard", "schema", "cluster")
@@ -18,15 +16,15 @@ COMMANDS = ("status", "confirm", "reproduce", "replay", "dashboard", "schema", "
 
 def main(arguments: list[str]) -> int:
     steady_streams()
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = plain_console()
     first = arguments[0] if arguments else ""
     name, rest = (first, arguments[1:]) if first in COMMANDS else ("sweep", arguments)
     try:
         if name == "sweep":
             refuse_misspelt(first)
         return int(importlib.import_module(f"aae.tuning.commands.{name}").run(rest, console))
-    except (ConfigError, DataError) as error:
-        print(f"launch.py: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"launch.py: {refusal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before the trials start or after they end; between them the sweep has its own handlers
         print("interrupted; the same command goes on", file=sys.stderr)

@@ -20,6 +20,16 @@ class DataError(ValueError):
     """The data cannot be had, or is not what it should be. The message is one line: what, got, what to do."""
 
 
+REFUSED = (ConfigError, DataError, PermissionError)  # what ends a command with one line and exit code 2
+
+
+def refusal(error: Exception) -> str:
+    """The line."""
+    if isinstance(error, PermissionError):
+        return f"{error.filename}: you have no right to open this ({error.strerror}); ask for it, or name another"
+    return str(error)
+
+
 def require(ok: bool, path: str, got: Any, want: str) -> None:
     if not ok:
         raise ConfigError(f"{path}: got {got}; {want}")

@@ -28,7 +28,7 @@ FILE_ALONE = {  # blocks that the command line does not set: what to write inste
     "baselines": "a baseline is written in the sweep file alone",
     "search_space": "a range is written in the sweep file alone; model.z_dim=8 fixes a path, which is then not searched",
 }
-FOLDERS = ("data.folder", "study.folder", "study.fork.run")
+FOLDERS = ("data.folder", "study.folder", "study.fork.run", "study.learn_from")
 BROKEN = (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError)  # of a text that is no YAML, or none for a configuration
 
 
@@ -121,7 +121,7 @@ def refuse_unsafe_values(value: Any, path: str) -> None:
 def refuse_unmeant_folders(value: Any, path: str) -> None:
     """Those that someone typed: a run folder of another machine may name what is not here. Raises ConfigError."""
     for where, leaf in leaves(value, path):
-        if isinstance(leaf, str) and where.endswith(FOLDERS):
+        if isinstance(leaf, str) and where.partition("[")[0].endswith(FOLDERS):
             refuse_unmeant_folder(leaf, where)
 
 

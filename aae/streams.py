@@ -6,6 +6,8 @@ import io
 import os
 import sys
 
+from rich.console import Console
+
 
 def steady_streams() -> None:
     """The first thing that a command does: from here on nothing that it prints can end it."""
@@ -29,3 +31,9 @@ def escape_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def plain_console(stderr: bool = False) -> Console:
+    """Prints a line as it is: a folder named `[old]` is no style, and a line that goes into a file or a pipe is not broken."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=not stream.isatty())

@@ -26,9 +26,10 @@ from torch import Tensor
 
 from aae import checkpoint, manifest, metrics, samples
 from aae.config import ConfigError, TrialConfig, require
-from aae.data import DataError, Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
+from aae.data import Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
+from aae.errors import REFUSED, refusal
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
@@ -224,8 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
         for warning in data_warnings(config, dataset):
             print(f"warning: {warning}", file=sys.stderr)
         return train_alone(config, folder, dataset)
-    except (ConfigError, DataError) as error:
-        print(f"aae.train: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"aae.train: {refusal(error)}", file=sys.stderr)
         return 2
 
 

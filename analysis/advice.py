@@ -17,6 +17,12 @@ EDGE_SHARE = 0.1  # of a range, at either end
 CHANCE = 0.01  # that so many values lie at one edge of a range that does not matter
 MIN_FOR_IMPORTANCE = 30  # trials
 TOP_SHARE = 0.25  # "good" trials, against the rest
+WARM_UP = {  # pruner -> its argument that lets trials go on for longer before it judges them
+    "SuccessiveHalvingPruner": "min_resource",
+    "HyperbandPruner": "min_resource",
+    "MedianPruner": "n_warmup_steps",
+    "PercentilePruner": "n_warmup_steps",
+}
 NO_SIGN = 0.5  # p-value above which the good ones look like the rest
 
 
@@ -122,9 +128,11 @@ def pruned_too_soon(run: Run) -> list[str]:
     epochs = sorted({trial.epochs for trial in better})
     at = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
     named = ", ".join(trial.name for trial in better[:MAX_LISTED]) + (", ..." if len(better) > MAX_LISTED else "")
+    raised = WARM_UP.get(run.manifest.get("sweep", {}).get("study", {}).get("pruner", {}).get("kind"))
+    cure = f"raise its {raised}" if raised else "the NopPruner stops nobody"
     return [
         f"study.pruner: {len(better)} of the {len(pruned)} pruned trials ({named}) stood better at {at} than trial {best.name} did, which "
-        "ended best: it may prune on too little; raise its min_resource or its warm-up"
+        f"ended best: it may prune on too little; {cure}"
     ]
 
 

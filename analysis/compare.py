@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from aae import metrics
-from aae.config import ConfigError
+from aae.errors import REFUSED, refusal
 from aae.pictures import import_matplotlib, matplotlib_defaults
 from aae.runs import write_atomically
-from aae.streams import steady_streams
+from aae.streams import plain_console, steady_streams
 from analysis.comparison import Comparison, Difference, Side, best_after, compare_runs
 from analysis.trials import states, writing
 
@@ -99,9 +99,9 @@ def show(found: Comparison, console: Console) -> None:
                 table.add_row(*map(Text, (name, *texts)))
             console.print(table)
         else:
-            console.print(f"{title}: nothing", highlight=False)
+            console.print(f"{title}: nothing")
     for line in found.cautions:
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {line}", soft_wrap=True)
 
 
 def sections(found: Comparison) -> list[tuple[str, Rows]]:
@@ -199,12 +199,12 @@ def main(arguments: list[str] | None = None) -> int:
         page = options.output or options.runs[0] / "report" / f"compare-{others}.html"
         with writing(page.parent):
             write_atomically(page, page_of(found))
-    except ConfigError as error:
-        print(f"analysis.compare: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"analysis.compare: {refusal(error)}", file=sys.stderr)
         return 2
-    console = Console()
+    console = plain_console()
     show(found, console)
-    console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"page: {page}", soft_wrap=True)
     return 0
 
 

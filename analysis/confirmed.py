@@ -213,9 +213,10 @@ def fewer_labels_lines(found: Confirmed) -> list[str]:
         others = f", trial {rest[0][0]} in {rest[0][1]:.0%}" if rest else ""
         more = f" and {len(rest) - 1} other{'s' if len(rest) > 2 else ''}" if len(rest) > 1 else ""
         lines.append(
-            f"With {fewer['labels']:,} validation labels the search would have chosen trial {first[0]} in {first[1]:.0%} of "
+            f"With {fewer['labels']:,} validation labels trial {first[0]} would have had the lowest number in {first[1]:.0%} of "
             f"{fewer['subsets']:,} random subsets{others}{more}: on average {100 * fewer['worse']:.2f} points worse on all "
-            f"{found.report['num_validation']:,} than the one that it chose, in the worst twentieth {100 * fewer['worse_95']:.2f} or more."
+            f"{found.report['num_validation']:,} than the trial that is lowest on them, in the worst twentieth "
+            f"{100 * fewer['worse_95']:.2f} or more."
         )
     return lines
 

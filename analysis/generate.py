@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from aae import checkpoint, metrics, pictures
-from aae.config import ConfigError, TrialConfig, require
-from aae.data import KNOWN_SHAPES, DataError
+from aae.config import TrialConfig, require
+from aae.data import KNOWN_SHAPES
+from aae.errors import REFUSED, refusal
 from aae.priors import NEAREST_PART
 from aae.runs import TrialFolder, write_atomically
 from aae.samples import ImageShape
@@ -78,8 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         paths = generate(options.folder, options.trial, options.num, options.seed, options.label, options.component)
-    except (ConfigError, DataError) as error:
-        print(f"analysis.generate: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"analysis.generate: {refusal(error)}", file=sys.stderr)
         return 2
     for path in paths:
         print(path)

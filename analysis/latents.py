@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aae import checkpoint, pictures, samples
-from aae.config import ConfigError, TrialConfig, require
-from aae.data import DataError, Dataset
+from aae.config import TrialConfig, require
+from aae.data import Dataset
+from aae.errors import REFUSED, refusal
 from aae.model import Autoencoder
 from aae.pictures import SHOWN_CHANNELS
 from aae.streams import steady_streams
@@ -98,8 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         paths = draw_latents(options.folder, options.trial, options.kind, options.num)
-    except (ConfigError, DataError) as error:
-        print(f"analysis.latents: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"analysis.latents: {refusal(error)}", file=sys.stderr)
         return 2
     for path in paths:
         print(path)

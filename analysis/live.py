@@ -96,6 +96,12 @@ def rewritten_page(run: Path) -> Iterator[Callable[[], None]]:
 
     try:
         yield stop
+    except Exception:  # the driver broke: nobody else writes the last page, and the one that is there says that the sweep runs
+        stop()
+        if (run / "report" / "index.html").exists():
+            with contextlib.suppress(Exception):
+                write_running_page(run, running=False)
+        raise
     finally:
         stop()
 

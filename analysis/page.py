@@ -15,7 +15,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from omegaconf import OmegaConf
 from plotly.offline import get_plotlyjs
 
 from aae import metrics
@@ -27,7 +26,7 @@ from analysis.plots import choice_text, fewer_colours, plot_data, png_address, r
 from analysis.rungs import rungs_caption
 from analysis.strips import drawn_by_kind, strips
 from analysis.studies import plural
-from analysis.trials import Run, TrialRecord, ranked, short_names, states
+from analysis.trials import Run, TrialRecord, asked_trials, ranked, short_names, states
 from analysis.verdict import search_verdict
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -120,7 +119,7 @@ def about(run: Run) -> str:
 def standing(run: Run, running: bool) -> str:
     """Whether the sweep runs, was cut off or has ended."""
     told = sum(trial.state != "interrupted" for trial in run.trials)
-    asked = max(num_asked(run), len(run.trials))
+    asked = max(asked_trials(run.path) or 0, len(run.trials))
     if running:
         return f"Running: {told} of {asked} trials told, {len(run.trials) - told} at work."
     if not asked:
@@ -130,12 +129,6 @@ def standing(run: Run, running: bool) -> str:
     if told < asked:
         return f"Interrupted: {told} of {asked} trials told. The sweep's own command goes on with it."
     return "Ended: the one trial told." if asked == 1 else f"Ended: all {asked} trials told."
-
-
-def num_asked(run: Run) -> int:
-    """study.num_trials, from the run's own sweep file; 0 where it is not there."""
-    path = run.path / "sweep.yaml"
-    return int(OmegaConf.select(OmegaConf.load(path), "study.num_trials") or 0) if path.is_file() else 0
 
 
 def confirmation(found: confirmed.Confirmed) -> dict[str, Any]:

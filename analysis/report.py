@@ -21,8 +21,9 @@ from rich.text import Text
 
 from aae import checkpoint
 from aae.config import ConfigError
+from aae.errors import REFUSED, refusal
 from aae.runs import CONFIRM, command_folder, running, write_atomically
-from aae.streams import steady_streams
+from aae.streams import plain_console, steady_streams
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import draw_all
@@ -80,15 +81,15 @@ def trials_csv(run: Run) -> str:
 
 def show(run: Run, console: Console) -> None:
     for line in [*(confirmed.confirmation_verdict(run.confirmed) if run.confirmed else []), *search_verdict(run)]:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)  # a reason or a name may look like rich's markup
+        console.print(line, soft_wrap=True)  # a reason or a name may look like rich's markup
     if run.trials:
         console.print(table_of(run, ranked(run)[:TOP], console.width))
-        console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count), highlight=False)
+        console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count))
     for line in advice(run):
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {line}", soft_wrap=True)
     if run.best is not None and run.best.params:
         values = ", ".join(f"{path}={number(value)}" for path, value in run.best.params.items())
-        console.print(f"trial {run.best.number} sampled {values}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"trial {run.best.number} sampled {values}", soft_wrap=True)
 
 
 def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
@@ -143,12 +144,12 @@ def main(arguments: list[str] | None = None) -> int:
             return report_training(options.run)
         run, driver = read_run(options.run), running(options.run)
         page = write_files(run, running=driver is not None and driver.get("work") != CONFIRM)
-    except ConfigError as error:
-        print(f"analysis.report: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"analysis.report: {refusal(error)}", file=sys.stderr)
         return 2
-    console = Console()
+    console = plain_console()
     show(run, console)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report: {page}", soft_wrap=True)
     return 0
 
 

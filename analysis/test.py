@@ -16,7 +16,8 @@ from torch import Tensor
 
 from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, require
-from aae.data import DataError, Dataset, Split, load_test
+from aae.data import Dataset, Split, load_test
+from aae.errors import REFUSED, refusal
 from aae.model import Autoencoder
 from aae.runs import JOURNAL, Row, TrialFolder, command_folder, manifest_over, read_json, write_json
 from aae.streams import steady_streams
@@ -147,8 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
         again = (options.folder / "test.json").is_file()
         found = test(options.folder, options.num)
         said = lines(options.folder, found)
-    except (ConfigError, DataError) as error:
-        print(f"analysis.test: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"analysis.test: {refusal(error)}", file=sys.stderr)
         return 2
     print("\n".join(said))
     print(f"{'read from' if again else 'written to'} {options.folder / 'test.json'}{'; nothing was evaluated again' if again else ''}")

@@ -22,6 +22,7 @@ from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_configured
 from aae.errors import one_line
+from aae.layers import read_sweep
 from aae.paths import flatten
 from aae.runs import (
     BASELINE,
@@ -265,6 +266,14 @@ def find_trained(path: Path, number: int | None) -> Trained:
         known = f"there are {there[0]} to {there[-1]}" if there else "it has none yet"
         raise ConfigError(f"--trial: got {number}; {path} holds no such trained trial, {known}")
     return Trained(folder, checkpoint.read_config(folder.path), path / "report", f"trial-{number:04d}-", f"trial {number}")
+
+
+def asked_trials(run: Path) -> int | None:
+    """How many the sweep will ask in all, by its last start; None where its file cannot be read, as on a machine without its folders."""
+    try:
+        return read_sweep(run / "sweep.yaml").study.get("num_trials")
+    except ConfigError:
+        return None
 
 
 def load_images(folder: TrialFolder, config: TrialConfig, x_dim: int) -> Dataset:

@@ -85,6 +85,13 @@ def test_a_pruner_that_pruned_what_stood_better_than_the_later_best_is_named():
     (line,) = pruned_too_soon(run([best, good, bad]))
     assert line.startswith("study.pruner: 1 of the 2 pruned trials (1) stood better at epoch 1 than trial 0 did")
     assert pruned_too_soon(run([best, bad])) == []
+    for kind, cure in (
+        ("auto", "the NopPruner stops nobody"),
+        ("HyperbandPruner", "raise its min_resource"),
+        ("MedianPruner", "n_warmup_steps"),
+    ):
+        sweep = {"study": {"name": "made-up", "metric": "val/error", "pruner": {"kind": kind}}}
+        assert pruned_too_soon(run([best, good, bad], sweep=sweep))[0].endswith(cure)
 
 
 def test_of_the_recorded_quick_sweeps_pruner_it_says_what_the_curves_say():

@@ -56,6 +56,15 @@ def test_the_page_follows_what_is_told_at_nice_19_until_it_is_stopped(tmp_path):
     assert [path.name for path in (study.run / "report").iterdir()] == ["index.html"]
 
 
+def test_a_driver_that_breaks_leaves_no_page_that_says_it_runs(tmp_path):
+    study = begun(tmp_path)
+    live.write_running_page(study.run)
+    assert "Running: " in page_of(study.run)
+    with pytest.raises(RuntimeError), live.rewritten_page(study.run):
+        raise RuntimeError("the cluster is lost")
+    assert "Running: " not in page_of(study.run)
+
+
 def is_live(pid: int) -> bool:
     try:
         return b"analysis.live" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -176,6 +176,13 @@ def test_the_rungs_are_those_that_the_study_allows(workplace):
     assert ("auto", "from epoch 1") in named and ("auto", "from epoch 2") in named
 
 
+def test_a_study_that_ends_by_its_gain_is_compared_with_random_search_too(workplace):
+    """Seen to fail: random search was left out, and the next sampler took its place."""
+    folder = searched(1, sampler="{kind: auto}", stop_below_gain="0.001")
+    named = [(setting.sampler, setting.rungs) for setting in settings_of(folder)]
+    assert named[0] == ("RandomSampler", "none") and ("auto", "none") in named
+
+
 # ---- what cannot be
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -24,6 +25,8 @@ from aae.tuning.driver import reproduction
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.forecast import forecast_left, foresee
 from aae.tuning.spec.fork import Fork
+from aae.tuning.spec.space import Entry, SearchSpace
+from aae.tuning.study.learning import trials_inside
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.rehearsal import Cost, cases_of
@@ -275,6 +278,16 @@ def test_confirm_trains_a_fork_from_epoch_0_on_other_labels_and_needs_nothing_of
         config, folder = checkpoint.read_config(path), TrialFolder(path)
         assert config.data.label_seed >= 100 and len(folder.rows()) == 6 and not folder.fork
         assert config.train.epochs == 6 and config.train.keep_epochs == []
+
+
+def test_what_is_learnt_from_a_fork_stands_where_each_parent_does(place):
+    """Seen to fail: every trial stood where the best parent does."""
+    made = read_json(Path("runs/decay/manifest.json"))
+    path, entry = "optim.generator.rate", Entry("optim.generator.rate", FloatDistribution(1e-4, 1.0), {})
+    found = trials_inside(SearchSpace({path: entry}), Path("runs/decay"), made)
+    assert len({trial.params[path] for trial in found}) == 2
+    for trial in found:
+        assert trial.params[path] == checkpoint.read_config(trial_folder("runs/decay", trial.number).path).optim.generator.rate
 
 
 def test_the_parents_are_those_of_the_beginning_whatever_the_first_study_finds_later(searched):

@@ -169,6 +169,8 @@ WRONG = {
     "an empty list": (["study.learn_from=[]"], ("study.learn_from: got []", "or null")),
     "a number": (["study.learn_from=[3]"], ("study.learn_from: got [3]", "give a list of run folders")),
     "one twice": (["study.learn_from=[runs/first, runs/first]"], ("study.learn_from", "name each study once")),
+    "one twice by another way": (["study.learn_from=[runs/first, runs/first/]"], ("study.learn_from", "name each study once")),
+    "no such home": (["study.learn_from=[~no_such_user/first]"], ("study.learn_from[0]: got '~no_such_user/first'", "no such home folder")),
     "itself": (["study.name=first"], ("study.learn_from: got runs/first", "this study itself")),
     "itself by another way": (["study.name=first", "study.learn_from=[runs/../runs/first]"], ("this study itself",)),
     "another metric": (

@@ -97,6 +97,36 @@ def test_a_condition_on_a_fixed_path_is_evaluated_once_and_said(tmp_path):
     assert "optim.schedule.drop_at is not searched: optim.schedule.kind is constant" in fails.notes
 
 
+def test_a_condition_on_a_whole_block_is_whether_it_is_on(tmp_path):
+    """Seen to end in a KeyError where the block is on."""
+    entry = "model.z_dim: {kind: int, low: 6, high: 12, when: {BLOCK: null}}"
+    on = sweep_of(tmp_path, entry.replace("BLOCK", "objective.consistency"))
+    assert on.space.entries == {} and "model.z_dim is not searched: objective.consistency is on" in on.notes
+    off = sweep_of(tmp_path, entry.replace("BLOCK", "objective.head_separation"))
+    assert "model.z_dim" in off.space.entries and "model.z_dim is searched in every trial: objective.head_separation is None" in off.notes
+
+
+@pytest.mark.parametrize(
+    ("metric", "trial", "entry", "value"),
+    [
+        (
+            "val/component_error",
+            "{data: {num_labels: 100}, model: {z_dim: 2}, objective: {adversarial_z: {sees_label: true, prior: {kind: mixture}}}}",
+            "objective.adversarial_z.prior.kind: {kind: categorical, choices: [mixture, gaussian]}",
+            "gaussian",
+        ),
+        ("val/parzen_nll", "{train: {parzen_samples: 100}}", "train.parzen_samples: {kind: int, low: 0, high: 1000}", "0"),
+    ],
+)
+def test_a_value_that_takes_the_metric_away_is_refused(tmp_path, metric, trial, entry, value):
+    """Its trial could not be told, and no start after it either."""
+    text = f"study: {{name: mine, metric: {metric}}}\ntrial: {trial}\nsearch_space:\n  {entry}\n"
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(tmp_path / "sweep.yaml", {})
+    assert str(caught.value).startswith(f"search_space.{entry.partition(':')[0]}: got {value}, which has no {metric}; ")
+
+
 def test_what_hangs_on_a_dropped_entry_is_dropped_and_said(tmp_path):
     chain = "optim.kind: {kind: categorical, choices: [sgd, adam], when: {train.update: alternating}}\n"
     chain += "optim.generator.rate: {kind: float, low: 0.01, high: 0.1, when: {optim.kind: sgd}}\n"
@@ -202,6 +232,11 @@ def test_the_pruner_is_asked_no_later_than_the_earliest_drop(tmp_path):
     assert sweep_of(tmp_path, DROP, epochs, "optim.schedule.kind=step").last_rung == 10
     assert sweep_of(tmp_path, KIND, epochs, "optim.schedule.drop_at=0.25").last_rung == 5
     assert sweep_of(tmp_path, "model.z_dim: {kind: int, low: 6, high: 12}", epochs).last_rung == 19
+    late = "optim.schedule.drop_at: {kind: float, low: 0.9, high: 0.95, when: {optim.schedule.kind: WHEN}}\n"
+    assert sweep_of(tmp_path, KIND + late.replace("WHEN", "step"), epochs).last_rung == 12  # of the others 0.6 is fixed
+    assert sweep_of(tmp_path, KIND + late.replace("WHEN", "[step, cosine]"), epochs).last_rung == 18
+    two = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n" + late.replace("WHEN", "[step, cosine], optim.kind: adam")
+    assert sweep_of(tmp_path, KIND + two, epochs).last_rung == 12
 
 
 def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_trials_and_not_in_others(tmp_path):

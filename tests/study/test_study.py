@@ -316,6 +316,26 @@ def test_every_pruner_works_with_baselines_and_reopening(make_study, pruner):
         assert trial.intermediate_values == {r["epoch"]: r["val/error"] for r in rows}
 
 
+def test_under_hyperband_a_study_that_was_closed_asks_the_same_points(make_study):
+    """Seen to fail: until its first verdict a pruner of a fresh start knows no brackets, so the sampler saw the trials of all."""
+    pruner = "{kind: HyperbandPruner, min_resource: 1, max_resource: 6, reduction_factor: 2}"
+    errors = {number: 0.3 + 0.01 * number for number in range(12)}
+    study = make_study(num_trials=12, pruner=pruner)
+    play(study, errors)
+    again = SweepStudy(Path(shutil.copytree(study.run, study.run.with_name("copy"))), study.sweep)
+    assert study.values(study.ask()) == again.values(again.ask())
+
+
+def test_a_trial_that_has_its_parameters_is_handed_out_again_without_the_sampler(make_study, monkeypatch):
+    """So no other study that was learnt from is asked for; it may be gone when all is asked."""
+    study = make_study(num_trials=2)
+    values = study.next().config.model.z_dim
+    again = make_study(num_trials=2)
+    again.reconcile()
+    monkeypatch.setattr(SweepStudy, "handle", lambda self, number: pytest.fail("the sampler was made"))
+    assert again.next().config.model.z_dim == values
+
+
 def test_tpe_learns_past_a_baseline_that_it_does_not_see(make_study):
     """With a multivariate TPE a trial without parameters would empty the space that all trials share."""
     study = make_study(num_trials=8, pruner="{kind: NopPruner}", baselines="{outside: {train.update: alternating}}")

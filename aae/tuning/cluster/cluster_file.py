@@ -146,5 +146,5 @@ def stop_cluster(path: Path, console: Console) -> int:
             text = f"{host}: {len(left)} Ray processes are left, the first is {left[0]}"
         else:
             text = f"{host}: no Ray process is left"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     return int(any(done.returncode != 0 or done.stdout.strip() for done in outcomes.values()))

@@ -243,7 +243,7 @@ def check_cluster(sweep: Sweep, console: Console) -> int:
         raise ConfigError(f"study.folder: got {folder}; it cannot be made ({error.strerror})") from None
     try:
         with ray_running(None, address) as where:
-            console.print(f"{where}, for {sweep.source} in {folder.resolve()}", highlight=False, soft_wrap=True)
+            console.print(f"{where}, for {sweep.source} in {folder.resolve()}", soft_wrap=True)
             table, problems = check_nodes(sweep, folder)
     except OSError as error:
         raise ConfigError(f"study.folder: got {folder}; it cannot be written ({one_line(error)})") from None
@@ -254,7 +254,7 @@ def check_cluster(sweep: Sweep, console: Console) -> int:
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table, crop=False)
     for problem in problems:
-        console.print(problem, highlight=False, markup=False, soft_wrap=True)
+        console.print(problem, soft_wrap=True)
     return int(bool(problems))
 
 
@@ -272,5 +272,5 @@ def enter_cluster(sweep: Sweep, lock: DriverLock, stack: contextlib.ExitStack, c
         if problems:
             more = f" (and {len(problems) - 2} more)" if len(problems) > 2 else ""
             raise ConfigError(f"the cluster is not fit: {'; '.join(problems[:2])}{more}; launch.py cluster check shows all of it")
-        console.print(f"checked {num} nodes: the same versions, code, data and run folder", highlight=False)
+        console.print(f"checked {num} nodes: the same versions, code, data and run folder")
     return place

@@ -22,7 +22,7 @@ def run(arguments: list[str], console: Console) -> int:
         return stop_cluster(given.file, console)
     if is_cluster_file(given.file):
         check_file(given.file)
-        console.print(f"{given.file}: filled in, and Ray takes it", highlight=False, soft_wrap=True)
+        console.print(f"{given.file}: filled in, and Ray takes it", soft_wrap=True)
         return 0
 
     from aae.layers import parse_overrides

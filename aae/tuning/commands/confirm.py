@@ -61,6 +61,6 @@ def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) 
     read = read_run(run)
     if read.confirmed is not None:
         for line in confirmation_verdict(read.confirmed):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"report: {write_files(read)}", soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True)
+        console.print(f"report: {write_files(read)}", soft_wrap=True)
     return code

@@ -49,7 +49,7 @@ def run(arguments: list[str], console: Console) -> int:
     except (OSError, OverflowError) as error:
         raise ConfigError(f"--port: got {given.port}, which cannot be served ({error}); give another, or 0 for any that is free") from None
     with server:
-        console.print(f"{given.run} at http://{HOST}:{server.server_port}/dashboard; it only reads; Ctrl-C ends it", highlight=False)
+        console.print(f"{given.run} at http://{HOST}:{server.server_port}/dashboard; it only reads; Ctrl-C ends it")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -12,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
+from aae.streams import plain_console
+
 
 def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"{what} as one JSON object on standard output, all else on standard error")
@@ -29,7 +31,7 @@ def apart_from_the_object(asked: bool, console: Console) -> Iterator[Console]:
     os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            yield Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+            yield plain_console(stderr=True)
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)

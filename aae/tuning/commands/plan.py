@@ -32,15 +32,15 @@ def plan_of(sweep: Sweep) -> dict[str, Any]:
 
 
 def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
-    console.print(sweep.to_yaml(), markup=False, highlight=False, soft_wrap=True)
+    console.print(sweep.to_yaml(), soft_wrap=True)
     for case in plan["cases"]:
         text = values_text(case["values"]) if case["name"].startswith("sampled") else "run first, never pruned"
         console.print(f"{case['name']}: {text}")
     if plan["sampler"] is not None:
-        console.print(plan["sampler"], highlight=False)
+        console.print(plan["sampler"])
     for warning in plan["warnings"]:
-        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"forecast: {plan['forecast']['text']}", highlight=False)
+        console.print(f"warning: {warning}", soft_wrap=True)
+    console.print(f"forecast: {plan['forecast']['text']}")
 
 
 def own_data_warnings(sweep: Sweep) -> list[str]:

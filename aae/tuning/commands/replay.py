@@ -16,8 +16,21 @@ def run(arguments: list[str], console: Console) -> int:
     text = "Replay other samplers, rungs and budgets on surrogates of this study's own curves, in simulated time."
     options = command_parser("replay", text)
     options.add_argument("run", type=Path, help="a run folder with 20 complete trials or more; best one that was sampled at random")
-    options.add_argument("--budgets", type=int, nargs="+", default=[15, 30], metavar="N", help="how long a simulated search may take, in whole trainings (default: 15 30)")
-    options.add_argument("--replays", type=int, default=60, metavar="N", help="simulated searches of each setting (default: 60); four times as many halve the error")
+    options.add_argument(
+        "--budgets",
+        type=int,
+        nargs="+",
+        default=[15, 30],
+        metavar="N",
+        help="how long a simulated search may take, in whole trainings (default: 15 30)",
+    )
+    options.add_argument(
+        "--replays",
+        type=int,
+        default=60,
+        metavar="N",
+        help="simulated searches of each setting (default: 60); four times as many halve the error",
+    )
     given = options.parse_args(arguments)
     for name, low in (("budgets", 2), ("replays", 1)):
         for value in [getattr(given, name)] if name == "replays" else given.budgets:
@@ -33,14 +46,14 @@ def run(arguments: list[str], console: Console) -> int:
     sweep = settings[0].sweep
     recorded = read_recorded(given.run, sweep)
     for line in describe(recorded, given.run, read_trials(given.run)):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     started, shown = time.monotonic(), 0.0
 
     def say(done: int, num: int) -> None:
         nonlocal shown
         if done / num >= shown + 0.1 or done == num:
             left = (time.monotonic() - started) * (num - done) / done
-            console.print(f"{done} of {num} replays" + (f", {left:.0f} s left" if left else ""), highlight=False)
+            console.print(f"{done} of {num} replays" + (f", {left:.0f} s left" if left else ""))
             shown = done / num
 
     value_SRB = replay_all(recorded, settings, budgets, given.replays, say)

@@ -31,7 +31,7 @@ def run(arguments: list[str], console: Console) -> int:
     if read.trials:
         console.print(table_of(read, ranked(read)[:TOP], console.width))
     for line in gain_lines(read):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     return 0
 
 
@@ -41,7 +41,7 @@ def status_of(run: Path) -> dict[str, Any]:
     from aae.tuning.confirm.plan import standing_of
     from aae.tuning.study.journal import read_trials
     from aae.tuning.study.optuna_views import word_of
-    from analysis.trials import read_run
+    from analysis.trials import asked_trials, read_run
 
     if read_manifest(run) is None:
         raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
@@ -64,26 +64,16 @@ def status_of(run: Path) -> dict[str, Any]:
     }
 
 
-def asked_trials(run: Path) -> int | None:
-    """How many the sweep will ask in all; None where its file cannot be read, as on a machine without its folders."""
-    from aae.layers import read_sweep
-
-    try:
-        return read_sweep(run / "sweep.yaml").study.get("num_trials")
-    except ConfigError:
-        return None
-
-
 def print_status(run: Path, found: dict[str, Any], console: Console) -> None:
     holder, own = found["driver"], found["confirmation"]
     who = f"running (pid {holder['pid']} on {holder['host']})" if holder else "not running"
     console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in found["states"].items()) or "no trials yet"))
     for trial in found["trials"]:
         if trial["state"] in ("running", "interrupted"):
-            console.print(f"  trial {trial['number']}: {progress(run, trial['number'], found['metric'])}", highlight=False)
+            console.print(f"  trial {trial['number']}: {progress(run, trial['number'], found['metric'])}")
     if own is not None:
         frozen = f", winner frozen: {own['winner']}" if own["winner"] else ""
-        console.print(f"confirmation: {own['stage']}, {own['trainings_told']} trainings told{frozen}", highlight=False)
+        console.print(f"confirmation: {own['stage']}, {own['trainings_told']} trainings told{frozen}")
     if found["states"].get("interrupted"):
         console.print("the same launch.py command goes on with it")
 

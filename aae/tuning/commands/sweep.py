@@ -48,7 +48,7 @@ def run(arguments: list[str], console: Console) -> int:
         print_object(plan)
         return 0
     for note in checked.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}")
     if given.plan:
         from aae.tuning.commands.plan import plan_of, print_plan
 
@@ -79,7 +79,7 @@ def write_page(run: Path, console: Console) -> list[Path]:
     read = read_run(run)
     page = write_files(read)
     show(read, console)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page}", soft_wrap=True)
     return sorted(page.parent.glob("*.png"))
 
 

@@ -152,7 +152,7 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
         counts = study.reconcile()
         if before:
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
-            console.print(f"{folder}: {before} trainings so far; reconciled: {text}", highlight=False)
+            console.print(f"{folder}: {before} trainings so far; reconciled: {text}")
         with contextlib.ExitStack() as stack:
             stack.enter_context(caches_placed(run))
             code = train_stages(study, run, sweep, plan, made, lock, budget, console, stack)
@@ -173,10 +173,10 @@ def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bo
     if own != before:
         write_json(folder / "manifest.json", own)
     for line in manifest.note_of_other_changes(own, now):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     changed = manifest.training_changes(manifest.current(made), now)
     if changed:
-        console.print(f"not what the search ran with: {'; '.join(changed)}", highlight=False)
+        console.print(f"not what the search ran with: {'; '.join(changed)}")
     return len(own.get("accepted", []))
 
 
@@ -197,10 +197,10 @@ def train_stages(
         winner = study.study.user_attrs.get(WINNER)
         study.sweep = stage = sweep_of_trainings(run, sweep, plan, winner)
         if not study.all_told:
-            say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+            say = functools.partial(console.print, soft_wrap=True)
             about = describe_study(f"{run.name}-{CONFIRM}", f"{made['id']}c", run, study.metric, list(stage.baselines), say)
             place = place or enter_cluster(stage, lock, stack, console)
-            console.print(f"{stage_line(plan, winner)}, {place.slots} at a time, on {place.where}", highlight=False, soft_wrap=True)
+            console.print(f"{stage_line(plan, winner)}, {place.slots} at a time, on {place.where}", soft_wrap=True)
             about["command_folder"] = str(command_folder(plan.candidates[0].config["data"]["folder"], made))
             with Workers(place, about, study.metric, study.run) as workers:
                 received = train_study(study, workers, budget, console, lambda: None)
@@ -222,7 +222,7 @@ def train_stages(
 def freeze(own: optuna.Study, plan: Plan, winner: dict[str, Any], console: Console) -> None:
     """From here on the winner never changes, and its record opens the test set."""
     own.set_user_attr(WINNER, winner | {"frozen": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())})
-    console.print(winner_line(plan, winner), highlight=False, soft_wrap=True)
+    console.print(winner_line(plan, winner), soft_wrap=True)
 
 
 def stage_line(plan: Plan, winner: dict[str, Any] | None) -> str:

@@ -84,7 +84,8 @@ def difference_error(first: list[np.ndarray], second: list[np.ndarray] | None = 
 
 def simulate_fewer_labels(run: Path, plan: Plan, metric: str, label_N: Tensor) -> list[dict[str, Any]]:
     """Had the search had fewer validation labels: over random subsets of them, which trial its predictions would have made the
-    lowest, and how much worse that one is on all of them. Of the trials that were complete; ties are broken at random."""
+    lowest, and how much worse that one is on all of them than the search's lowest. Of the trials that were complete; ties are broken at
+    random."""
     wrong = {}  # of each trial, on each image; the sum of its draws where it has several
     for number in plan.compared if metric == "val/error" else []:
         attempt = trial_folder(run, number).last_attempt()

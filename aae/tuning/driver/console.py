@@ -71,7 +71,7 @@ class SweepConsole:
                 self.say(f"warning: trial {number}: {text}")
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     # ---- what the engine tells ----
 

@@ -34,7 +34,7 @@ def check_start(sweep: Sweep, console: Console) -> dict[str, str]:
     refuse_unfit_sweep(sweep, dataset)
     refuse_other_past(sweep, dataset.hashes)
     for warning in data_warnings(sweep.fixed, dataset):
-        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"warning: {warning}", soft_wrap=True)
     return dataset.hashes
 
 
@@ -83,7 +83,7 @@ def recognise(sweep: Sweep, data_hashes: dict[str, str], accept: bool, console: 
     refuse_changes(recorded["sweep"], sweep, run)
     made = manifest.go_on(recorded, now, run, accept)
     for line in manifest.note_of_other_changes(made, now):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     return Opened(sweep, made, False)
 
 
@@ -114,11 +114,13 @@ def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
-    """What makes the folder a sweep's, where it is not there yet. Raises ConfigError."""
+    """What makes the folder a sweep's, as this start has it: what may change of the `study:` block is that of the last one. Raises
+    ConfigError."""
     try:
         if read_manifest(run) != json.loads(json.dumps(made)):  # first: a sweep's folder is recognised by it, and a kill may come between
             write_json(run / "manifest.json", made)
-        if not (run / "sweep.yaml").exists():
-            write_atomically(run / "sweep.yaml", sweep.to_yaml())
+        path, text = run / "sweep.yaml", sweep.to_yaml()
+        if not path.exists() or path.read_bytes() != text.encode(errors="backslashreplace"):
+            write_atomically(path, text)
     except OSError as error:
         raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None

@@ -82,9 +82,9 @@ def reproduce(run: Path, number: int | None, console: Console) -> Reproduction:
         changed.append(f"{retold} of its epochs were trained twice and came out otherwise then")
     if len(numbers) > 1:
         changed.append("its code was changed while it trained, and that was accepted")
-    console.print(f"training trial {number} of {run} again, {len(rows)} epochs", highlight=False)
+    console.print(f"training trial {number} of {run} again, {len(rows)} epochs")
     if changed:
-        console.print("not what it was recorded with: " + "; ".join(changed), highlight=False)
+        console.print("not what it was recorded with: " + "; ".join(changed))
     new, ended = train_again(config, data, folder, len(rows), device, console)
     wrong = [row["epoch"] for row, again in zip(rows, new, strict=False) if not same_row(row, again)]
     last, again = rows[-1], new[-1] if new else {}

@@ -43,7 +43,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     data_hashes = check_start(sweep, console)
     with locked(sweep.study.path, console) as lock:
         opened = recognise(sweep, data_hashes, accept, console)
-        say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+        say = functools.partial(console.print, soft_wrap=True)
         about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines), say)
         with contextlib.ExitStack() as stack:  # Ray, which ends before the page is written
             workers = functools.cache(lambda: start_workers(opened.sweep, about, lock, budget, stack, console))  # started at the first use
@@ -63,9 +63,9 @@ def start_workers(
     if not (sweep.study.path / "manifest.json").exists():
         num = len(cases_of(sweep))
         text = f"{sweep.study.path}: starting Ray; before the first trial {num} configurations take a few steps"
-        console.print(text, highlight=False)
+        console.print(text)
     place = enter_cluster(sweep, lock, stack, console)
-    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    say = functools.partial(console.print, soft_wrap=True)
     return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path, budget.until, say))
 
 
@@ -92,7 +92,7 @@ def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
     counts = study.reconcile()
     if before:
         text = ", ".join(f"{count} {what}" for what, count in counts.items())
-        console.print(f"{run}: {before} trials so far; reconciled: {text}", highlight=False)
+        console.print(f"{run}: {before} trials so far; reconciled: {text}")
     return study
 
 
@@ -101,13 +101,13 @@ def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: 
     place, num = workers.place, study.sweep.study.num_trials
     record = ForecastFile(study.run, budget.started, foreseen)
     needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
-    console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}", highlight=False)
+    console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}")
     for line in [describe_sampler(study.sweep), *record.lines(study.trials(), study.sweep.study, place.slots)]:
         if line is not None:
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
     received = train_study(study, workers, budget, console, record.tick)
     for line in record.close(study.trials()):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     return received
 
 

@@ -36,6 +36,7 @@ from aae.tuning.study.parents import load_sweep
 SLOTS, JITTER = 2, 0.05
 PART, REPLAYS_EACH = 2 / 3, 3  # of the trials in a surrogate; on each surrogate
 LEAST = 20  # trials; a surrogate of fewer foretells too little
+NOT_PLAYED = ("learn_from", "confirm", "stop_below_gain")  # of the study block: a simulated search ends with its time alone
 RANDOM = "RandomSampler"  # what the others are compared with, without rungs
 
 
@@ -66,7 +67,7 @@ def command_for(run: Path, sweep: Sweep) -> str:
     """What makes trials to be replayed: at random and never pruned, they stand for the whole space."""
     settings = [f"study.name={run.name}_random", "study.sampler={kind: RandomSampler, seed: 0}", "study.pruner={kind: NopPruner}"]
     settings += [f"study.num_trials={2 * LEAST + len(sweep.baselines)}"]
-    settings += [f"study.{block}=null" for block in ("confirm", "learn_from") if getattr(sweep.study, block) is not None]
+    settings += [f"study.{block}=null" for block in NOT_PLAYED if getattr(sweep.study, block) is not None]
     words = ["python", "launch.py", str(run / "sweep.yaml"), *settings]
     return " ".join(shlex.quote(word) for word in words)
 
@@ -89,11 +90,13 @@ def settings_of(run: Path) -> list[Setting]:
         for name, pruner in rungs.items():
             if pruner in tried or (sampler == RANDOM and name != "none"):
                 continue
-            changes = {"study.sampler": block, "study.pruner": pruner, "study.learn_from": None, "study.confirm": None}
+            changes = {"study.sampler": block, "study.pruner": pruner} | {f"study.{name}": None for name in NOT_PLAYED}
             try:
                 sweep = load_sweep(run / "sweep.yaml", changes, run)
-            except ConfigError:  # rungs that this sweep may not have: of a fork, or where the batch size is searched
-                continue
+            except ConfigError:
+                if name == "none":
+                    raise
+                continue  # rungs that this sweep may not have: of a fork, or where the batch size is searched
             tried.append(pruner)
             found.append(Setting(sampler, name, replace(sweep, baselines={})))
     return found

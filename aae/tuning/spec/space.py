@@ -101,6 +101,16 @@ class SearchSpace:
                 values[path] = entry.suggest(trial)
         return values
 
+    def held(self, params: dict[str, Any]) -> dict[str, Any] | None:
+        """The values of a trial that has every parameter, as `suggest` would give them; None: one is missing."""
+        values: dict[str, Any] = {}
+        for path, entry in self.entries.items():
+            if all(values.get(p) in allowed for p, allowed in entry.when.items()):
+                if path not in params:
+                    return None
+                values[path] = entry.decode(params[path])
+        return values
+
     def values_of(self, path: str) -> list[Any]:
         """The choices of a categorical path; empty where it is not searched."""
         entry = self.entries.get(path)
@@ -109,6 +119,11 @@ class SearchSpace:
     def ends(self, path: str) -> list[Any]:
         """The ends of a range or every choice; empty where it is not searched."""
         return self.entries[path].ends() if path in self.entries else []
+
+    def with_ends(self, entry: Entry) -> list[dict[str, Any]]:
+        """Each end of a path's range, or each choice, with values of the paths around it under which it is searched."""
+        around = {parent: next(v for v in allowed if self.entries[parent].contains(v)) for parent, allowed in entry.when.items()}
+        return [around | {entry.path: end} for end in entry.ends()]
 
     def lowest(self, path: str) -> float | None:
         return min(self.ends(path), default=None)
@@ -145,7 +160,7 @@ def read_space(block: DictConfig, trial: DictConfig, overridden: set[str], sourc
                 )
             entry = conditional(path, distribution, conditions(path, spec), entries, set(searched), fixed, notes, known, trial)
             if entry is not None:
-                check_ends(entry, entries, trial, where)
+                check_ends(entry, SearchSpace(entries), trial, where)
                 entries[path] = entry
         except ConfigError as error:
             raise ConfigError(f"{error}{line}") from None
@@ -238,10 +253,12 @@ def conditional(
                 allowed,
                 "it can never have these values: correct them",
             )
-            if fixed.get(parent) not in allowed:
-                notes.append(f"{path} is not searched: {parent} is {fixed.get(parent)}")
+            is_on = any(path.startswith(f"{parent}.") for path in fixed)  # of a whole block
+            value = fixed.get(parent, "on" if is_on else "off")
+            if value not in allowed:
+                notes.append(f"{path} is not searched: {parent} is {value}")
                 return None
-            notes.append(f"{path} is searched in every trial: {parent} is {fixed[parent]}")
+            notes.append(f"{path} is searched in every trial: {parent} is {value}")
     return Entry(path, distribution, left)
 
 
@@ -254,16 +271,13 @@ def can_be(trial: DictConfig, path: str, value: Any) -> bool:
     return True
 
 
-def check_ends(entry: Entry, entries: dict[str, Entry], trial: DictConfig, where: str) -> None:
+def check_ends(entry: Entry, space: SearchSpace, trial: DictConfig, where: str) -> None:
     """Both ends of a range, and each choice, must make a configuration; the conditions set as they will be."""
-    values: dict[str, Any] = {}
-    for parent, allowed in entry.when.items():
-        values[parent] = next(value for value in allowed if entries[parent].contains(value))
-    for end in entry.ends():
+    for values in space.with_ends(entry):
         try:
-            configure(trial, values | {entry.path: end}, "")
+            configure(trial, values, "")
         except ConfigError as error:
-            raise ConfigError(f"{where}: the value {end} is refused: {error}") from None
+            raise ConfigError(f"{where}: the value {values[entry.path]} is refused: {error}") from None
 
 
 def line_numbers(path: Path) -> dict[str, int]:

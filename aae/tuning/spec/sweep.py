@@ -92,13 +92,19 @@ class Sweep:
 
     @property
     def earliest_drop(self) -> int:
-        schedule = self.fixed.optim.schedule
-        kinds = self.space.values_of("optim.schedule.kind") or [schedule.kind]
-        if kinds == ["constant"]:
-            return self.epochs
-        lowest = self.space.lowest("optim.schedule.drop_at")
+        schedule, path = self.fixed.optim.schedule, "optim.schedule.kind"
+        entry = self.space.entries.get("optim.schedule.drop_at")
+        drops: list[float] = []
+        for kind in self.space.values_of(path) or [schedule.kind]:
+            if kind == "constant":
+                continue
+            when = {path: [kind]} if entry is None else {path: [kind]} | entry.when
+            if entry is not None and kind in when[path]:
+                drops += entry.ends()
+            if entry is None or kind not in when[path] or len(when) > 1:  # where it is not searched it is the fixed one
+                drops.append(schedule.drop_at)
         units = self.space.values_of("optim.schedule.unit") or [schedule.unit]
-        return min(drop_epoch(schedule.drop_at if lowest is None else lowest, unit, self.epochs) for unit in units)
+        return min((drop_epoch(drop, unit, self.epochs) for drop in drops for unit in units), default=self.epochs)
 
     def with_precision(self, precision: str) -> Sweep:
         """The sweep with nothing left to the machine: what `train.precision: auto` is in this study."""

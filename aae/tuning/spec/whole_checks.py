@@ -24,6 +24,10 @@ def check_together(sweep: Sweep) -> None:
     everything: dict[str, dict[str, Any]] = {"": {}} | sweep.baselines
     for name, values in everything.items():
         require(has_it(sweep.config(values)), "study.metric", sweep.study.metric + (f" with the baseline {name}" if name else ""), want)
+    for path, entry in sweep.space.entries.items():
+        for values in sweep.space.with_ends(entry):
+            got = f"{values[path]}, which has no {sweep.study.metric}"
+            require(has_it(sweep.config(values)), f"search_space.{path}", got, f"{want}, or leave this value out")
     if sweep.study.pruner["kind"] != "NopPruner":
         for path in ("train.batch_size", "train.labelled_batch_size", "train.learnt_labelled_batch_size"):
             require(

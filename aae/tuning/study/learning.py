@@ -13,9 +13,10 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.errors import ConfigError, require
+from aae.layers import read_trial, to_trial
 from aae.manifest import first_of
 from aae.paths import every_path, flatten
-from aae.runs import JOURNAL, read_manifest
+from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder
 from aae.tuning.spec.fork import FREE
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace, encode_choice
@@ -46,6 +47,7 @@ def with_learnt(sweep: Sweep, run: Path) -> Sweep:
         why = "nothing is searched" if not sweep.space.entries else why_tpe(sweep)
         require(why is None, PATH, ", ".join(asked), f"{why}, so there is no Gaussian process that would learn: leave it out")
         learnt = tuple(read_learnt(sweep, Path(other).expanduser(), run) for other in asked)
+        require(len({one.id for one in learnt}) == len(learnt), PATH, ", ".join(asked), "name each study once")
     return replace(sweep, learnt=learnt, notes=(*sweep.notes, *(one.note for one in learnt)))
 
 
@@ -83,17 +85,22 @@ def read_others(sweep: Sweep) -> list[list[FrozenTrial]]:
 
 
 def trials_inside(space: SearchSpace, other: Path, made: dict[str, Any]) -> list[FrozenTrial]:
-    """Told trials of the study in `other`, its manifest `made`, with parameters of this space. What was fixed there stands at its value.
-    One with a value outside of this space is left out."""
-    fixed = {path: encode_choice(value) for path, value in made["sweep"]["trial"].items()}
-    found = []
+    """Told trials of the study in `other`, its manifest `made`, with parameters of this space. What was fixed there stands at its value,
+    of a fork's trial what its parent had. One with a value outside of this space is left out. Raises ConfigError."""
+    fixed, found = made["sweep"]["trial"], []
     for trial in told_and_searched(read_trials(other)):
-        params = params_inside(space, fixed | trial.params)
+        whole = own_values(trial_folder(other, trial.number)) if made.get("fork") else fixed
+        params = params_inside(space, {path: encode_choice(value) for path, value in whole.items()} | trial.params)
         if params is not None:
             moved = copy.copy(trial)
             moved.params = params
             found.append(moved)
     return found
+
+
+def own_values(folder: TrialFolder) -> dict[str, Any]:
+    """All of a trial's configuration under dotted paths. Raises ConfigError."""
+    return flatten(to_trial(read_trial(folder.config_path), f"{PATH}: {folder.config_path}: "))
 
 
 def params_inside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from aae import checkpoint
@@ -64,7 +65,9 @@ class SweepStudy:
         self.run, self.sweep, self.metric = run, sweep, sweep.study.metric
         self.study, self.storage = open_study(run, sweep.study.name)
         self.study_id = self.storage.get_study_id_from_name(self.study.study_name)
-        self.study.pruner = make_from_block(sweep.study.pruner, PRUNERS)
+        # Not the study's: Optuna would show a sampler the trials of one Hyperband bracket alone, and after a restart those of all.
+        self.pruner = make_from_block(sweep.study.pruner, PRUNERS)
+        self.study.pruner = NopPruner()
         self.fitted: tuple[int, Posterior | None] = (-1, None)  # to so many told trials
         self.code_number = 0  # of the code that trains what is handed out now
         self.unfinished: list[int] = []  # handed out before anything new is asked
@@ -131,7 +134,8 @@ class SweepStudy:
         """A trial's values under dotted paths; sampled, or a baseline's. What a kill left unsampled is sampled now."""
         names = list(self.sweep.baselines)
         if number >= len(names):
-            return self.sweep.space.suggest(self.handle(number))
+            held = self.sweep.space.held(self.trial(number).params)
+            return held if held is not None else self.sweep.space.suggest(self.handle(number))
         values, trial_id = self.sweep.baselines[names[number]], self.id_of(number)
         if not is_baseline(self.trial(number)):
             self.storage.set_trial_user_attr(trial_id, BASELINE, {"name": names[number], "values": values})
@@ -207,7 +211,7 @@ class SweepStudy:
         if verdict is None or verdict["epoch"] != epoch:
             view = PruningView(self.study, is_baseline)
             by_promise = self.sweep.study.pruner["kind"] == AUTO
-            stop = is_hopeless(self.posterior(), trial, epoch) if by_promise else bool(self.study.pruner.prune(view, trial))
+            stop = is_hopeless(self.posterior(), trial, epoch) if by_promise else bool(self.pruner.prune(view, trial))
             left_out = list((verdict or {}).get("left_out", []))
             if stop and not by_promise and not foretells(correlation_with_end(whole_trials(self.trials()), epoch)):
                 stop, left_out = False, [*left_out, epoch]

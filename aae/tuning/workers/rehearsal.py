@@ -174,9 +174,9 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
     undrawn = next((why for why in (cost.not_drawn for cost in costs.values()) if why is not None), None)
     if undrawn is not None:
         text = f"warning: pictures cannot be drawn ({undrawn}); trials train without (train.sample_every=0 asks for none)"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     for case in diverged:
-        console.print(f"note: {case.name} diverges at once: {values_text(case.values)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {case.name} diverges at once: {values_text(case.values)}", soft_wrap=True)
     return costs
 
 
