@@ -124,7 +124,7 @@ def fixed_otherwise(sweep: Sweep, made: dict[str, Any]) -> list[str]:
             continue
         if path in searched:
             found.append(f"{path} searched, here {own}")
-        elif own != others:
+        elif others != own != "auto":  # what that comes to is found where trials run
             found.append(f"{path} {others}, here {own}")
     return found
 
