@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from aae import train
 from aae.config import ConfigError, TrialConfig
 from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from aae.streams import plain_console
 from aae.tuning.spec.schema import sweep_schema
 from tests.folders import listing
 from tests.refusals import refused, run
@@ -1018,6 +1019,38 @@ def test_as_a_program_a_training_ends_with_code_2(workplace):
     assert done.returncode == 2
     assert done.stderr == "aae.train: model.z_dim: got 0; give at least 1\n"
     assert listing(workplace) == before
+
+
+UNREADABLE = [
+    ("launch", ["private/s.yaml"]),
+    ("launch", ["status", "private/run"]),
+    ("launch", ["reproduce", "private/run"]),
+    ("launch", ["sweep.yaml", "study.sampler={kind: auto}", "study.learn_from=[private/run]", "--plan"]),
+    ("analysis.report", ["private/run"]),
+    ("aae.train", ["private/s.yaml"]),
+]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may read all; needs setpriv to give that up")
+def test_what_may_not_be_read_is_refused(workplace):
+    """As on a cluster, where it is another user's. Seen to end in a traceback."""
+    (workplace / "private" / "run").mkdir(parents=True)
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    (workplace / "private").chmod(0)
+    script = "import importlib\n" + "".join(f"print(importlib.import_module({name!r}).main({words}))\n" for name, words in UNREADABLE)
+    give_up = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*give_up, sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "2\n" * len(UNREADABLE), done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(UNREADABLE) and all("private" in line and "Permission denied" in line for line in lines), done.stderr
+
+
+def test_a_folder_in_brackets_is_printed_as_it_is(capsys):
+    """Seen to be taken for a style, and `[/old]` for the end of one, which is an error."""
+    for folder in ("runs [old]/quick", "x[/old]"):
+        plain_console().print(f"{folder}: 3 trials so far")
+        assert capsys.readouterr().out == f"{folder}: 3 trials so far\n"
 
 
 def on_a_small_disk(script: str, *arguments: str) -> subprocess.CompletedProcess:
