@@ -509,7 +509,7 @@ def test_the_verdict_says_both_means_the_difference_and_their_intervals():
     assert "2.26, 2.41, 2.19, 2.37, 2.32 %; median 2.32 %" in text and "n = 5" in text
     assert f"beats what is above {100 * intervals.upper_bound(WINNER_ERRORS):.2f} %" in text
     assert "uncertain by 0.15 points" in text and "the difference by 0.08" in text  # sqrt(0.0231 * 0.9769 / 10,000)
-    assert "used 10,000 validation labels" in text and "With 100 validation labels the search would have chosen trial 3 in 40%" in text
+    assert "used 10,000 validation labels" in text and "With 100 validation labels trial 3 would have had the lowest number in 40%" in text
 
 
 def test_where_the_interval_holds_0_no_difference_was_shown():

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.runs import MANIFEST_KEYS, TrialFolder, trial_folder, write_rows
+from aae.runs import TrialFolder, trial_folder, write_rows
 from aae.tuning.driver import opening
 from aae.tuning.driver import run as driver
 from aae.tuning.study.choice import ranked
@@ -593,7 +593,7 @@ def test_a_study_that_was_begun_before_a_path_existed_goes_on_with_its_default_a
 def test_the_run_folder_has_the_study_as_it_was_last_started(make_study, tmp_path):
     """Seen to keep the first num_trials, so that the page said that an extended sweep had ended."""
     for num, limit in ((4, None), (40, 0.5)):
-        opening.write_down(tmp_path / "run", make_study(num_trials=num, max_minutes=limit).sweep, dict.fromkeys(MANIFEST_KEYS))
+        opening.write_sweep(tmp_path / "run", make_study(num_trials=num, max_minutes=limit).sweep)
         assert asked_trials(tmp_path / "run") == num
     assert load_sweep(tmp_path / "run" / "sweep.yaml", {}).study.max_minutes == 0.5
     (tmp_path / "run" / "sweep.yaml").write_text("study: {")

@@ -114,13 +114,18 @@ def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
-    """What makes the folder a sweep's, as this start has it: what may change of the `study:` block is that of the last one. Raises
-    ConfigError."""
+    """What makes the folder a sweep's, where it is not there yet. Raises ConfigError."""
     try:
         if read_manifest(run) != json.loads(json.dumps(made)):  # first: a sweep's folder is recognised by it, and a kill may come between
             write_json(run / "manifest.json", made)
-        path, text = run / "sweep.yaml", sweep.to_yaml()
-        if not path.exists() or path.read_bytes() != text.encode(errors="backslashreplace"):
-            write_atomically(path, text)
+        if not (run / "sweep.yaml").exists():
+            write_sweep(run, sweep)
     except OSError as error:
         raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None
+
+
+def write_sweep(run: Path, sweep: Sweep) -> None:
+    """The sweep as it is started now: some of its `study:` block may change from start to start, as study.num_trials."""
+    path, text = run / "sweep.yaml", sweep.to_yaml()
+    if not path.exists() or path.read_bytes() != text.encode(errors="backslashreplace"):
+        write_atomically(path, text)

@@ -16,7 +16,7 @@ from rich.console import Console
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.forecast import Forecast, ForecastFile, foresee
-from aae.tuning.driver.opening import Opened, check_start, locked, recognise, write_down
+from aae.tuning.driver.opening import Opened, check_start, locked, recognise, write_down, write_sweep
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import DriverLock
@@ -90,6 +90,7 @@ def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
     study.code_number = len(opened.made.get("accepted", []))
     before = len(study.trials())
     counts = study.reconcile()
+    write_sweep(run, opened.sweep)
     if before:
         text = ", ".join(f"{count} {what}" for what, count in counts.items())
         console.print(f"{run}: {before} trials so far; reconciled: {text}")
