@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
 
 def refuse_misspelt(word: str) -> None:
     """What is neither an option, nor there, nor named as a sweep file is. Raises ConfigError."""
-    if not word or word.startswith("-") or Path(word).exists() or Path(word).suffix in (".yaml", ".yml"):
+    if not word or word.startswith("-") or os.path.exists(word) or Path(word).suffix in (".yaml", ".yml"):
         return
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     want = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}, the project's sweeps sweeps/*.yaml"

@@ -39,7 +39,7 @@ class DataConfig:
         require(1 <= self.num_draws <= 100, "data.num_draws", self.num_draws, "give 1 to 100")
         want = f"draws differ in the labels that they draw, and data.num_labels={self.num_labels} leaves nothing to draw: give 1"
         require(self.num_draws == 1 or self.num_labels > 0, "data.num_draws", self.num_draws, want)
-        require(self.num_validation >= 1, "data.num_validation", self.num_validation, "give at least one validation image")
+        require(self.num_validation >= 2, "data.num_validation", self.num_validation, "give at least two validation images")
         if self.name == "npz":
             require(bool(self.folder), "data.folder", self.folder, "name your .npz file here, data.name=npz reads it")
         elif self.known_size is not None:

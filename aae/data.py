@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +74,7 @@ def load_configured(data: DataConfig, command_folder: str | Path = "") -> Datase
 def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000, shuffle_seed: int | None = None) -> Dataset:
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
     (images, labels, _, _), shape, hashes = read_arrays(name, folder)
-    if not 0 < num_validation < len(images):
+    if not 2 <= num_validation < len(images):
         raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
     if shuffle_seed is not None:
@@ -132,10 +131,13 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
             if missing:
                 raise DataError(f"{path}: no array {missing[0]}; an npz needs {', '.join(keys)}")
             arrays = {key: content[key] for key in keys}
+            other = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]  # numpy gives the bytes of what is none
+            if other:
+                raise DataError(f"{path}: {other[0]} is no array; save it with numpy.savez_compressed")
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # zip and numpy meet broken bytes with errors of many kinds
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez_compressed") from None
     for part in ("train", "test"):

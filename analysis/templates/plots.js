@@ -220,7 +220,7 @@ function valueAt(axis, at) {
 }
 
 function ticksOf(axis) {
-  if (axis.choices) return axis.choices.map((choice, index) => [(index + 0.5) / axis.choices.length, choice]);
+  if (axis.choices) return axis.choices.map((choice, index) => [(index + 0.5) / axis.choices.length, String(choice)]);
   return [0, 0.5, 1].map((at) => [at, String(Number(valueAt(axis, at).toPrecision(3)))]);
 }
 

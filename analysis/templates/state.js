@@ -58,7 +58,7 @@ const COMPARE = {
 function readFilter(text) {
   const tests = [];
   let wrong = "";
-  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
+  for (const word of text.match(/(?:\[[^\]]*\]|\S)+/g) || []) { // a list is one word, blanks and all
     const [, key, sign, wanted] = /^(.+?)(<=|>=|!=|=|<|>)(.*)$/.exec(word) || [];
     if (sign === undefined) {
       tests.push((trial) => lineOf(trial).includes(word.toLowerCase()));
@@ -70,11 +70,15 @@ function readFilter(text) {
         const value = valueOf(trial, key);
         if (value === null) return sign === "!=";
         if (typeof value === "number") return COMPARE[sign](value, number);
-        return COMPARE[sign](String(value).toLowerCase(), wanted.toLowerCase());
+        return COMPARE[sign](withoutBlanks(value), withoutBlanks(wanted));
       });
     }
   }
   return [tests, wrong];
+}
+
+function withoutBlanks(value) {
+  return String(value).toLowerCase().replace(/\s+/g, "");
 }
 
 function lineOf(trial) {

@@ -492,6 +492,18 @@ def test_of_2000_trials_the_plots_have_400_the_best_and_the_baselines_among_them
     assert len(json.dumps(data, allow_nan=False)) < 2e6 and plots.thinned(made_up(tmp_path, 200, 60)) is None
 
 
+def test_a_block_that_is_off_in_some_trials_is_said_with_each(tmp_path):
+    """Seen to give a trial without the block the values of the others, on the page."""
+    run = made_up(tmp_path, 9, 3)
+    for number in (1, 5):
+        config = run.trials[number].config
+        config["block"] = None
+        for path in [path for path in config if path.startswith("block.")]:
+            del config[path]
+    common = plots.common_values(run)
+    assert not any(path.startswith("block") for path in common)
+
+
 def test_the_page_of_a_run_says_whether_it_runs_was_cut_off_or_has_ended(mixed, tmp_path):
     run = copy(mixed, tmp_path / "run")
     read = read_run(run)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,6 +87,29 @@ def test_a_file_with_another_hash_is_refused_by_name(tmp_path, small_files, dama
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(damage(small_files["t10k-labels-idx1-ubyte"]))
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte: SHA-256 is .* expected"):
         load_dataset("mnist", str(tmp_path), num_validation=10)
+
+
+def test_a_packed_file_with_a_wrong_byte_anywhere_is_refused_in_one_line(tmp_path, small_files):
+    """Seen to be zlib's own error for a quarter of the bytes."""
+    file = "t10k-labels-idx1-ubyte"
+    packed, sha256 = gzip.compress(small_files[file]), hashlib.sha256(small_files[file]).hexdigest()
+    for at in range(10, len(packed)):
+        (tmp_path / f"{file}.gz").write_bytes(packed[:at] + bytes([packed[at] ^ 255]) + packed[at + 1 :])
+        with pytest.raises(DataError, match="remove it, and it is fetched anew"):
+            download.read_checked(tmp_path, file, sha256)
+
+
+def test_a_file_in_an_npz_that_is_no_array_is_refused(tmp_path):
+    np.savez(tmp_path / "own.npz", **{key: array for key, array in own_arrays().items() if key != "y_test"})
+    with zipfile.ZipFile(tmp_path / "own.npz", "a") as archive:
+        archive.writestr("y_test", "a letter")
+    with pytest.raises(DataError, match="y_test is no array"):
+        load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10)
+
+
+def test_the_home_folder_in_the_caches_name_is_filled_in(monkeypatch):
+    monkeypatch.setenv("AAE_DATA", "~/data")
+    assert download.cache_folder() == Path.home() / "data"
 
 
 def test_what_a_source_gives_is_kept_for_the_next_time(tmp_path, small_files, monkeypatch):
@@ -260,7 +284,7 @@ def test_an_npz_that_is_wrong_is_refused_in_one_line(tmp_path, changes, message)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"hello", b"PK\x03\x04 cut off", "npy", "torn", "folder"])
+@pytest.mark.parametrize("content", [None, b"", b"hello", b"PK\x03\x04 cut off", "npy", "torn", "folder", "encrypted"])
 def test_a_file_that_is_no_npz_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "own.npz"
     if content == "npy":
@@ -270,6 +294,14 @@ def test_a_file_that_is_no_npz_is_refused_in_one_line(tmp_path, content):
         np.savez_compressed(path, **own_arrays())
         whole = path.read_bytes()
         path.write_bytes(whole[:200] + bytes(200) + whole[400:])
+    elif content == "encrypted":
+        np.savez(path, **own_arrays())
+        whole = bytearray(path.read_bytes())
+        for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            at = -1
+            while (at := whole.find(mark, at + 1)) >= 0:
+                whole[at + flags] |= 1
+        path.write_bytes(bytes(whole))
     elif content == "folder":
         path.mkdir()
     elif content is not None:
@@ -279,7 +311,7 @@ def test_a_file_that_is_no_npz_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("num_validation", [0, 30, 31])
+@pytest.mark.parametrize("num_validation", [0, 1, 30, 31])
 def test_a_split_that_leaves_nothing_to_train_or_to_validate_is_refused(tmp_path, num_validation):
     np.savez(tmp_path / "own.npz", **own_arrays())
     with pytest.raises(DataError, match=f"data.num_validation: got {num_validation}"):

@@ -95,6 +95,12 @@ def test_the_discriminant_is_scored_on_codes_that_it_was_not_fitted_on():
     assert metrics.quadratic_discriminant_accuracy(z, torch.arange(400) % 10) < 0.2  # 20 codes a class and 12 dimensions
 
 
+def test_codes_far_out_on_a_line_have_no_classes_and_are_no_error():
+    """Seen to end in a LinAlgError: their covariance has no Cholesky factor in float64."""
+    line = 1e5 * torch.randn(2000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert 0 <= metrics.quadratic_discriminant_accuracy(line.expand(2000, 4), torch.arange(2000) % 10) < 0.2
+
+
 def test_classes_with_too_few_codes_are_no_error():
     label = torch.zeros(100, dtype=torch.long)
     label[:3] = 7

@@ -18,10 +18,11 @@ from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.data import Dataset, Split
 from aae.draws import split_labels
+from aae.errors import Diverged
 from aae.noise import STREAMS
 from aae.runs import TrialFolder, read_rows, same_row, write_atomically, write_rows
 from aae.schedules import drop_epoch, rate_multiplier
-from aae.train import Diverged, train
+from aae.train import train
 from aae.updates import State
 from tests.golden import tiny_config
 from tests.training import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
@@ -796,3 +797,29 @@ def test_a_prior_that_is_given_recovers_frequencies_that_a_uniform_one_does_not(
         share[prior["kind"]] = float(metrics.class_logits(model.encoder, dataset.validation).softmax(dim=-1)[:, 0].mean())
     assert abs(share["given"] - 0.9) < 0.1 and row["val/class_kl"] < 0.05
     assert share["uniform"] < 0.7
+
+
+def test_other_data_in_the_same_folder_are_refused(sweep, workplace, capsys):
+    """Seen to go on, with rows of two datasets."""
+    assert training.main([sweep, "train.epochs=1", "--output", "here"]) == 0
+    arrays = dict(np.load("tiny.npz"))
+    np.savez("tiny.npz", **(arrays | {"x_train": arrays["x_train"][::-1]}))
+    before = {path: path.read_bytes() for path in workplace.rglob("*") if path.is_file()}
+    assert training.main([sweep, "train.epochs=1", "--output", "here"]) == 2
+    assert "here: tiny.npz has changed; restore the data, or name another folder with --output" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in workplace.rglob("*") if path.is_file()} == before
+
+
+def test_a_name_that_is_too_long_is_refused(sweep, workplace, capsys):
+    assert training.main([sweep, "train.epochs=1", "--output", "x" * 300]) == 2
+    assert "cannot be written (File name too long)" in capsys.readouterr().err
+
+
+def test_codes_that_are_not_finite_are_a_divergence(tmp_path, dataset, monkeypatch):
+    """Before their covariance is decomposed, which would be a failure of another kind."""
+    trial = TrialFolder(tmp_path / "t")
+    encode = metrics.encode
+    monkeypatch.setattr(metrics, "encode", lambda *arguments: (*encode(*arguments)[:2], encode(*arguments)[2] * math.inf))
+    with pytest.raises(Diverged, match="code of a validation image"):
+        train(tiny_config(), nothing, trial, trial.next_attempt(), dataset)
+    assert trial.rows() == []

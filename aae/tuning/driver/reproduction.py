@@ -15,8 +15,9 @@ from aae import checkpoint, manifest, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_configured
 from aae.device import choose_device, device_name
+from aae.errors import Diverged
 from aae.runs import Row, TrialFolder, command_folder, read_manifest, same_row, trial_folder
-from aae.train import Diverged, train
+from aae.train import train
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.study import code_numbers

@@ -41,7 +41,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
     its figures. Raises ConfigError or DataError, and of a fresh sweep nothing is left then; RuntimeError where it broke midway."""
     budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
     data_hashes = check_start(sweep, console)
-    with locked(sweep.study.path, console) as lock:
+    with locked(sweep.study.path, console) as lock, contextlib.ExitStack() as at_end:
         opened = recognise(sweep, data_hashes, accept, console)
         say = functools.partial(console.print, soft_wrap=True)
         about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines), say)
@@ -52,6 +52,7 @@ def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable
             left = None if study.all_told else workers()
             # After Ray's start: its workers would inherit the driver's W&B service.
             finish_wandb = follow_study(about, study.trials, say)
+            at_end.callback(finish_wandb, [])  # where the sweep or its page breaks
             received = None if left is None else train_trials(study, left, budget, foreseen, console)
         close(study, write_page, finish_wandb)
     return Outcome(study, exit_code(study, received), received is not None)

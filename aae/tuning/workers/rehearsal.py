@@ -27,12 +27,12 @@ from aae.config import ConfigError, TrialConfig
 from aae.data import DataError, load_configured
 from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
-from aae.errors import one_line
+from aae.errors import Diverged, one_line
 from aae.layers import configure
 from aae.paths import flatten
 from aae.runs import GB, PARENT
 from aae.schedules import rate_multiplier
-from aae.train import Diverged, measure, train_epoch
+from aae.train import measure, train_epoch
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.workers.pool import Workers
 

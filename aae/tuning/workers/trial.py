@@ -17,10 +17,10 @@ from aae import checkpoint
 from aae.config import ConfigError
 from aae.data import DataError, load_configured
 from aae.device import choose_device
-from aae.errors import is_full_disk
+from aae.errors import Diverged, is_full_disk
 from aae.paths import flatten
 from aae.runs import DIVERGED, PARENT, Attempt, Row, TrialFolder, read_json
-from aae.train import Diverged, epochs
+from aae.train import epochs
 from aae.tuning.cluster.home import place_caches
 from aae.tuning.workers.wandb_runs import Tracker, wait_for_runs
 
@@ -154,4 +154,5 @@ def error_in_a_line(error: Exception, folder: TrialFolder) -> str:
     with contextlib.suppress(OSError):
         (folder.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+    text = " ".join(str(error).split())  # CUDA's are several
+    return f"{type(error).__name__}: {text} ({Path(last.filename).name}:{last.lineno})"

@@ -189,8 +189,8 @@ def last_step(run: Any) -> int:
 
 
 def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Callable[[str], None]) -> Callable[[list[Path]], None]:
-    """Opens the study's own run on a thread, which logs the best so far as trials are told. Returns what ends it, with the table
-    of trials and these figures. `trials` gives the study's FrozenTrials."""
+    """Opens the study's own run on a thread, which logs the best so far as trials are told. Returns what ends it, once, with the
+    table of trials and these figures. `trials` gives the study's FrozenTrials."""
     if study["wandb_mode"] == "disabled":
         return lambda figures: None
     done, shown = threading.Event(), list[Path]()
@@ -226,6 +226,8 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
     guard.do(work)
 
     def finish(figures: list[Path]) -> None:
+        if done.is_set():
+            return
         shown.extend(figures)
         done.set()
         if not guard.close(STUDY_WAIT_S):
