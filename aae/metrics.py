@@ -235,8 +235,7 @@ def healthy_classes(row: Row, num_classes: int) -> bool:
 
 
 def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
-    """Of the codes against their prior. Small matrices on the CPU in float64, the same answer everywhere; distances, which take a core
-    half a second, on the codes' device."""
+    """Of the codes against their prior: small matrices on the CPU in float64, the same everywhere; distances on the codes' device."""
     prior = config.objective.adversarial_z.prior
     z, label = z_NZ.double().cpu() / prior.std, label_N.cpu()
     covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
@@ -263,29 +262,24 @@ def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
 
 
 def energy_distance(a_NZ: Tensor, b_MZ: Tensor) -> float:
-    """2 E|a - b| - E|a - a'| - E|b - b'| over all pairs, in units of z: at least 0, and of the order of E|a - a'| (1/N + 1/M) for two
-    samples of one distribution (Szekely and Rizzo 2013)."""
+    """2 E|a - b| - E|a - a'| - E|b - b'| over all pairs, in units of z (Szekely and Rizzo 2013); 0 = the same distribution."""
     across, within_a, within_b = (torch.cdist(x, y).double().mean() for x, y in ((a_NZ, b_MZ), (a_NZ, a_NZ), (b_MZ, b_MZ)))
     return float(2 * across - within_a - within_b)
 
 
 def quadratic_discriminant_accuracy(z_NZ: Tensor, label_N: Tensor) -> float:
     """A normal a class fitted on the first half of the codes, scored on the second: a fraction."""
-    half = len(z_NZ) // 2
-    scores = []
-    for k in range(int(label_N.max()) + 1):
+    half, num_classes = len(z_NZ) // 2, int(label_N.max()) + 1
+    score_NK = torch.full((len(z_NZ) - half, num_classes), -math.inf, dtype=z_NZ.dtype)
+    for k in range(num_classes):
         z = z_NZ[:half][label_N[:half] == k]
-        if len(z) <= z_NZ.shape[1] + 1:  # too few to fit a covariance
-            scores.append(torch.full((len(z_NZ) - half,), -math.inf, dtype=z_NZ.dtype))
-            continue
-        covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1]) + 1e-6 * torch.eye(z.shape[1], dtype=z.dtype)
-        lower, wrong = torch.linalg.cholesky_ex(covariance)
-        if wrong:  # codes so far out, and so near to a line, that they have no inverse in float64
-            scores.append(torch.full((len(z_NZ) - half,), -math.inf, dtype=z_NZ.dtype))
-            continue
-        normal = torch.distributions.MultivariateNormal(z.mean(dim=0), scale_tril=lower, validate_args=False)
-        scores.append(normal.log_prob(z_NZ[half:]) + math.log(len(z) / half))
-    return 1 - error(torch.stack(scores, dim=1), label_N[half:])
+        if len(z) > z_NZ.shape[1] + 1:  # fewer are too few to fit a covariance
+            covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1]) + 1e-6 * torch.eye(z.shape[1], dtype=z.dtype)
+            lower, wrong = torch.linalg.cholesky_ex(covariance)
+            if not wrong:  # far out and nearly on a line, codes have no inverse in float64
+                normal = torch.distributions.MultivariateNormal(z.mean(dim=0), scale_tril=lower, validate_args=False)
+                score_NK[:, k] = normal.log_prob(z_NZ[half:]) + math.log(len(z) / half)
+    return 1 - error(score_NK, label_N[half:])
 
 
 def collapse_warnings(rows: list[Row], num_classes: int) -> list[str]:

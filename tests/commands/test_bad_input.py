@@ -152,7 +152,7 @@ VALUES = {
     "a p(y) with a 0": (f"{P_OF_Y}={{kind: given, values: [1.0, 0.0]}}", (f"{P_OF_Y}.values: got [1.0, 0.0]", "positive")),
     "no draw": ("data.num_draws=0", ("data.num_draws: got 0", "1 to 100")),
     "negative label seed": ("data.label_seed=-1", ("data.label_seed: got -1", "at least 0")),
-    "no validation images": ("data.num_validation=0", ("data.num_validation: got 0", "at least one")),
+    "no validation images": ("data.num_validation=0", ("data.num_validation: got 0", "at least two")),
     "minus two labels": ("data.num_labels=-2", ("data.num_labels: got -2", "-1 for all")),
     "classes without labels": ("data.num_labels=0", ("data.num_labels=0", "give labels")),
     "batch above the labels": ("train.labelled_batch_size=21", ("train.labelled_batch_size: got 21", "there are 20 labels")),
