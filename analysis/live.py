@@ -51,6 +51,13 @@ def write_running_page(run: Path, running: bool = True) -> float:
     return time.process_time() - before
 
 
+def page_time(run: Path) -> int | None:
+    """When the page was written, in ns."""
+    with contextlib.suppress(OSError):
+        return (run / "report" / "index.html").stat().st_mtime_ns
+    return None
+
+
 def follow(run: Path, parent: int) -> None:
     """Until the process that started it is gone. A page that cannot be written is no reason to end: a full disk may have room again."""
     written, next_at, wrote = told(run), 0.0, False
@@ -71,6 +78,7 @@ def follow(run: Path, parent: int) -> None:
 @contextlib.contextmanager
 def rewritten_page(run: Path) -> Iterator[Callable[[], None]]:
     """As long as this lasts, or until what it gives is called: then the last page is the caller's to write."""
+    before = page_time(run)
     code = str(Path(__file__).resolve().parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))}
     process = None
@@ -96,9 +104,9 @@ def rewritten_page(run: Path) -> Iterator[Callable[[], None]]:
 
     try:
         yield stop
-    except Exception:  # the driver broke: nobody else writes the last page, and the one that is there says that the sweep runs
+    except Exception:  # whatever broke the driver, nobody else writes the last page, and one that was written since says that it runs
         stop()
-        if (run / "report" / "index.html").exists():
+        if page_time(run) != before:
             with contextlib.suppress(Exception):
                 write_running_page(run, running=False)
         raise

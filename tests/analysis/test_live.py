@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from aae.config import ConfigError
 from analysis import live
 from tests.played import open_run
 from tests.sweeping import PROJECT, wait_for
@@ -58,11 +59,21 @@ def test_the_page_follows_what_is_told_at_nice_19_until_it_is_stopped(tmp_path):
 
 def test_a_driver_that_breaks_leaves_no_page_that_says_it_runs(tmp_path):
     study = begun(tmp_path)
-    live.write_running_page(study.run)
-    assert "Running: " in page_of(study.run)
     with pytest.raises(RuntimeError), live.rewritten_page(study.run):
+        live.write_running_page(study.run)
+        assert "Running: " in page_of(study.run)
         raise RuntimeError("the cluster is lost")
     assert "Running: " not in page_of(study.run)
+
+
+def test_a_start_that_is_refused_leaves_the_page_of_before(tmp_path):
+    """It has the figures, which a page that is written while a sweep runs has not."""
+    study = begun(tmp_path)
+    (study.run / "report").mkdir()
+    (study.run / "report" / "index.html").write_text("with figures", encoding="utf-8")
+    with pytest.raises(ConfigError), live.rewritten_page(study.run):
+        raise ConfigError("the sweep has changed")
+    assert page_of(study.run) == "with figures"
 
 
 def is_live(pid: int) -> bool:
