@@ -30,7 +30,7 @@ REFUSED = (ConfigError, DataError, PermissionError)  # what ends a command with 
 def refusal(error: Exception) -> str:
     """The line."""
     if isinstance(error, PermissionError):
-        return f"{error.filename}: you have no right to open this ({error.strerror}); ask for it, or name another"
+        return f"{error.filename}: you may not open this ({error.strerror}); ask its owner for the right, or name another"
     return str(error)
 
 

@@ -262,7 +262,7 @@ def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
 
 
 def energy_distance(a_NZ: Tensor, b_MZ: Tensor) -> float:
-    """2 E|a - b| - E|a - a'| - E|b - b'| over all pairs, in units of z (Szekely and Rizzo 2013); 0 = the same distribution."""
+    """2 E|a - b| - E|a - a'| - E|b - b'| over pairs, in units of z (Szekely and Rizzo 2013); of alike ones E|a - a'| (1/N + 1/M)."""
     across, within_a, within_b = (torch.cdist(x, y).double().mean() for x, y in ((a_NZ, b_MZ), (a_NZ, a_NZ), (b_MZ, b_MZ)))
     return float(2 * across - within_a - within_b)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,20 +96,20 @@ class SearchSpace:
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Samples every active path, in order; what the trial holds already stays."""
-        values: dict[str, Any] = {}
-        for path, entry in self.entries.items():
-            if all(values.get(p) in allowed for p, allowed in entry.when.items()):
-                values[path] = entry.suggest(trial)
-        return values
+        return self.values_by(lambda entry: entry.suggest(trial))
 
     def held(self, params: dict[str, Any]) -> dict[str, Any] | None:
         """The values of a trial that has every parameter, as `suggest` would give them; None: one is missing."""
+        try:
+            return self.values_by(lambda entry: entry.decode(params[entry.path]))
+        except KeyError:
+            return None
+
+    def values_by(self, value_of: Callable[[Entry], Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for path, entry in self.entries.items():
             if all(values.get(p) in allowed for p, allowed in entry.when.items()):
-                if path not in params:
-                    return None
-                values[path] = entry.decode(params[path])
+                values[path] = value_of(entry)
         return values
 
     def values_of(self, path: str) -> list[Any]:
@@ -253,7 +254,7 @@ def conditional(
                 allowed,
                 "it can never have these values: correct them",
             )
-            is_on = any(path.startswith(f"{parent}.") for path in fixed)  # of a whole block
+            is_on = any(other.startswith(f"{parent}.") for other in fixed)  # of a whole block
             value = fixed.get(parent, "on" if is_on else "off")
             if value not in allowed:
                 notes.append(f"{path} is not searched: {parent} is {value}")
