@@ -30,7 +30,7 @@ from aae.tuning.driver.console import SweepConsole
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from analysis import figures, generate, latents, page, plots, report, strips
+from analysis import figures, generate, latents, page, plots, report, strips, studies
 from analysis.trials import read_run
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
@@ -276,6 +276,14 @@ def test_where_every_trial_breaks_the_constraint_there_is_no_best_configuration(
         None,
         "No trial is complete and keeps the constraint, so there is no history of the best one.",
     )
+
+
+def test_what_breaks_the_constraint_tells_no_importance(tmp_path):
+    """Seen to count them, and to name what breaks it."""
+    broken = [Fate([20.0 - n / 10], more={"val/prior_mismatch": 0.5}) for n in range(7)]
+    kept = [Fate([30.0], more={"val/prior_mismatch": 0.1})] * 3
+    with pytest.raises(studies.NotDrawn, match="3 searched trials complete, 3 with a finished epoch"):
+        studies.importance_study(read_run(play(tmp_path, broken + kept, study=HELD, trial=UNSUPERVISED)))
 
 
 def cluster_fates(healthy: list[bool]) -> list[Fate]:

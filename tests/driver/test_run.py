@@ -54,6 +54,23 @@ def test_a_driver_that_waited_for_the_lock_goes_on_with_what_the_other_one_began
     assert [read_manifest(Path("s"))["id"]] == others
 
 
+def test_where_the_sweep_breaks_its_own_wandb_run_is_ended_too(workplace, monkeypatch):
+    """Seen to stay open, and with it W&B's hook at the process's exit, which waits without a bound."""
+    Path("s.yaml").write_text(SWEEP)
+    ended = []
+
+    def breaks(*_):
+        raise RuntimeError("the cluster is lost")
+
+    monkeypatch.setattr(driver, "start_workers", lambda *_: object())
+    monkeypatch.setattr(driver, "rehearse_fresh", lambda opened, *_: (opened, None))
+    monkeypatch.setattr(driver, "follow_study", lambda *_: ended.append)
+    monkeypatch.setattr(driver, "train_trials", breaks)
+    with pytest.raises(RuntimeError, match="the cluster is lost"):
+        driver.run_sweep(load_sweep("s.yaml", {}), False, Console(quiet=True), lambda run: [])
+    assert ended == [[]]
+
+
 WAITS = """
 import sys, threading, time
 from pathlib import Path

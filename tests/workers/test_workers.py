@@ -12,9 +12,10 @@ import pytest
 import torch
 from ray import cloudpickle
 
+from aae.runs import TrialFolder
 from aae.tuning.workers import pool
 from aae.tuning.workers.engine import Question, StopsWhenIdle, Worker, WorkerSearch
-from aae.tuning.workers.trial import answer_question, free_gpu, gpu_is_broken
+from aae.tuning.workers.trial import answer_question, error_in_a_line, free_gpu, gpu_is_broken
 from tests.sweeping import MARK, PROJECT, wait_until_gone
 
 
@@ -272,3 +273,13 @@ except RuntimeError:
 """
     env = os.environ | {"PYTHONPATH": str(PROJECT)}
     assert subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True).stdout.endswith("broken\n")
+
+
+def test_a_reason_is_one_line_whatever_the_error_says(tmp_path):
+    """CUDA's errors are three."""
+    try:
+        raise RuntimeError("CUDA error: unspecified\nCUDA kernel errors might be reported later\n")
+    except RuntimeError as error:
+        said = error_in_a_line(error, TrialFolder(tmp_path))
+    assert said.startswith("RuntimeError: CUDA error: unspecified CUDA kernel errors might be reported later (test_workers.py:")
+    assert "unspecified\nCUDA kernel errors" in (tmp_path / "traceback.txt").read_text()
