@@ -103,9 +103,8 @@ def comparable(run: Run) -> list[tuple[TrialRecord, float]]:
     complete = [(trial, trial.value) for trial in run.complete if trial.params and trial.value is not None and not trial.excess]
     if len(complete) >= MIN_FOR_IMPORTANCE:
         return complete
-    reached = [trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows and not trial.excess]
-    epoch = min((len(trial.rows) for trial in reached), default=0)
-    at = [(trial, trial.rows[epoch - 1][run.metric]) for trial in reached if run.metric in trial.rows[epoch - 1]]
+    epoch = min((len(trial.rows) for trial in run.reached), default=0)
+    at = [(trial, trial.rows[epoch - 1][run.metric]) for trial in run.reached if run.metric in trial.rows[epoch - 1]]
     return sorted(at, key=lambda pair: pair[1])
 
 

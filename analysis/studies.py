@@ -68,9 +68,7 @@ def importance_study(run: Run) -> tuple[optuna.Study, str]:
     study = optuna_study(run, final, baselines=False)
     count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
     if count < MIN_FOR_IMPORTANCE_FIGURE:  # then pruned trials too, all judged at the same epoch
-        reached = [
-            trial for trial in run.trials if trial.params and trial.state in ("COMPLETE", "PRUNED") and trial.rows and not trial.excess
-        ]
+        reached = run.reached
         if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
             enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
             raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")

@@ -98,6 +98,12 @@ class Run:
         return sorted(complete, key=lambda trial: rank(trial.expected.get("expected", trial.value or 0.0), trial.excess, trial.number))
 
     @property
+    def reached(self) -> list[TrialRecord]:
+        """Searched trials, complete or pruned, that have an epoch to be compared at and keep the constraint there."""
+        told = [trial for trial in self.trials if trial.params and trial.state in ("COMPLETE", "PRUNED")]
+        return [trial for trial in told if trial.rows and not trial.excess]
+
+    @property
     def best(self) -> TrialRecord | None:
         return next(iter(self.complete), None)
 
