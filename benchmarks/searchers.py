@@ -33,10 +33,10 @@ class Opponent:
         self.ended: list[str] = []
 
     def sample(self, key: str) -> Values:
-        raise NotImplementedError
+        raise NotImplementedError  # each opponent has its own
 
     def ends(self, key: str, epoch: int, value: float) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # each opponent has its own
 
     def ask(self) -> tuple[str, Values]:
         key = f"{len(self.values):05d}"
