@@ -100,8 +100,7 @@ class Run:
     @property
     def reached(self) -> list[TrialRecord]:
         """Searched trials, complete or pruned, that have an epoch to be compared at and keep the constraint there."""
-        told = [trial for trial in self.trials if trial.params and trial.state in ("COMPLETE", "PRUNED")]
-        return [trial for trial in told if trial.rows and not trial.excess]
+        return [t for t in self.trials if t.params and t.state in ("COMPLETE", "PRUNED") and t.rows and not t.excess]
 
     @property
     def best(self) -> TrialRecord | None:
