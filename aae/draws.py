@@ -21,7 +21,8 @@ from aae.errors import DataError
 from aae.runs import Row, TrialFolder, read_json, write_json
 from aae.updates import State
 
-LISTED = ("val/error", "val/component_error")  # a row has them of each draw too, as `val/error_draws`
+# What a study may minimise (aae/tuning/spec/metrics.py): a row has it of each draw too, as `val/error_draws`
+LISTED = ("val/error", "val/component_error", "val/cluster_error", "val/parzen_nll", "val/reconstruction")
 
 
 @dataclass
@@ -56,18 +57,24 @@ def with_class_prior(config: TrialConfig, label_L: Tensor) -> TrialConfig:
 
 
 def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
-    """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError."""
-    data, train, num_images = config.data, config.train, len(dataset.train.label_N)
-    num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
+    """What only the data can tell of a configuration: whether there are so many images, labels and classes. Raises DataError, which
+    names all that is wrong of these: a user's first own data often break several."""
+    data, train, num_images, faults = config.data, config.train, len(dataset.train.label_N), []
+    try:
+        num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
+    except DataError as error:
+        faults, num_labels = [str(error)], min(data.num_labels, num_images)
     if train.batch_size > num_images:
-        raise DataError(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
+        faults.append(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
     _, height, width = dataset.image_shape
     if 2 * train.shift >= min(height, width):
-        raise DataError(f"train.shift: got {train.shift}; images are {height} x {width}: give less than half of a side")
+        faults.append(f"train.shift: got {train.shift}; images are {height} x {width}: give less than half of a side")
     if config.objective.classification is not None and train.labelled_batch_size > num_labels:
-        raise DataError(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
+        faults.append(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
     if num_labels and config.model.num_classes != dataset.num_classes:
-        raise DataError(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+        faults.append(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
+    if faults:
+        raise DataError("; and ".join(faults))
     for seed in range(data.label_seed, data.label_seed + data.num_draws):
         drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw)
         with_class_prior(config, dataset.train.label_N[drawn])

@@ -23,3 +23,9 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{item.name}"
         flat |= flatten(value, f"{path}.") if is_dataclass(value) else {path: value}
     return flat
+
+
+def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A path that came after a study was begun had its default there, unless it is of a block that was off."""
+    off = {path for path, value in recorded.items() if value is None}
+    return {path: value for path, value in every_path().items() if ".".join(path.split(".")[:2]) not in off} | recorded

@@ -23,6 +23,7 @@ from aae.tuning.confirm import run as confirm
 from aae.tuning.confirm.test_set import simulate_fewer_labels
 from aae.tuning.driver import reproduction
 from aae.tuning.driver.opening import refuse_changes
+from aae.tuning.spec.metrics import METRICS
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.workers import rehearsal
 from aae.tuning.workers.rehearsal import try_out
@@ -43,7 +44,8 @@ def test_each_draw_is_the_training_that_it_is_alone_and_the_row_their_mean(tmp_p
         assert row["val/error_draws"] == [rows[epoch]["val/error"] for rows in alone]
         assert row["val/error"] == sum(row["val/error_draws"]) / 3
         assert row["val/reconstruction"] == pytest.approx(np.mean([rows[epoch]["val/reconstruction"] for rows in alone]))
-        assert set(row) == {*alone[0][epoch], "val/error_draws"}
+        assert set(row) == {*alone[0][epoch], "val/error_draws", "val/reconstruction_draws"}
+        assert {key for key in METRICS if key in row} == {key.removesuffix("_draws") for key in row if key.endswith("_draws")}
     labels = json.loads((tmp_path / "together" / "labels.json").read_text())
     assert labels == [json.loads((tmp_path / f"{seed}" / "labels.json").read_text()) for seed in range(3)]
 

@@ -12,6 +12,7 @@ from aae.tuning.replay import compare
 from aae.tuning.replay.compare import better_than, replay_on, settings_of
 from aae.tuning.replay.search import play
 from aae.tuning.replay.surrogate import Recorded, Surrogate, cross_validate
+from aae.tuning.spec.metrics import guessing
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from tests.refusals import refused, run
@@ -61,8 +62,8 @@ def test_a_stopped_trial_frees_its_slot_at_once_and_a_slow_one_holds_only_its_ow
 # ---- the surrogate
 
 
-def recorded(x_TD, curve_TE, is_choice=(False, False, False), is_error=True):
-    return Recorded(x_TD, curve_TE, np.array(is_choice), is_error)
+def recorded(x_TD, curve_TE, is_choice=(False, False, False), guess=0.9):
+    return Recorded(x_TD, curve_TE, np.array(is_choice), guess)
 
 
 def known_curves(x_TD):
@@ -104,11 +105,20 @@ def test_collapses_come_where_they_were_recorded_and_spoil_nothing_else():
     assert safe < 0.2 and unsafe > 0.4
 
 
+def test_what_a_collapse_is_follows_the_number_of_classes():
+    """Seen to fail with 0.6 of all: with 100 classes every trial had collapsed, with 2 none that only guessed."""
+    x_TD, end_T = np.random.default_rng(0).random((4, 3)), np.array([0.1, 0.32, 0.5, 0.7])
+    for classes, collapsed in ((2, 2), (10, 1), (100, 1)):
+        found = recorded(x_TD, end_T[:, None] * np.ones(3), guess=guessing("val/error", classes))
+        assert (found.collapsed_T.sum(), found.highest) == (collapsed, 1 - 1 / classes + 0.005)
+    assert guessing("val/reconstruction", 10) is None
+
+
 def test_a_choice_and_a_metric_that_may_be_negative_have_surrogates_too():
     random = np.random.default_rng(0)
     x_TD = np.column_stack([random.random((60, 2)), random.integers(0, 3, 60)])
     curve_TE = (20 * x_TD[:, 0] - 30 * (x_TD[:, 2] == 1))[:, None] + np.arange(4)
-    task = Surrogate(recorded(x_TD, curve_TE, (False, False, True), is_error=False))
+    task = Surrogate(recorded(x_TD, curve_TE, (False, False, True), guess=None))
     assert task.curves(x_TD) == pytest.approx(curve_TE, abs=1.5) and curve_TE.min() < 0
     assert not task.collapsed_T.any() and len(task.noisy(x_TD[0], random)) == 4
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from aae.config import ConfigError
@@ -14,7 +14,6 @@ from aae.layers import parse_overrides
 from aae.runs import read_json, write_json
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import Entry, SearchSpace
-from aae.tuning.study.learning import params_inside
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.posterior import read_posterior
 from tests.golden import tiny_arrays
@@ -121,12 +120,25 @@ def test_going_on_without_what_was_learnt_from_is_refused(place):
 
 def test_a_trial_outside_of_this_space_is_left_out_and_a_fixed_path_stands_at_its_value():
     rate, depth = FloatDistribution(0.1, 1.0), FloatDistribution(0.0, 5.0)
-    space = SearchSpace({"rate": Entry("rate", rate, {}), "depth": Entry("depth", depth, {"kind": ["deep", "deeper"]})})
-    assert params_inside(space, {"rate": 0.5, "kind": "deep", "depth": 2.0, "other": 7}) == {"rate": 0.5, "depth": 2.0}
-    assert params_inside(space, {"rate": 0.5, "kind": "flat", "depth": 2.0}) == {"rate": 0.5}
-    assert params_inside(space, {"rate": 0.05, "kind": "flat"}) is None
-    assert params_inside(space, {"rate": 0.5, "kind": "deep", "depth": 9.0}) is None
-    assert params_inside(space, {"kind": "flat"}) is None
+    kinds, when = CategoricalDistribution(["flat", "deep", "deeper"]), {"kind": ["deep", "deeper"]}
+    space = SearchSpace({"rate": Entry("rate", rate, {}), "kind": Entry("kind", kinds, {}), "depth": Entry("depth", depth, when)})
+    deep, flat = {"rate": 0.5, "kind": "deep", "depth": 2.0}, {"rate": 0.5, "kind": "flat"}
+    assert space.params_of(deep | {"other": 7}) == deep
+    assert space.params_of(flat | {"depth": 2.0}) == flat
+    assert space.params_of(flat | {"rate": 0.05}) is None
+    assert space.params_of(deep | {"depth": 9.0}) is None
+    assert space.params_of({"kind": "flat"}) is None
+
+
+def test_a_path_that_has_come_since_stood_at_its_default_in_an_older_study(place):
+    """Seen to fail with the recorded paths alone: no trial lay inside."""
+    made = read_json(Path("runs/first/manifest.json"))
+    older = {path: value for path, value in made["sweep"]["trial"].items() if path != "train.shift"}
+    write_json(Path("runs/first/manifest.json"), made | {"sweep": made["sweep"] | {"trial": older}})
+    second()
+    with Path("second.yaml").open("a", encoding="utf-8") as file:
+        file.write("  train.shift: {kind: int, low: 0, high: 1}\n")
+    assert load_sweep("second.yaml", parse_overrides([LEARNS])).learnt[0].trials == tuple(range(6))
 
 
 def trial(number, x, value):

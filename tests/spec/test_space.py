@@ -10,6 +10,8 @@ from aae.config import ConfigError
 from aae.layers import parse_overrides
 from aae.paths import flatten
 from aae.tuning.driver.opening import refuse_changes
+from aae.tuning.spec.space import encode_choice
+from aae.tuning.study.cube import Cube
 from aae.tuning.study.parents import load_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +35,10 @@ def quiet():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def sweep_of(tmp_path, entries: str, *overrides: str):
-    (tmp_path / "sweep.yaml").write_text(SWEEP + "".join(f"  {line}\n" for line in entries.strip().splitlines()))
+def sweep_of(tmp_path, entries: str, *overrides: str, trial: str = ""):
+    (tmp_path / "sweep.yaml").write_text(
+        SWEEP.replace("search_space:", f"{trial}search_space:") + "".join(f"  {line}\n" for line in entries.strip().splitlines())
+    )
     return load_sweep(tmp_path / "sweep.yaml", parse_overrides(list(overrides)))
 
 
@@ -157,11 +161,24 @@ def test_command_line_beats_baseline_beats_trial_block(tmp_path):
     assert overridden.config(overridden.baselines["other"]).optim.schedule.kind == "step"
 
 
+def test_a_condition_holds_where_its_path_is_searched_and_has_the_value(tmp_path):
+    """Not where it is fixed at that value, or off at a condition of null. Seen to fail with either taken for met."""
+    entries = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n"
+    entries += "model.discriminator_dims: {kind: categorical, choices: [null, [8]], when: {optim.kind: adam}}\n"
+    entries += "model.z_dim: {kind: int, low: 6, high: 12, when: {model.discriminator_dims: [null]}}\n"
+    space, cube = (sweep := sweep_of(tmp_path, entries)).space, Cube(sweep_of(tmp_path, entries).space)
+    for values in samples(sweep, 40):
+        assert ("model.z_dim" in values) == (values.get("model.discriminator_dims", "off") is None)
+        params = {path: encode_choice(value) for path, value in values.items()}
+        assert space.params_of(flatten(sweep.config(values))) == params
+        assert list(cube.points(cube.point(params)[None])[0]) == list(cube.point(params))  # so has the sampler's cube
+
+
 def test_a_list_is_a_choice_and_comes_back_as_a_list(tmp_path):
     sweep = sweep_of(tmp_path, "model.hidden_dims: {kind: categorical, choices: [[16], [16, 8], [4, 4, 4]]}")
     found = {tuple(sweep.config(values).model.hidden_dims) for values in samples(sweep, 30)}
     assert found == {(16,), (16, 8), (4, 4, 4)}
-    assert sweep.space.values_of("model.hidden_dims") == [[16], [16, 8], [4, 4, 4]]
+    assert sweep.space.possible("model.hidden_dims", [3]) == [[16], [16, 8], [4, 4, 4]]
 
 
 def test_a_list_and_null_are_choices_of_the_same_path(tmp_path):
@@ -237,6 +254,12 @@ def test_the_pruner_is_asked_no_later_than_the_earliest_drop(tmp_path):
     assert sweep_of(tmp_path, KIND + late.replace("WHEN", "[step, cosine]"), epochs).last_rung == 18
     two = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n" + late.replace("WHEN", "[step, cosine], optim.kind: adam")
     assert sweep_of(tmp_path, KIND + two, epochs).last_rung == 12
+    some = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n"
+    some += "optim.schedule.kind: {kind: categorical, choices: [constant], when: {optim.kind: adam}}\n"
+    fixed = "  optim: {schedule: {kind: step, drop_at: 0.2}}\n"
+    assert sweep_of(tmp_path, some, epochs, trial=fixed).last_rung == 4  # under sgd the kind is the fixed one
+    late = "optim.schedule.drop_at: {kind: float, low: 0.9, high: 0.95, when: {optim.schedule.kind: step}}\n"
+    assert sweep_of(tmp_path, some.replace("constant", "step") + late, epochs, trial=fixed).last_rung == 4
 
 
 def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_trials_and_not_in_others(tmp_path):
@@ -249,8 +272,11 @@ def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_t
     assert sweep_of(tmp_path, "model.z_dim: {kind: int, low: 6, high: 12}", epochs).last_rung == 19
     some = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n" + begins + "{kind: int, low: 7, high: 9, when: {optim.kind: adam}}"
     assert sweep_of(tmp_path, some, epochs).last_rung == 3  # the others have the fixed one
-    sweep = sweep_of(tmp_path, begins + "{kind: int, low: 0, high: 9}", epochs, "study.pruner={kind: SuccessiveHalvingPruner}")
-    assert "the pruner never acts" in sweep.notes[-1]
+    soon = begins + "{kind: int, low: 0, high: 9}"
+    for pruner in ("SuccessiveHalvingPruner", "auto", "MedianPruner, n_warmup_steps: 10"):
+        entries = soon.replace("low: 0", "low: 9") if "warmup" in pruner else soon.replace("low: 0", f"low: {int(pruner == 'auto')}")
+        assert "the pruner never acts" in sweep_of(tmp_path, entries, epochs, f"study.pruner={{kind: {pruner}}}").notes[-1], pruner
+    assert sweep_of(tmp_path, soon.replace("low: 0", "low: 2"), epochs, "study.pruner={kind: auto}").notes == ()
 
 
 @pytest.mark.parametrize(

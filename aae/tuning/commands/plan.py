@@ -8,10 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from aae.data import DataError, data_warnings, load_configured
-from aae.runs import FORECAST, JOURNAL, read_json
+from aae.data import DataError, Dataset, data_warnings, load_configured
+from aae.errors import ConfigError
+from aae.runs import CHOICE, FORECAST, JOURNAL, read_json, read_manifest
 from aae.tuning.driver import forecast
+from aae.tuning.driver.opening import refuse_changes, refuse_other_content
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
+from aae.tuning.study.gain import still_ended
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.trial_sampler import describe_sampler
 from aae.tuning.workers.rehearsal import cases_of, values_text
@@ -27,6 +30,7 @@ def plan_of(sweep: Sweep) -> dict[str, Any]:
         "sampler": describe_sampler(sweep),
         "cases": [{"name": case.name, "values": case.values} for case in cases_of(sweep)],
         "warnings": own_data_warnings(sweep),
+        "refused": refusals(sweep),
         "forecast": forecast_of(sweep),
     }
 
@@ -43,16 +47,36 @@ def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
     console.print(f"forecast: {plan['forecast']['text']}")
 
 
-def own_data_warnings(sweep: Sweep) -> list[str]:
-    """Of a user's own data. A published dataset is not fetched for it."""
+def own_data(sweep: Sweep) -> Dataset | None:
+    """A user's own data; a published dataset is not fetched for a plan. Raises DataError where they do not fit the sweep."""
     if sweep.fixed.data.known_size is not None:
-        return []
+        return None
+    dataset = load_configured(sweep.fixed.data)
+    refuse_unfit_sweep(sweep, dataset)
+    return dataset
+
+
+def own_data_warnings(sweep: Sweep) -> list[str]:
     try:
-        dataset = load_configured(sweep.fixed.data)
-        refuse_unfit_sweep(sweep, dataset)
-    except DataError as error:
-        return [f"{error}; the sweep would not start"]
-    return data_warnings(sweep.fixed, dataset)
+        dataset = own_data(sweep)
+    except DataError:  # it is among the refusals
+        return []
+    return [] if dataset is None else data_warnings(sweep.fixed, dataset)
+
+
+def refusals(sweep: Sweep) -> list[str]:
+    """Why a start would be refused, as far as the folder and a user's own data tell."""
+    run, found = sweep.study.path, []
+    recorded = read_manifest(run)
+    checks = [lambda: refuse_other_content(run), lambda: own_data(sweep)]
+    if recorded is not None:
+        checks.append(lambda: refuse_changes(recorded["sweep"], sweep.with_precision(recorded["precision"]), run))
+    for check in checks:
+        try:
+            check()
+        except (ConfigError, DataError) as error:
+            found.append(str(error))
+    return found
 
 
 def forecast_of(sweep: Sweep) -> dict[str, Any]:
@@ -64,7 +88,9 @@ def forecast_of(sweep: Sweep) -> dict[str, Any]:
 
     run = sweep.study.path
     if (run / JOURNAL).is_file():
-        rest = forecast.forecast_left(run, read_trials(run), sweep.study.num_trials, None)
+        trials, mark = read_trials(run), (read_json(run / CHOICE) or {}).get("ended")
+        ended = still_ended(mark, sweep.study.stop_below_gain, len(trials))
+        rest = forecast.forecast_left(run, trials, len(trials) if ended else sweep.study.num_trials, None)
         first = (read_json(run / FORECAST) or {}).get("first")
         if rest:
             return found("told trials", rest)
@@ -74,4 +100,4 @@ def forecast_of(sweep: Sweep) -> dict[str, Any]:
     if cost:
         text = f"{cost.group(1)} (from the sweep's header, for the file as it is); a start measures it before the first trial"
         return found("header", text)
-    return found(None, "none is possible before it starts: no cost is in the sweep's header; a start measures it before the first trial")
+    return found(None, "none before it starts, which measures it; a line `# Cost: ...` at the top of the sweep file would stand here")

@@ -7,10 +7,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from aae.errors import ConfigError
 from aae.tuning.commands.arguments import ACCEPT, command_parser
 from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
@@ -46,14 +47,15 @@ def run(arguments: list[str], console: Console) -> int:
         with apart_from_the_object(True, console):
             plan = plan_of(checked)
         print_object(plan)
-        return 0
+        return refuse(plan)
     for note in checked.notes:
         console.print(f"note: {note}")
     if given.plan:
         from aae.tuning.commands.plan import plan_of, print_plan
 
-        print_plan(checked, plan_of(checked), console)
-        return 0
+        plan = plan_of(checked)
+        print_plan(checked, plan, console)
+        return refuse(plan)
 
     from aae.tuning.driver.run import run_sweep
     from analysis.live import rewritten_page
@@ -71,6 +73,13 @@ def run(arguments: list[str], console: Console) -> int:
     return say_what_is_next(checked, outcome, given.accept_changes, started, console)
 
 
+def refuse(plan: dict[str, Any]) -> int:
+    """After a plan: 0, or ConfigError where a start would be refused."""
+    if plan["refused"]:
+        raise ConfigError("; ".join(plan["refused"]))
+    return 0
+
+
 def write_page(run: Path, console: Console) -> list[Path]:
     """The run's report, shown and written. Returns its figures."""
     from analysis.report import show, write_files
@@ -86,9 +95,7 @@ def write_page(run: Path, console: Console) -> list[Path]:
 def say_what_is_next(checked: Sweep, outcome: Outcome, accept: bool, started: float, console: Console) -> int:
     """How the best is reproduced, what is left, or the confirmation itself. Returns the exit code."""
     run, trials, study = outcome.study.run, outcome.study.trials(), checked.study
-    interrupted, unasked = sum(not trial.state.is_finished() for trial in trials), max(0, study.num_trials - len(trials))
-    if outcome.study.ended is not None:
-        unasked = 0
+    interrupted, unasked = sum(not trial.state.is_finished() for trial in trials), outcome.study.num_trials - len(trials)
     if any(trial.state.name == "COMPLETE" for trial in trials):
         console.print(f"reproduce the best: python launch.py reproduce {shlex.quote(str(run))}", soft_wrap=True)
     if interrupted or unasked:

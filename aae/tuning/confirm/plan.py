@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae.config import TrialConfig
 from aae.intervals import draws_needed, spread
-from aae.metrics import is_error
 from aae.runs import CONFIRM, JOURNAL
 from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig
+from aae.tuning.spec.metrics import guessing
 from aae.tuning.study.journal import read_study
 
 PLAN, WINNER = "plan", "winner"  # user attributes of that study
@@ -120,10 +120,6 @@ def value_of(trial: FrozenTrial, metric: str, num_classes: int) -> float | None:
     if trial.last_step is not None:
         return trial.intermediate_values[trial.last_step]
     return guessing(metric, num_classes)
-
-
-def guessing(metric: str, num_classes: int) -> float | None:
-    return 1 - 1 / num_classes if is_error(metric) else None
 
 
 def only_candidate(plan: Plan, metric: str) -> dict[str, Any]:

@@ -105,11 +105,6 @@ class SweepConsole:
 
     # ---- what is shown ----
 
-    @property
-    def num_trials(self) -> int:
-        """Those already asked, where a later command asks for fewer or the study has ended early."""
-        return len(self.study.trials()) if self.study.ended else max(self.study.sweep.study.num_trials, len(self.study.trials()))
-
     def value_text(self, value: float | None) -> str:
         return metrics.shown(self.study.metric, value)
 
@@ -125,7 +120,7 @@ class SweepConsole:
         trials = self.study.trials()
         told = sum(trial.state.is_finished() for trial in trials)
         best = next(iter(ranked(trials, self.study.run)), None)
-        text = f"{told} of {self.num_trials} told"
+        text = f"{told} of {self.study.num_trials} told"
         if self.study.sweep.space.entries:  # else each is a draw, or one of a few known configurations: the lowest says nothing
             text += (
                 f", best {self.value_text(best.value)} (trial {best.number}{name_of(best)}{breaks(best)})"
@@ -143,7 +138,7 @@ class SweepConsole:
         mean, now = sum(self.seconds) / len(self.seconds), time.monotonic()
         with self.lock:
             running = [max(mean - (now - since), 0.0) for since in self.live_since.values()]
-        waiting = max(self.num_trials - told - len(running), 0)
+        waiting = max(self.study.num_trials - told - len(running), 0)
         return max((waiting * mean + sum(running)) / self.place.slots, *running, 0.0)
 
     def table(self) -> Group:

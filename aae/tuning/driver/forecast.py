@@ -132,10 +132,10 @@ class ForecastFile:
         self.content["invocations"].append(0.0)
         self._write()
 
-    def lines(self, trials: list[FrozenTrial], study: StudyConfig, slots: int) -> list[str]:
+    def lines(self, trials: list[FrozenTrial], num_trials: int, study: StudyConfig, slots: int) -> list[str]:
         """For the first screen."""
         first = self.content["first"]
-        rest = forecast_left(self.run, trials, study.num_trials, slots)
+        rest = forecast_left(self.run, trials, num_trials, slots)
         if self.fresh:
             lines = [f"forecast: {Forecast(**first)}"]
             if study.max_minutes is not None and first["wall_s"] > 60 * study.max_minutes:

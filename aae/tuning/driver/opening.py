@@ -16,7 +16,7 @@ from rich.console import Console
 from aae import manifest
 from aae.config import ConfigError
 from aae.data import data_warnings, load_configured
-from aae.paths import every_path
+from aae.paths import with_later_paths
 from aae.runs import read_manifest, write_atomically, write_json
 from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
@@ -105,12 +105,6 @@ def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
     if differs:
         more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
         raise ConfigError(f"{run}: the sweep has changed: {'; '.join(differs[:3])}{more}. study.name=other starts a fresh study")
-
-
-def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
-    """A path that came after a study was begun had its default there, unless it is of a block that was off."""
-    off = {path for path, value in recorded.items() if value is None}
-    return {path: value for path, value in every_path().items() if ".".join(path.split(".")[:2]) not in off} | recorded
 
 
 def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:

@@ -100,11 +100,11 @@ def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
 
 def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: Forecast | None, console: Console) -> int | None:
     """Trains what is left, with the forecast before and its error after it. Returns the signal that ended it, or None."""
-    place, num = workers.place, study.sweep.study.num_trials
+    place = workers.place
     record = ForecastFile(study.run, budget.started, foreseen)
     needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
-    console.print(f"{study.run}: {num} trials, {place.slots} at a time with {needs} each, on {place.where}")
-    for line in [describe_sampler(study.sweep), *record.lines(study.trials(), study.sweep.study, place.slots)]:
+    console.print(f"{study.run}: {study.num_trials} trials, {place.slots} at a time with {needs} each, on {place.where}")
+    for line in [describe_sampler(study.sweep), *record.lines(study.trials(), study.num_trials, study.sweep.study, place.slots)]:
         if line is not None:
             console.print(line, soft_wrap=True)
     received = train_study(study, workers, budget, console, record.tick)

@@ -26,6 +26,7 @@ from aae import metrics
 from aae.errors import ConfigError, require
 from aae.tuning.replay.search import Search, SweepSearch, Values, play
 from aae.tuning.replay.surrogate import Recorded, Surrogate, cross_validate
+from aae.tuning.spec.metrics import guessing
 from aae.tuning.spec.samplers_and_pruners import AUTO
 from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
@@ -56,7 +57,7 @@ def read_recorded(run: Path, sweep: Sweep) -> Recorded:
     whole = [t for t in trials if t.state == TrialState.COMPLETE and t.params and all(e in t.intermediate_values for e in epochs)]
     require(len(whole) >= LEAST, str(run), f"{len(whole)} complete searched trials", f"replay takes {LEAST}: {command_for(run, sweep)}")
     curve_TE = np.array([[trial.intermediate_values[epoch] for epoch in epochs] for trial in whole])
-    recorded = Recorded(cube.points_of(whole), curve_TE, cube.is_choice_D, metrics.is_error(sweep.study.metric))
+    recorded = Recorded(cube.points_of(whole), curve_TE, cube.is_choice_D, guessing(sweep.study.metric, sweep.fixed.model.num_classes))
     num = int((~recorded.collapsed_T).sum())
     want = f"{LEAST // 2} of them must have ended better than a guess: narrow the space, and run it again"
     require(num >= LEAST // 2, str(run), f"{len(whole) - num} of {len(whole)} trials that collapsed", want)

@@ -22,8 +22,8 @@ from scipy import linalg, optimize, stats
 COMPONENTS = 3
 JITTER = 1e-6
 FOLDS = 8
-CHANCE = 0.905  # no curve is worse than a guess
-COLLAPSED = 0.6  # an error at the end that is above is of a training that came apart
+ABOVE = 0.005  # by how much a curve may lie above a guess
+COLLAPSED = 2 / 3  # of a guess: an error at the end that is above is of a training that came apart
 NEAR = 0.2  # length of the kernel that averages collapses, in edges of the cube
 
 
@@ -41,7 +41,7 @@ class Recorded:
     x_TD: np.ndarray  # points of the study's cube, aae/tuning/study/cube.py
     curve_TE: np.ndarray  # the metric
     is_choice_D: np.ndarray
-    is_error: bool = True  # the metric is a share of images: a guess has CHANCE of them
+    guess: float | None = 0.9  # what a guess comes to; None: the metric is no share of images
 
     def part(self, of_T: np.ndarray) -> Recorded:
         return replace(self, x_TD=self.x_TD[of_T], curve_TE=self.curve_TE[of_T])
@@ -59,11 +59,11 @@ class Recorded:
 
     @property
     def highest(self) -> float:
-        return CHANCE if self.is_error else math.inf
+        return math.inf if self.guess is None else self.guess + ABOVE
 
     @property
     def collapsed_T(self) -> np.ndarray:
-        return self.curve_TE[:, -1] > (COLLAPSED if self.is_error else math.inf)
+        return self.curve_TE[:, -1] > (math.inf if self.guess is None else COLLAPSED * self.guess)
 
 
 class GaussianProcess:
@@ -104,7 +104,7 @@ class Surrogate:
         self.noise = noise
         self.all_TD, self.is_choice_D = recorded.x_TD, recorded.is_choice_D
         self.is_log, self.highest, self.collapsed_T = recorded.is_log, recorded.highest, recorded.collapsed_T
-        self.worst = CHANCE if recorded.is_error else float(recorded.curve_TE.max())
+        self.worst = float(recorded.curve_TE.max()) if recorded.guess is None else recorded.highest
         self.collapsed_PE = recorded.curve_TE[self.collapsed_T]
         log_TE, x_TD = recorded.scaled_TE[~self.collapsed_T], recorded.x_TD[~self.collapsed_T]
         self.mean_E = log_TE.mean(axis=0)

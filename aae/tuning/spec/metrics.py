@@ -8,6 +8,7 @@ from typing import Any
 
 from aae.config import TrialConfig
 from aae.errors import require
+from aae.metrics import is_error
 from aae.priors import NEAREST_PART
 
 # What a study may minimise: which configurations have it, and what else to do. No weight of a loss enters them: a weighted loss is
@@ -29,6 +30,11 @@ METRICS: dict[str, tuple[Callable[[TrialConfig], bool], str]] = {
     "val/reconstruction": (lambda config: True, ""),
 }
 CONSTRAINTS = ("val/prior_mismatch",)
+
+
+def guessing(metric: str, num_classes: int) -> float | None:
+    """What a guess comes to, with classes equally frequent; None: the metric is no share of images."""
+    return 1 - 1 / num_classes if is_error(metric) else None
 
 
 def check_constraint(value: Any, metric: str, pruner: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import optuna
 from aae.errors import ConfigError, one_line, require
 
 AUTO = "auto"
+FIRST_EPOCH = 2  # from which on the pruner `auto` may stop a trial: aae/tuning/study/promise.py
 
 
 class AutoSampler:
@@ -45,6 +46,17 @@ LEAST = {"n_ei_candidates": 1}  # of a sampler's or pruner's numbers, where it i
 def make_from_block(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:
     """An Optuna sampler or pruner from a block that `check_kind` has passed."""
     return kinds[block["kind"]](**({key: value for key, value in block.items() if key != "kind"} | extra))
+
+
+def first_rung(pruner: dict[str, Any]) -> int:
+    """The earliest epoch after which the pruner of this block, which is no NopPruner, may stop a trial."""
+    kind = pruner["kind"]
+    if kind == AUTO:
+        return FIRST_EPOCH
+    if kind in ("MedianPruner", "PercentilePruner"):
+        return max(1, pruner.get("n_warmup_steps", 0))
+    least: Any = pruner.get("min_resource", 1)
+    return 1 if least == "auto" else int(least)
 
 
 def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,10 @@ class Entry:
     distribution: BaseDistribution
     when: dict[str, list[Any]]
 
-    def decode(self, value: Any) -> Any:
-        """Optuna stores plain choices only; a list (model.hidden_dims) travels as its JSON."""
-        if isinstance(self.distribution, CategoricalDistribution) and isinstance(value, str) and value.startswith("["):
-            return json.loads(value)
-        return value
-
     def suggest(self, trial: Trial) -> Any:
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return self.decode(trial.suggest_categorical(self.path, d.choices))
+            return decode_choice(trial.suggest_categorical(self.path, d.choices))
         if isinstance(d, IntDistribution):
             return trial.suggest_int(self.path, d.low, d.high, step=d.step, log=d.log)
         assert isinstance(d, FloatDistribution)
@@ -58,12 +52,12 @@ class Entry:
     def ends(self) -> list[Any]:
         """Both ends of a range, or every choice."""
         d = self.distribution
-        return [self.decode(end) for end in (d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high))]
+        return [decode_choice(end) for end in (d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high))]
 
     def to_yaml(self) -> dict[str, Any]:
         d, when = self.distribution, {"when": self.when} if self.when else {}
         if isinstance(d, CategoricalDistribution):
-            return {"kind": "categorical", "choices": [self.decode(choice) for choice in d.choices]} | when
+            return {"kind": "categorical", "choices": self.ends()} | when
         assert isinstance(d, IntDistribution | FloatDistribution)
         step = {} if d.log or d.step is None else {"step": d.step}
         kind = "int" if isinstance(d, IntDistribution) else "float"
@@ -83,16 +77,17 @@ class Entry:
 
 
 def encode_choice(choice: Any) -> Any:
+    """Optuna stores plain choices only; a list (model.hidden_dims) travels as its JSON."""
     return json.dumps(choice) if isinstance(choice, list) else choice
+
+
+def decode_choice(choice: Any) -> Any:
+    return json.loads(choice) if isinstance(choice, str) and choice.startswith("[") else choice
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     entries: dict[str, Entry]  # a condition's path comes before the paths that depend on it
-
-    def active(self, values: dict[str, Any]) -> list[Entry]:
-        """The entries whose conditions hold, given values of the paths before them."""
-        return [entry for entry in self.entries.values() if all(values.get(p) in allowed for p, allowed in entry.when.items())]
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Samples every active path, in order; what the trial holds already stays."""
@@ -101,21 +96,31 @@ class SearchSpace:
     def held(self, params: dict[str, Any]) -> dict[str, Any] | None:
         """The values of a trial that has every parameter, as `suggest` would give them; None: one is missing."""
         try:
-            return self.values_by(lambda entry: entry.decode(params[entry.path]))
+            return self.values_by(lambda entry: decode_choice(params[entry.path]))
         except KeyError:
             return None
 
+    def params_of(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A configuration under dotted paths as parameters of this space, as Optuna stores them; None: it lies outside."""
+        try:
+            inside = self.values_by(lambda entry: values[entry.path])
+        except KeyError:  # it is of a block that is off there
+            return None
+        fits = all(self.entries[path].contains(value) for path, value in inside.items())
+        return {path: encode_choice(value) for path, value in inside.items()} if fits else None
+
     def values_by(self, value_of: Callable[[Entry], Any]) -> dict[str, Any]:
+        """A condition holds where its path is searched and has such a value: a path that is fixed meets none."""
         values: dict[str, Any] = {}
         for path, entry in self.entries.items():
-            if all(values.get(p) in allowed for p, allowed in entry.when.items()):
+            if all(p in values and values[p] in allowed for p, allowed in entry.when.items()):
                 values[path] = value_of(entry)
         return values
 
-    def values_of(self, path: str) -> list[Any]:
-        """The choices of a categorical path; empty where it is not searched."""
+    def possible(self, path: str, fixed: Any) -> list[Any]:
+        """The values that trials may have of a path without a range: its choices, and the fixed one where it is not searched in each."""
         entry = self.entries.get(path)
-        return [entry.decode(choice) for choice in getattr(entry.distribution, "choices", ())] if entry else []
+        return [fixed] if entry is None else [*entry.ends(), *([fixed] if entry.when else [])]
 
     def ends(self, path: str) -> list[Any]:
         """The ends of a range or every choice; empty where it is not searched."""

@@ -95,15 +95,16 @@ class Sweep:
         schedule, path = self.fixed.optim.schedule, "optim.schedule.kind"
         entry = self.space.entries.get("optim.schedule.drop_at")
         drops: list[float] = []
-        for kind in self.space.values_of(path) or [schedule.kind]:
+        for kind in self.space.possible(path, schedule.kind):
             if kind == "constant":
                 continue
             when = {path: [kind]} if entry is None else {path: [kind]} | entry.when
             if entry is not None and kind in when[path]:
                 drops += entry.ends()
-            if entry is None or kind not in when[path] or len(when) > 1:  # where it is not searched it is the fixed one
+            in_some = entry is not None and (len(when) > 1 or (path in entry.when and self.space.entries[path].when))
+            if entry is None or kind not in when[path] or in_some:  # where it is not searched it is the fixed one
                 drops.append(schedule.drop_at)
-        units = self.space.values_of("optim.schedule.unit") or [schedule.unit]
+        units = self.space.possible("optim.schedule.unit", schedule.unit)
         return min((drop_epoch(drop, unit, self.epochs) for drop in drops for unit in units), default=self.epochs)
 
     def with_precision(self, precision: str) -> Sweep:

@@ -9,6 +9,7 @@ from aae.runs import PARENT
 from aae.tuning.spec.blocks import SEARCH
 from aae.tuning.spec.fork import FROM_EPOCH, SCHEDULE
 from aae.tuning.spec.metrics import METRICS
+from aae.tuning.spec.samplers_and_pruners import first_rung
 
 if TYPE_CHECKING:
     from aae.tuning.spec.sweep import Sweep
@@ -82,7 +83,7 @@ def check_confirm(sweep: Sweep) -> None:
     require(
         asked.baseline is None or asked.baseline in sweep.baselines, "study.confirm.baseline", asked.baseline, f"this sweep has {known}"
     )
-    searched = sweep.study.num_trials - len(sweep.baselines)
+    searched = max(0, sweep.study.num_trials - len(sweep.baselines))
     want = f"the search has {searched} trials beside its baselines (study.num_trials={sweep.study.num_trials})"
     require(asked.select_k <= searched, "study.confirm.select_k", asked.select_k, want)
     require(asked.select_k + len(sweep.baselines) >= 1, "study.confirm.select_k", 0, "there is no baseline either: give at least 1")
@@ -92,9 +93,8 @@ def check_confirm(sweep: Sweep) -> None:
 
 
 def pruner_notes(sweep: Sweep) -> list[str]:
-    pruner = sweep.study.pruner
-    first = pruner.get("min_resource", 1) if pruner["kind"] in ("SuccessiveHalvingPruner", "HyperbandPruner") else 1
-    if pruner["kind"] == "NopPruner" or first == "auto" or first <= sweep.last_rung:
+    pruner, first = sweep.study.pruner, first_rung(sweep.study.pruner)
+    if pruner["kind"] == "NopPruner" or first <= sweep.last_rung:
         return []
     return [
         f"the pruner never acts: its first rung is epoch {first}, after the last one it is asked at ({sweep.last_rung} of {sweep.epochs})"

@@ -30,6 +30,11 @@ INTERVAL = (0.1, 0.9)
 ENDED = "ended"  # user attribute of a study that study.stop_below_gain ended
 
 
+def still_ended(mark: dict[str, Any] | None, below: float | None, num_asked: int) -> bool:
+    """Whether a study stays ended by `mark`, {"below", "expected", "trials"}: its limit is the same, and no more were asked without it."""
+    return mark is not None and (mark["below"], mark["trials"]) == (below, num_asked)
+
+
 def why_unknown(sweep: Sweep, posterior: Posterior | None, why_lowest: str | None) -> str | None:
     """Why nothing can be said of further trials; None: it can."""
     if sweep.study.constraint is not None:

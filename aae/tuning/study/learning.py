@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 from aae.errors import ConfigError, require
 from aae.layers import read_trial, to_trial
 from aae.manifest import first_of
-from aae.paths import every_path, flatten
+from aae.paths import every_path, flatten, with_later_paths
 from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder
 from aae.tuning.spec.fork import FREE
 from aae.tuning.spec.learnt import Learnt
-from aae.tuning.spec.space import SearchSpace, encode_choice
+from aae.tuning.spec.space import SearchSpace, decode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.expected_improvement import STARTUP_COMPLETE
 from aae.tuning.study.journal import read_trials
@@ -87,10 +86,10 @@ def read_others(sweep: Sweep) -> list[list[FrozenTrial]]:
 def trials_inside(space: SearchSpace, other: Path, made: dict[str, Any]) -> list[FrozenTrial]:
     """Told trials of the study in `other`, its manifest `made`, with parameters of this space. What was fixed there stands at its value,
     of a fork's trial what its parent had. One with a value outside of this space is left out. Raises ConfigError."""
-    fixed, found = made["sweep"]["trial"], []
+    fixed, found = with_later_paths(made["sweep"]["trial"]), []
     for trial in told_and_searched(read_trials(other)):
         whole = own_values(trial_folder(other, trial.number)) if made.get("fork") else fixed
-        params = params_inside(space, {path: encode_choice(value) for path, value in whole.items()} | trial.params)
+        params = space.params_of(whole | {path: decode_choice(value) for path, value in trial.params.items()})
         if params is not None:
             moved = copy.copy(trial)
             moved.params = params
@@ -101,17 +100,6 @@ def trials_inside(space: SearchSpace, other: Path, made: dict[str, Any]) -> list
 def own_values(folder: TrialFolder) -> dict[str, Any]:
     """All of a trial's configuration under dotted paths. Raises ConfigError."""
     return flatten(to_trial(read_trial(folder.config_path), f"{PATH}: {folder.config_path}: "))
-
-
-def params_inside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """None outside of it. Values and parameters are as Optuna stores them."""
-    params: dict[str, Any] = {}
-    for path, entry in space.entries.items():
-        if all(values.get(p) in [encode_choice(value) for value in allowed] for p, allowed in entry.when.items()):
-            if path not in values or not entry.contains(values[path]):
-                return None
-            params[path] = values[path]
-    return params
 
 
 def fixed_otherwise(sweep: Sweep, made: dict[str, Any]) -> list[str]:

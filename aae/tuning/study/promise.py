@@ -11,10 +11,10 @@ import math
 from optuna.trial import FrozenTrial
 from scipy import stats
 
+from aae.tuning.spec.samplers_and_pruners import FIRST_EPOCH
 from aae.tuning.study.posterior import Posterior
 
 CHANCE = 0.1  # of being better than the lowest posterior mean: below, a trial is stopped. Chosen by replay: docs/log.md
-FIRST_EPOCH = 2
 LEAST_COMPLETE = 4
 
 

@@ -5,7 +5,8 @@ the study, and where the two differ after a kill, `reconcile` makes them agree b
 
 A verdict takes several journal writes: the value, the pruner's marks, the state. A kill may fall between any two of them, and a
 pruner that finds its own mark answers differently. So the pruner's marks are caught, the verdict is written first with the
-marks in it, and a restart reads the verdict back instead of asking again.
+marks in it, and a restart reads the verdict back instead of asking again. To go on without a mark is no verdict to keep: after a
+kill the pruner is asked again, and may stop a trial by what was told meanwhile.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from aae.config import ConfigError, TrialConfig
 from aae.paths import flatten
 from aae.runs import BASELINE, CODE, DRAWS, PARENT, REASON, VERDICT, Attempt, Row, TrialFolder, trial_folder, write_atomically
 from aae.tuning.spec.samplers_and_pruners import AUTO, PRUNERS, make_from_block
-from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import compute_choice, write_choice
 from aae.tuning.study.ended_trial import close_trial
 from aae.tuning.study.expected_improvement import STARTUP_COMPLETE
-from aae.tuning.study.gain import ENDED, promised
+from aae.tuning.study.gain import ENDED, promised, still_ended
 from aae.tuning.study.journal import open_study
 from aae.tuning.study.learning import read_others
 from aae.tuning.study.optuna_private import PruningView
@@ -102,13 +102,19 @@ class SweepStudy:
 
     @property
     def all_asked(self) -> bool:
-        return len(self.trials()) >= self.sweep.study.num_trials or self.ended is not None
+        return len(self.trials()) >= self.num_trials
 
     @property
     def ended(self) -> dict[str, Any] | None:
-        """{"below", "expected", "trials"}: why no more is asked although study.num_trials allows it; until that limit changes."""
+        """{"below", "expected", "trials"}: why no more is asked although study.num_trials allows it."""
         mark: dict[str, Any] | None = self.study.user_attrs.get(ENDED)
-        return mark if mark is not None and mark["below"] == self.sweep.study.stop_below_gain else None
+        return mark if still_ended(mark, self.sweep.study.stop_below_gain, len(self.trials())) else None
+
+    @property
+    def num_trials(self) -> int:
+        """How many it asks in all: those already asked, where a later command asks for fewer or the study has ended early."""
+        asked = len(self.trials())
+        return asked if self.ended is not None else max(self.sweep.study.num_trials, asked)
 
     # ---- handing out ----
 
@@ -142,18 +148,17 @@ class SweepStudy:
         for path, value in self.inside_space(values).items():  # stored with its parameters: the sampler learns from it
             if path not in self.trial(number).params:
                 distribution = self.sweep.space.entries[path].distribution
-                self.storage.set_trial_param(trial_id, path, distribution.to_internal_repr(encode_choice(value)), distribution)
+                self.storage.set_trial_param(trial_id, path, distribution.to_internal_repr(value), distribution)
         return values
 
     def inside_space(self, values: dict[str, Any]) -> dict[str, Any]:
-        """A baseline as parameters of the space; none when it differs from the fixed part in anything else."""
+        """A baseline as parameters of the space, as Optuna stores them; none when it differs from the fixed part in anything else."""
         parent = {path: value for path, value in values.items() if path == PARENT}
-        flat, fixed = flatten(self.sweep.config(values)) | parent, flatten(self.sweep.fixed)
-        active = {entry.path: entry for entry in self.sweep.space.active(flat)}
-        elsewhere = any(value != fixed.get(path) and path not in active for path, value in flat.items())
-        if elsewhere or not all(entry.contains(flat[path]) for path, entry in active.items()):
-            return {}
-        return {path: flat[path] for path in active}
+        flat, fixed = flatten(self.sweep.config(values)), flatten(self.sweep.config(parent))
+        params = self.sweep.space.params_of(flat | parent)
+        # `...`: not there, where a block is off in one of the two, and None is the value of that block
+        elsewhere = any(value != fixed.get(path, ...) for path, value in flat.items() if params is not None and path not in params)
+        return {} if params is None or elsewhere else params
 
     def hand_out(self, number: int) -> Handout | None:
         """Makes the attempt's folder and brings the study up to it; None when that already ends the trial."""
