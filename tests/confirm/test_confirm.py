@@ -119,6 +119,12 @@ def test_candidates_are_all_baselines_and_the_best_searched_configurations(workp
     assert plan.compared == [3, 0, 5, 4, 2, 1] and plan.asked_trials == 6
 
 
+def test_a_search_that_was_cut_off_among_its_baselines_can_be_confirmed_by_a_baseline(workplace):
+    """Seen to fail with fewer trials than baselines counted as a number below 0: select_k of 0 was above it."""
+    sweep = load_sweep(sweep_file(workplace), {"study.num_trials": 1, "study.confirm": {"select_k": 0, "report_draws": 2}})
+    assert len(sweep.baselines) == 2 and sweep.study.confirmation.select_k == 0
+
+
 def test_a_pruned_or_failed_trial_is_no_candidate_and_neither_is_one_that_was_never_asked(workplace):
     run = search(workplace, {3: (TrialState.PRUNED, "pruned"), 5: (TrialState.FAIL, "died")})
     plan, _ = asked_for(run)

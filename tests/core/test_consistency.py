@@ -318,6 +318,9 @@ def test_a_shift_of_half_of_the_image_or_more_is_refused(dataset):
     refuse_unfit(tiny_config({"train.shift": 2}), dataset)
     with pytest.raises(DataError, match="train.shift: got 3; images are 6 x 6: give less than half of a side"):
         refuse_unfit(tiny_config({"train.shift": 3}), dataset)
+    with pytest.raises(DataError) as caught:  # all at once: a user's own data often break several
+        refuse_unfit(tiny_config({"train.shift": 3, "train.batch_size": 100_000}), dataset)
+    assert all(path in str(caught.value) for path in ("train.batch_size: got", "train.shift: got 3"))
 
 
 def test_evaluation_sees_images_as_they_are(dataset):

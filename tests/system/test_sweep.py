@@ -349,6 +349,13 @@ def test_a_forecast_comes_from_the_trials_that_this_study_has_told(copied, capsy
     assert code == 0 and "forecast: 12 trials left" in said and "mean of 8 told" in said
 
 
+def test_a_plan_says_that_another_sweep_would_not_start_in_this_folder(copied, capsys):
+    """Seen to fail with the folder not asked: code 0, and a forecast."""
+    code, said, line = run_here("launch", arguments(copied, "model.z_dim=3", "--plan"), capsys)
+    assert code == 2 and "forecast" in said
+    assert "the sweep has changed: " in line and "study.name=other starts a fresh study" in line and line.count("\n") == 1
+
+
 # ---- limits ----
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aae.data import DataError, Dataset, data_warnings, load_configured
+from aae.data import DataError, data_warnings, load_configured
 from aae.errors import ConfigError
 from aae.runs import CHOICE, FORECAST, JOURNAL, read_json, read_manifest
 from aae.tuning.driver import forecast
@@ -22,6 +22,7 @@ from aae.tuning.workers.rehearsal import cases_of, values_text
 
 def plan_of(sweep: Sweep) -> dict[str, Any]:
     """What --plan --json prints: docs/json.md."""
+    warnings, unfit = own_data(sweep)
     return {
         "study": sweep.study.name,
         "folder": str(sweep.study.path),
@@ -29,8 +30,8 @@ def plan_of(sweep: Sweep) -> dict[str, Any]:
         "notes": list(sweep.notes),
         "sampler": describe_sampler(sweep),
         "cases": [{"name": case.name, "values": case.values} for case in cases_of(sweep)],
-        "warnings": own_data_warnings(sweep),
-        "refused": refusals(sweep),
+        "warnings": warnings,
+        "refused": [*refused_by_folder(sweep), *unfit],
         "forecast": forecast_of(sweep),
     }
 
@@ -47,36 +48,32 @@ def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
     console.print(f"forecast: {plan['forecast']['text']}")
 
 
-def own_data(sweep: Sweep) -> Dataset | None:
-    """A user's own data; a published dataset is not fetched for a plan. Raises DataError where they do not fit the sweep."""
+def own_data(sweep: Sweep) -> tuple[list[str], list[str]]:
+    """(warnings, why a start would be refused) of a user's own data; a published dataset is not fetched for a plan. A file that is not
+    here may lie where the sweep will run."""
     if sweep.fixed.data.known_size is not None:
-        return None
-    dataset = load_configured(sweep.fixed.data)
-    refuse_unfit_sweep(sweep, dataset)
-    return dataset
-
-
-def own_data_warnings(sweep: Sweep) -> list[str]:
+        return [], []
     try:
-        dataset = own_data(sweep)
-    except DataError:  # it is among the refusals
-        return []
-    return [] if dataset is None else data_warnings(sweep.fixed, dataset)
+        dataset = load_configured(sweep.fixed.data)
+    except DataError as error:
+        return [f"{error}; the sweep would not start here"], []
+    try:
+        refuse_unfit_sweep(sweep, dataset)
+    except DataError as error:
+        return [], [str(error)]
+    return data_warnings(sweep.fixed, dataset), []
 
 
-def refusals(sweep: Sweep) -> list[str]:
-    """Why a start would be refused, as far as the folder and a user's own data tell."""
-    run, found = sweep.study.path, []
-    recorded = read_manifest(run)
-    checks = [lambda: refuse_other_content(run), lambda: own_data(sweep)]
-    if recorded is not None:
-        checks.append(lambda: refuse_changes(recorded["sweep"], sweep.with_precision(recorded["precision"]), run))
-    for check in checks:
-        try:
-            check()
-        except (ConfigError, DataError) as error:
-            found.append(str(error))
-    return found
+def refused_by_folder(sweep: Sweep) -> list[str]:
+    """Why a start would be refused, as far as its folder tells."""
+    run, recorded = sweep.study.path, read_manifest(sweep.study.path)
+    try:
+        refuse_other_content(run)
+        if recorded is not None:
+            refuse_changes(recorded["sweep"], sweep.with_precision(recorded["precision"]), run)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def forecast_of(sweep: Sweep) -> dict[str, Any]:
