@@ -48,7 +48,7 @@ def edges(run: Run) -> list[str]:
             if all(abs(at - end) <= EDGE_SHARE for at in places) and share_at(distribution, end) ** len(trials) < CHANCE:
                 shown = ", ".join(f"{trial.params[path]:.3g}" for trial in trials[:MAX_LISTED])
                 of = f"{shown} of {distribution.low:g} to {distribution.high:g}"
-                lines.append(f"search_space.{path}: the best {len(trials)} trials all lie at its {name} end ({of}): {way}")
+                lines.append(f"search_space.{path}: the best {len(trials)} trials all lie at its {name} end ({of}): {way}, unless you set it there on purpose")
     return lines
 
 

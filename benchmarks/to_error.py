@@ -17,16 +17,17 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from aae import manifest
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import Split
 from aae.device import steady_memory
 from aae.draws import Draw
-from aae.layers import to_trial
+from aae.layers import read_trial, to_trial
+from aae.paths import flatten
 from aae.runs import Row, TrialFolder
 from aae.train import LEARNT, train_epoch
 from aae.updates import State
@@ -42,12 +43,17 @@ Stage = tuple[bool, bool]  # whether the consistency term has begun, and whether
 
 
 def read_recipe(records: Path, pattern: str) -> tuple[TrialConfig, list[list[Row]]]:
-    """The configuration of a recipe, and the rows of each of its trainings; they differ in their seeds. Raises ConfigError."""
+    """The configuration of a recipe, and the rows of each of its trainings; they differ in their seeds. Of a confirmation those of the
+    winner, as its last trainings are. Raises ConfigError."""
     folders = [TrialFolder(path) for path in sorted(records.glob(pattern)) if (path / "config.yaml").is_file()]
     require(bool(folders), str(records / pattern), "no training", "record one with python -m benchmarks.record")
-    written = OmegaConf.load(folders[0].config_path)
-    assert isinstance(written, DictConfig)
-    return to_trial(written), [folder.rows() for folder in folders]
+    configs = [to_trial(read_trial(folder.config_path)) for folder in folders]
+    wanted = but_for_seeds(configs[-1])
+    return configs[-1], [folder.rows() for folder, config in zip(folders, configs, strict=True) if but_for_seeds(config) == wanted]
+
+
+def but_for_seeds(config: TrialConfig) -> dict[str, Any]:
+    return {path: value for path, value in flatten(config).items() if path not in ("train.seed", "data.label_seed")}
 
 
 def stages_of(config: TrialConfig, rows: list[Row]) -> list[Stage]:

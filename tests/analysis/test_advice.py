@@ -56,7 +56,7 @@ def test_a_range_whose_best_values_lie_at_its_end_is_named_with_the_way_on():
     """The larger the rate the better. The two values of z_dim are no range whose end says anything."""
     (line,) = edges(searched(0, 60, lambda rate, kind, noise: 0.5 - 4 * rate + 0.001 * noise))
     assert line.startswith("search_space.optim.generator.rate: the best 3 trials all lie at its upper end") and line.endswith(
-        "raise its high"
+        "raise its high, unless you set it there on purpose"
     )
 
 
