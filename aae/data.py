@@ -38,13 +38,14 @@ __all__ = [
     "load_test",
 ]
 
+MORE = "x_unlabelled"  # of an npz
 KNOWN_SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "svhn": (3, 32, 32)}  # (C, H, W), known before they are loaded
 
 
 @dataclass(frozen=True)
 class Split:
     images_NX: Tensor  # uint8
-    label_N: Tensor  # int64
+    label_N: Tensor  # int64; -1 of an image without one
 
     def to(self, device: torch.device) -> Split:
         return Split(self.images_NX.to(device), self.label_N.to(device))
@@ -73,15 +74,19 @@ def load_configured(data: DataConfig, command_folder: str | Path = "") -> Datase
 
 def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000, shuffle_seed: int | None = None) -> Dataset:
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
-    (images, labels, _, _), shape, hashes = read_arrays(name, folder)
+    (images, labels, _, _, *unlabelled), shape, hashes = read_arrays(name, folder)
     if not 2 <= num_validation < len(images):
         raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
     if shuffle_seed is not None:
         everything = everything.rows(torch.as_tensor(np.random.default_rng(shuffle_seed).permutation(len(images))))
     num_train = len(images) - num_validation
+    train = everything.rows(slice(num_train))
+    for more in unlabelled:
+        hidden_N = torch.full((len(more),), -1)
+        train = Split(torch.cat([train.images_NX, to_rows(more)]), torch.cat([train.label_N, hidden_N]))
     return Dataset(
-        train=everything.rows(slice(num_train)),
+        train=train,
         validation=everything.rows(slice(num_train, None)),
         image_shape=shape,
         num_classes=int(labels.max()) + 1,
@@ -95,12 +100,12 @@ def load_test(name: str, folder: str | None, judged: Mapping[str, Any] | None) -
     in two places, aae/tuning/confirm/test_set.py and analysis/test.py, and a test holds that."""
     if not judged or not (judged.get("frozen") or judged.get("state") == "COMPLETE"):
         raise RuntimeError("the test set is withheld: nothing has been decided yet that it could judge")
-    (_, _, images, labels), _, _ = read_arrays(name, folder)
+    (_, _, images, labels, *_), _, _ = read_arrays(name, folder)
     return Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
 
 
 def read_arrays(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], dict[str, str]]:
-    """((images, labels, test images, test labels), image shape, hashes). Raises DataError."""
+    """((images, labels, test images, test labels[, unlabelled images]), image shape, hashes). Raises DataError."""
     if name == "npz":
         return load_npz(Path(folder or "").expanduser())
     if name not in FILES:
@@ -119,6 +124,7 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
 
         x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X); (N, X) is taken as one row of X pixels
         y_train, y_test   whole numbers 0 .. K-1, (N,); every class occurs in y_train
+        x_unlabelled      uint8, more training images, without labels; may be left out
 
     Validation images are the last `data.num_validation` of x_train: of a file that is sorted by class they hold a class or two.
     `data.shuffle_seed` shuffles it before the split. Raises DataError."""
@@ -130,7 +136,7 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
             missing = [key for key in keys if key not in content]
             if missing:
                 raise DataError(f"{path}: no array {missing[0]}; an npz needs {', '.join(keys)}")
-            arrays = {key: content[key] for key in keys}
+            arrays = {key: content[key] for key in (*keys, *([MORE] if MORE in content else []))}
             other = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]  # numpy gives the bytes of what is none
             if other:
                 raise DataError(f"{path}: {other[0]} is no array; save it with numpy.savez_compressed")
@@ -140,18 +146,22 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
     except Exception as error:  # zip and numpy meet broken bytes with errors of many kinds
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez_compressed") from None
-    for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+    images = {key: array for key, array in arrays.items() if key.startswith("x_")}
+    for key, x in images.items():
         if x.dtype != np.uint8 or x.ndim not in (2, 3, 4) or 0 in x.shape[1:]:
-            raise DataError(f"{path}: x_{part} is {x.dtype} of shape {x.shape}; give uint8 images (N, H, W), (N, H, W, C) or (N, X)")
+            raise DataError(f"{path}: {key} is {x.dtype} of shape {x.shape}; give uint8 images (N, H, W), (N, H, W, C) or (N, X)")
         if x.ndim == 4 and channels_first(*x.shape[1:]):
             want = "give channels last, (N, H, W, C), as numpy.moveaxis(x, 1, -1) makes them"
-            raise DataError(f"{path}: x_{part} is of shape {x.shape}, which looks like channels first, (N, C, H, W); {want}")
+            raise DataError(f"{path}: {key} is of shape {x.shape}, which looks like channels first, (N, C, H, W); {want}")
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0 or y.min() < 0:
-            raise DataError(f"{path}: y_{part} is {y.dtype} {y.shape}; give {len(x)} whole numbers from 0 on, one an image")
-    x_train, x_test = arrays["x_train"], arrays["x_test"]
-    if x_train.shape[1:] != x_test.shape[1:]:
-        raise DataError(f"{path}: images of {x_train.shape[1:]} in x_train and {x_test.shape[1:]} in x_test; give one shape")
+            want = f"give {len(x)} whole numbers from 0 on, one an image" + (f"; images without a label: {MORE}" if part == "train" else "")
+            raise DataError(f"{path}: y_{part} is {y.dtype} {y.shape}; {want}")
+    x_train = arrays["x_train"]
+    for key, x in images.items():
+        if x_train.shape[1:] != x.shape[1:]:
+            raise DataError(f"{path}: images of {x_train.shape[1:]} in x_train and {x.shape[1:]} in {key}; give one shape")
     classes = np.unique(arrays["y_train"])
     if len(classes) < 2 or classes[-1] != len(classes) - 1:
         raise DataError(f"{path}: y_train holds {len(classes)} classes, the highest {classes[-1]}; number them 0 .. K-1, at least two")
@@ -160,8 +170,9 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
     shape = (1, 1, x_train.shape[1]) if x_train.ndim == 2 else (1, *x_train.shape[1:3])
     if x_train.ndim == 4:
         shape = (x_train.shape[3], *x_train.shape[1:3])
-        x_train, x_test = x_train.transpose(0, 3, 1, 2), x_test.transpose(0, 3, 1, 2)
-    return (x_train, arrays["y_train"], x_test, arrays["y_test"]), shape, hashes
+        images = {key: x.transpose(0, 3, 1, 2) for key, x in images.items()}
+    more = [images[MORE]] if MORE in images else []
+    return (images["x_train"], arrays["y_train"], images["x_test"], arrays["y_test"], *more), shape, hashes
 
 
 def channels_first(first: int, second: int, third: int) -> bool:
@@ -175,17 +186,18 @@ def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int, d
     `random`: the first num_labels of a permutation of all, so a class has about its share, and a rare one may have none.
 
     0 gives none, -1 all. Only training labels are passed in, so no label can come from validation or test. Raises DataError."""
+    labelled = np.flatnonzero(label_N.numpy() >= 0)
     if num_labels == -1:
-        return np.arange(len(label_N))
+        return labelled
     each, rest = divmod(num_labels, num_classes)
     if num_labels < 0 or (rest and draw == "balanced"):
         want = f"labels are balanced over {num_classes} classes: give a multiple of that, or data.label_draw=random"
         raise DataError(f"data.num_labels: got {num_labels}; {want}")
-    if num_labels > len(label_N):
-        raise DataError(f"data.num_labels: got {num_labels}; there are {len(label_N)} training images: give fewer, or -1 for all")
+    if num_labels > len(labelled):
+        raise DataError(f"data.num_labels: got {num_labels}; there are {len(labelled)} labelled training images: give fewer, or -1 for all")
     random = np.random.default_rng(seed)
     if draw == "random":
-        return random.permutation(len(label_N))[:num_labels]
+        return labelled[random.permutation(len(labelled))[:num_labels]]
     labels = label_N.numpy()
     chosen = []
     for k in range(num_classes):

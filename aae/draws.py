@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aae.config import TrialConfig
-from aae.data import Dataset, Split, draw_labels
+from aae.data import MORE, Dataset, Split, draw_labels
 from aae.errors import DataError
 from aae.runs import Row, TrialFolder, read_json, write_json
 from aae.updates import State
@@ -71,6 +71,8 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
         faults.append(f"train.shift: got {train.shift}; images are {height} x {width}: give less than half of a side")
     if config.objective.classification is not None and train.labelled_batch_size > num_labels:
         faults.append(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
+    if config.model.class_source == "label" and (hidden := int((dataset.train.label_N < 0).sum())):
+        faults.append(f"model.class_source: got label; {hidden} images are without one ({MORE}): leave them out, or infer the class")
     if num_labels and config.model.num_classes != dataset.num_classes:
         faults.append(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
     if faults:

@@ -33,9 +33,11 @@ from aae.data import (
     load_dataset,
     load_test,
 )
+from aae.draws import refuse_unfit
 from aae.train import main
 from tests.golden import tiny_config
 from tests.svhn import svhn_arrays, write_svhn
+from tests.training import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_TRAIN, NUM_TEST = 60, 20
@@ -252,6 +254,28 @@ def test_an_npz_is_split_like_mnist_and_keeps_its_channels(tmp_path):
     assert dataset.validation.label_N.tolist() == arrays["y_train"][-10:].tolist()
 
 
+def test_images_without_a_label_are_trained_on_and_no_draw_of_labels_takes_one(tmp_path):
+    """Seen to fail with a random draw over all images."""
+    more = own_arrays()["x_train"][::-1][:12]
+    np.savez(tmp_path / "own.npz", **own_arrays(x_unlabelled=more))
+    np.savez(tmp_path / "without.npz", **own_arrays())
+    dataset, without = (load_dataset("npz", str(tmp_path / name), num_validation=10) for name in ("own.npz", "without.npz"))
+    train = dataset.train
+    assert (len(train.label_N), len(dataset.validation.label_N)) == (32, 10) and train.label_N[20:].tolist() == [-1] * 12
+    assert np.array_equal(train.images_NX[20].reshape(dataset.image_shape).numpy(), more[0].transpose(2, 0, 1))
+    for num, draw in ((-1, "balanced"), (9, "balanced"), (20, "random"), (7, "random")):
+        drawn = draw_labels(train.label_N, num, 0, 3, draw)
+        assert drawn.max() < 20 and np.array_equal(drawn, draw_labels(without.train.label_N, num, 0, 3, draw))
+    with pytest.raises(DataError, match="there are 20 labelled training images"):
+        draw_labels(train.label_N, 21, 0, 3, "random")
+    config = tiny_config({"data.num_labels": 9, "train.labelled_batch_size": 9, "train.batch_size": 16, "model.num_classes": 3})
+    rows, _ = whole(config, tmp_path / "trial", dataset)
+    assert len(rows) == config.train.epochs and data_warnings(config, dataset) == []
+    everyone = {"model.class_source": "label", "data.num_labels": -1, "objective.adversarial_y": None, "objective.classification": None}
+    with pytest.raises(DataError, match=r"model.class_source: got label; 12 images are without one \(x_unlabelled\)"):
+        refuse_unfit(tiny_config(everyone | {"train.batch_size": 16, "model.num_classes": 3}), dataset)
+
+
 @pytest.mark.parametrize(("shape", "image_shape"), [((4, 5), (1, 4, 5)), ((20,), (1, 1, 20))])
 def test_an_npz_may_hold_grey_images_or_rows(tmp_path, shape, image_shape):
     images = np.zeros((30, *shape), dtype=np.uint8)
@@ -269,6 +293,9 @@ def test_an_npz_may_hold_grey_images_or_rows(tmp_path, shape, image_shape):
         ({"x_test": np.zeros((6, 5, 4, 3), dtype=np.uint8)}, "give one shape"),
         ({"y_train": np.arange(29) % 3}, "give 30 whole numbers"),
         ({"y_train": np.arange(30) % 3 - 1}, "give 30 whole numbers"),
+        ({"y_train": np.arange(30) % 3 - 1}, "images without a label: x_unlabelled"),
+        ({"x_unlabelled": np.zeros((7, 5, 4, 3), dtype=np.uint8)}, r"\(5, 4, 3\) in x_unlabelled; give one shape"),
+        ({"x_unlabelled": np.zeros((7, 4, 5, 3))}, "x_unlabelled is float64"),
         ({"y_train": np.full(30, np.nan)}, "give 30 whole numbers"),
         ({"y_train": np.arange(30) % 3 * 2}, "number them 0 .. K-1"),
         ({"y_train": np.zeros(30, dtype=int)}, "at least two"),
