@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from pathlib import Path
 from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,6 +38,11 @@ def refusal(error: Exception) -> str:
 def require(ok: bool, path: str, got: Any, want: str) -> None:
     if not ok:
         raise ConfigError(f"{path}: got {got}; {want}")
+
+
+def no_sweep(run: Path) -> ConfigError:
+    what = "holds no sweep" if run.exists() else "no such folder"
+    return ConfigError(f"{run}: {what}; give one in which a sweep was started, as runs/quick")
 
 
 def is_full_disk(error: BaseException) -> bool:

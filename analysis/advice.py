@@ -44,11 +44,12 @@ def edges(run: Run) -> list[str]:
         if distribution is None or isinstance(distribution, CategoricalDistribution) or distribution.low == distribution.high:
             continue
         places = [place(distribution, trial.params[path]) for trial in trials]
-        for end, name, way in ((0.0, "lower", "lower its low"), (1.0, "upper", "raise its high")):
+        for end, name, change in ((0.0, "lower", "lower its low"), (1.0, "upper", "raise its high")):
             if all(abs(at - end) <= EDGE_SHARE for at in places) and share_at(distribution, end) ** len(trials) < CHANCE:
                 shown = ", ".join(f"{trial.params[path]:.3g}" for trial in trials[:MAX_LISTED])
                 of = f"{shown} of {distribution.low:g} to {distribution.high:g}"
-                lines.append(f"search_space.{path}: the best {len(trials)} trials all lie at its {name} end ({of}): {way}, unless you set it there on purpose")
+                way = f"{change}, unless you set it there on purpose"
+                lines.append(f"search_space.{path}: the best {len(trials)} trials all lie at its {name} end ({of}): {way}")
     return lines
 
 

@@ -97,8 +97,9 @@ def confirmation_verdict(found: Confirmed) -> list[str]:
         *_, (difference, trapped_difference) = coverage(len(found.differences) or len(values))
         lines.append(
             f"The intervals are {INTERVAL} over draws: each draw has its own labels and initial weights, the test images are the same. "
-            f"In simulated confirmations of {n} draws with real residuals they held the true mean in {mean:.1%} of the cases and the true "
-            f"difference in {difference:.1%}; where a training in four is trapped, in {trapped:.1%} and {trapped_difference:.1%}."
+            f"In simulated confirmations of {n} draws with real residuals they held the true mean in {100 * mean:.0f} % of the cases and "
+            f"the true difference in {100 * difference:.0f} %; where a training in four is trapped, in {100 * trapped:.0f} and "
+            f"{100 * trapped_difference:.0f} %."
         )
     lines += test_error(found)
     lines.append(selection(found))

@@ -782,7 +782,8 @@ def broken_run(folder: Path, kind: str) -> None:
 
 READERS = {"status": ("launch", ["status"]), "reproduce": ("launch", ["reproduce"]), "report": ("report", [])}
 NO_RUN = {
-    "status": dict.fromkeys(("missing", "a file", "empty", "something else"), "run: holds no sweep; give a run folder"),
+    "status": dict.fromkeys(("a file", "empty", "something else"), "run: holds no sweep; give one in which a sweep was started")
+    | {"missing": "run: no such folder; give one in which a sweep was started"},
     "reproduce": dict.fromkeys(("missing", "a file", "empty", "something else"), "run: holds no manifest.json; give the folder of a sweep"),
     "report": dict.fromkeys(("missing", "a file"), "run: no such folder; give the folder of a sweep")
     | dict.fromkeys(("empty", "something else"), "run: holds no study.journal; give the folder of a sweep"),
@@ -844,11 +845,14 @@ def test_a_sweep_does_not_go_on_in_a_broken_run_folder(kind, workplace, capsys):
         (["confirm"], ("launch.py confirm", "the following arguments are required: run")),
         (["cluster", "up", "x.yaml"], ("launch.py cluster", "invalid choice: 'up' (choose from")),
         (["reproduce", "run", "--trial", "best"], ("argument --trial: invalid int value: 'best'",)),
-        (["confirm", "run"], ("run: holds no sweep",)),
+        (["confirm", "run"], ("run: no such folder",)),
+        (["sweep.yaml", "num_trials=8"], ("num_trials: there is no such path; did you mean study.num_trials?",)),
+        (["sweep.yaml", "report_draws=8"], ("report_draws: there is no such path; did you mean study.confirm.report_draws?",)),
         (["stauts", "run"], ("stauts: neither a command nor a sweep file", "did you mean status")),
     ],
 )
 def test_a_wrong_command_of_the_launcher_is_refused(arguments, says, workplace, capsys):
+    (workplace / "sweep.yaml").write_text(sweep_text())
     refused("launch", arguments, says, workplace, capsys)
 
 

@@ -31,6 +31,7 @@ def test_help_waits_for_no_heavy_library(name, tmp_path):
 @pytest.mark.parametrize(
     ("word", "says"),
     [
+        ("plan", "plan: neither a command nor a sweep file; did you mean SWEEP --plan?"),
         ("stauts", "stauts: neither a command nor a sweep file; did you mean status?"),
         ("confrim", "confrim: neither a command nor a sweep file; did you mean confirm?"),
         ("reproduc", "reproduc: neither a command nor a sweep file; did you mean reproduce?"),

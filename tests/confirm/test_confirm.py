@@ -635,7 +635,7 @@ def test_a_run_that_cannot_be_confirmed_is_refused_and_nothing_is_written(workpl
         ([str(run), "study.confirm.half_width=0.001", "study.confirm.report_draws=5"], "give one of them"),
         ([str(run), "train.epochs=3"], "train.epochs: not of a confirmation"),
         ([str(workplace)], "holds no sweep"),
-        ([str(run / "nowhere")], "holds no sweep"),
+        ([str(run / "nowhere")], "nowhere: no such folder; give one in which a sweep was started"),
     ):
         assert launch.main(["confirm", *arguments]) == 2
         err = capsys.readouterr().err

@@ -222,6 +222,6 @@ def test_the_command_that_a_refusal_names_makes_trials_to_be_replayed(workplace,
     assert code == 0 and "name: mine_random" in out and "NopPruner" in out
 
 
-@pytest.mark.parametrize(("path", "says"), [("runs/none", "it holds no sweep"), ("tiny.npz", "it holds no sweep")])
+@pytest.mark.parametrize(("path", "says"), [("runs/none", "runs/none: no such folder"), ("tiny.npz", "tiny.npz: holds no sweep")])
 def test_what_is_no_run_is_refused(path, says, workplace, capsys):
     refused("launch", ["replay", path], (path, says), workplace, capsys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 USAGE = """\
   python launch.py sweeps/quick.yaml                          run a sweep, or go on with an interrupted one
@@ -20,5 +21,8 @@ ACCEPT = "go on although the code or versions that trials depend on have changed
 
 
 def command_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Of a command, with its own lines of USAGE; without a name that of a sweep, with all of them."""
     prog, kept = f"python launch.py {name}".rstrip(), argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(prog=prog, description=description, epilog=USAGE, formatter_class=kept)
+    own = [line for line in USAGE.splitlines() if prog in line]
+    text = "\n".join(textwrap.wrap(description, 120))
+    return argparse.ArgumentParser(prog=prog, description=text, epilog="\n".join(own), formatter_class=kept)

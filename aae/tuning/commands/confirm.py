@@ -16,11 +16,15 @@ if TYPE_CHECKING:  # with Optuna, which takes a second to import
 
 
 def run(arguments: list[str], console: Console) -> int:
-    options = command_parser("confirm", "Select the winner on fresh draws, freeze it, and report it on others; or go on with that.")
-    options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
-    options.add_argument(
-        "overrides", nargs="*", metavar="study.confirm=...", help="where the sweep file has none, as study.confirm.report_draws=10"
+    options = command_parser(
+        "confirm",
+        "Select the winner on fresh draws, freeze it, and report it on others; or go on with that. The block study.confirm has select_k "
+        "and select_draws (3 each), report_draws or half_width, and baseline: docs/confirm.md. Budgets may be set too, as "
+        "study.max_minutes.",
     )
+    options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
+    what = "where the sweep file has none, as study.confirm.report_draws=10"
+    options.add_argument("overrides", nargs="*", default=[], metavar="study.confirm=...", help=what)
     options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     add_json_option(options, "what was found")
     given = options.parse_intermixed_args(arguments)
@@ -38,12 +42,12 @@ def run(arguments: list[str], console: Console) -> int:
 
 def confirmation_of(run: Path) -> dict[str, Any]:
     """What --json prints: docs/json.md."""
+    from aae.tuning.commands.status import verdict_of
     from aae.tuning.confirm.plan import standing_of
-    from analysis.confirmed import confirmation_verdict, read_confirmed
+    from analysis.confirmed import read_confirmed
 
     found = read_confirmed(run)
-    verdict = [] if found is None else confirmation_verdict(found)
-    return {"run": str(run), **(standing_of(run) or {}), "verdict": verdict, "report": None if found is None else found.report}
+    return {"run": str(run), **(standing_of(run) or {}), "verdict": verdict_of(run), "report": None if found is None else found.report}
 
 
 def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) -> int:

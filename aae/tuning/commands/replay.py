@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aae.errors import require
+from aae.errors import no_sweep, require
 from aae.tuning.commands.arguments import command_parser
 
 
@@ -41,7 +41,8 @@ def run(arguments: list[str], console: Console) -> int:
     from aae.tuning.study.journal import read_trials
 
     made = read_manifest(given.run)
-    require(made is not None, "RUN", given.run, "it holds no sweep; give a run folder, as runs/quick")
+    if made is None:
+        raise no_sweep(given.run)
     settings, budgets = settings_of(given.run), sorted(set(given.budgets))
     sweep = settings[0].sweep
     recorded = read_recorded(given.run, sweep)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aae.errors import ConfigError
+from aae.errors import no_sweep
 from aae.tuning.commands.arguments import command_parser
 from aae.tuning.commands.output import add_json_option, print_object
 
@@ -44,7 +44,7 @@ def status_of(run: Path) -> dict[str, Any]:
     from analysis.trials import asked_trials, read_run
 
     if read_manifest(run) is None:
-        raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
+        raise no_sweep(run)
     holder = running(run)
     searching = holder is not None and holder.get("work") != CONFIRM  # a confirmation leaves a search that was cut off as it is
     words = {trial.number: word_of(trial, searching) for trial in read_trials(run)}
@@ -74,8 +74,18 @@ def print_status(run: Path, found: dict[str, Any], console: Console) -> None:
     if own is not None:
         frozen = f", winner frozen: {own['winner']}" if own["winner"] else ""
         console.print(f"confirmation: {own['stage']}, {own['trainings_told']} trainings told{frozen}")
+        for line in verdict_of(run)[:1]:
+            console.print(line, soft_wrap=True)
     if found["states"].get("interrupted"):
         console.print("the same launch.py command goes on with it")
+
+
+def verdict_of(run: Path) -> list[str]:
+    """What a confirmation found; nothing before it is done."""
+    from analysis.confirmed import confirmation_verdict, read_confirmed
+
+    found = read_confirmed(run)
+    return [] if found is None else confirmation_verdict(found)
 
 
 def progress(run: Path, number: int, metric: str) -> str:

@@ -26,6 +26,7 @@ def run(arguments: list[str], console: Console) -> int:
     options.add_argument(
         "overrides",
         nargs="*",
+        default=[],
         metavar="path=value",
         help="set a path of study: or trial:, as study.num_trials=40 model.z_dim=8; a searched path that is set is searched no longer",
     )

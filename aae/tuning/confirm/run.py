@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from aae import checkpoint, manifest
-from aae.config import ConfigError
 from aae.data import Dataset, load_configured
+from aae.errors import ConfigError, no_sweep
 from aae.layers import set_paths
 from aae.runs import CONFIRM, command_folder, read_json, read_manifest, trial_folder, write_json
 from aae.tuning.cluster.home import caches_placed
@@ -33,7 +33,7 @@ from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun_confirm
 from aae.tuning.confirm.test_set import confirmation_report
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.training import EXIT_CODE, train_study
-from aae.tuning.spec.blocks import REPORT, SELECTION
+from aae.tuning.spec.blocks import REPORT, SELECTION, refuse_without_block
 from aae.tuning.spec.space import SearchSpace
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import ranked
@@ -52,8 +52,9 @@ def load_searched(run: Path, overrides: dict[str, Any]) -> Sweep:
     """The sweep of a run folder, for its confirmation. What was begun is gone on with as it was asked. Raises ConfigError."""
     made = read_manifest(run)
     if made is None or not (run / "sweep.yaml").is_file():
-        raise ConfigError(f"{run}: holds no sweep; give a run folder, as runs/quick")
+        raise no_sweep(run)
     for path in overrides:
+        refuse_without_block(path)
         if not path.startswith(SETTABLE):
             raise ConfigError(f"{path}: not of a confirmation, which trains what the search chose; set {', '.join(SETTABLE)}")
     own = begun_confirmation(run)

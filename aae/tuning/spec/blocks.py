@@ -181,3 +181,10 @@ def read_study_block(block: DictConfig, overrides: dict[str, Any], source: str) 
         raise ConfigError(f"{source}: {error}") from None
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"{source}: study.{one_line(error)}") from None
+
+
+def refuse_without_block(path: str) -> None:
+    """A field of `study:` or `study.confirm:` that the command line names alone. Raises ConfigError."""
+    for block, known in (("study", StudyConfig), ("study.confirm", ConfirmConfig)):
+        if path in known.__dataclass_fields__:
+            raise ConfigError(f"{path}: there is no such path; did you mean {block}.{path}?")

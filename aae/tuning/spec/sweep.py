@@ -22,7 +22,7 @@ from aae.layers import baseline_values, configure, set_paths, to_trial
 from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
-from aae.tuning.spec.blocks import StudyConfig, read_study_block
+from aae.tuning.spec.blocks import StudyConfig, read_study_block, refuse_without_block
 from aae.tuning.spec.fork import FROM_EPOCH, Fork
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace, read_space
@@ -155,6 +155,9 @@ def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | N
         read_study_of(file, overrides, source),
         {path: value for path, value in overrides.items() if not path.startswith("study.")},
     )
+
+    for path in typed:
+        refuse_without_block(path)
 
     def over_best(trial: DictConfig) -> DictConfig:
         return trial if fork is None else over_parent(fork.parents[0].config, trial)
