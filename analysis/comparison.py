@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from aae.errors import ConfigError, one_line
 from aae.intervals import t_interval
 from aae.layers import SWEEP_BLOCKS
-from aae.metrics import shown, unit
+from aae.metrics import is_error, shown, unit
 from analysis.confirmed import Confirmed
 from analysis.trials import Run, TrialRecord, read_run
 
@@ -31,13 +31,22 @@ class Estimate:
     low: float | None
     high: float | None
     num: int  # draws
+    is_difference: bool = False  # of errors in points, with its sign
 
     def __str__(self) -> str:
         draws = "1 draw, no interval" if self.num == 1 else f"n = {self.num} draws"
+        value = f"{self.number(self.value)} {self.unit}".strip()
         if self.low is None or self.high is None:
-            return f"{shown(self.metric, self.value)} ({draws})"
-        low, high = (shown(self.metric, end).removesuffix(unit(self.metric)).strip() for end in (self.low, self.high))
-        return f"{shown(self.metric, self.value)} ({low} .. {high}, {draws})"
+            return f"{value} ({draws})"
+        return f"{value} ({self.number(self.low)} .. {self.number(self.high)}, {draws})"
+
+    @property
+    def unit(self) -> str:
+        return "points" if self.is_difference and is_error(self.metric) else unit(self.metric)
+
+    def number(self, value: float) -> str:
+        sign = "+" if self.is_difference and value > 0 else ""
+        return sign + shown(self.metric, value).removesuffix(unit(self.metric)).strip()
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ def paired(sides: list[Side]) -> list[tuple[str, Estimate]]:
         both = [(ours[draw], theirs[draw]) for draw in ours if draw in theirs]
         gaps = [second - first for first, second in both if first is not None and second is not None]
         if gaps:
-            found.append((side.label, estimate(other.metric, f"{side.label} minus {sides[0].label}", gaps)))
+            found.append((side.label, replace(estimate(other.metric, f"{side.label} minus {sides[0].label}", gaps), is_difference=True)))
     return found
 
 

@@ -1,5 +1,6 @@
 """Runs side by side: what differs, what came out with its interval, and a page that needs nothing else."""
 
+import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_winners_are_compared_on_the_draws_that_both_have_pair_by_pair(two):
     gaps = [second - first for first, second in zip(ours[2:], theirs[:8], strict=True)]  # draws 202 to 209
     assert label == "second" and gap.num == 8 and gap.value == pytest.approx(np.mean(gaps))
     assert (gap.low, gap.high) == pytest.approx(t_interval(gaps))
+    shown = re.fullmatch(r"([+-]\d\.\d\d) points \(([+-]\d\.\d\d) \.\. ([+-]\d\.\d\d), n = 8 draws\)", str(gap))
+    assert [float(end) for end in shown.groups()] == pytest.approx([100 * gap.value, 100 * gap.low, 100 * gap.high], abs=0.005)
     assert (found.sides[1].winner.low, found.sides[1].winner.high) == pytest.approx(t_interval(theirs))
 
 
