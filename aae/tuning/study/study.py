@@ -156,9 +156,11 @@ class SweepStudy:
         parent = {path: value for path, value in values.items() if path == PARENT}
         flat, fixed = flatten(self.sweep.config(values)), flatten(self.sweep.config(parent))
         params = self.sweep.space.params_of(flat | parent)
-        # `...`: not there, where a block is off in one of the two, and None is the value of that block
-        elsewhere = any(value != fixed.get(path, ...) for path, value in flat.items() if params is not None and path not in params)
-        return {} if params is None or elsewhere else params
+        if params is None:
+            return {}
+        # `...`: it is not there, as where a block is on in one of the two alone; None is a value
+        elsewhere = any(value != fixed.get(path, ...) for path, value in flat.items() if path not in params)
+        return {} if elsewhere else params
 
     def hand_out(self, number: int) -> Handout | None:
         """Makes the attempt's folder and brings the study up to it; None when that already ends the trial."""
