@@ -37,8 +37,8 @@ def refuse_misspelt(word: str) -> None:
     if not word or word.startswith("-") or os.path.exists(word) or Path(word).suffix in (".yaml", ".yml"):
         return
     near = difflib.get_close_matches(word, COMMANDS, n=1)
-    if word in ("plan", "json", "help"):
-        near = [f"SWEEP --{word}"]
+    if word in ("plan", "json"):
+        near = ["SWEEP --plan" if word == "plan" else "SWEEP --plan --json"]
     want = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}, the project's sweeps sweeps/*.yaml"
     raise ConfigError(f"{word}: neither a command nor a sweep file; {want}")
 

@@ -24,7 +24,7 @@ class DataConfig:
     name: Literal["mnist", "fashion_mnist", "svhn", "npz"] = "mnist"
     folder: str | None = None  # null: the user's cache; for npz: the file itself; for svhn: a folder of one's own .mat files
     shuffle_seed: int | None = None  # npz alone: shuffles x_train before the split, for files sorted by class; null: as they lie
-    num_labels: int = 0  # of training images only; 0 none, -1 all
+    num_labels: int = 0  # of training images only; 0 none, -1 all that there are
     label_draw: Literal["balanced", "random"] = "balanced"  # as many of each class, or of all training images alike
     label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
     num_draws: int = 1  # trainings side by side, with the label seeds from label_seed on; study.draws_per_trial sets it

@@ -38,7 +38,8 @@ __all__ = [
     "load_test",
 ]
 
-MORE = "x_unlabelled"  # of an npz
+UNLABELLED = "x_unlabelled"  # of an npz
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]  # images, labels, of the test set too; unlabelled images
 KNOWN_SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "svhn": (3, 32, 32)}  # (C, H, W), known before they are loaded
 
 
@@ -74,7 +75,7 @@ def load_configured(data: DataConfig, command_folder: str | Path = "") -> Datase
 
 def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_000, shuffle_seed: int | None = None) -> Dataset:
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
-    (images, labels, _, _, *unlabelled), shape, hashes = read_arrays(name, folder)
+    (images, labels, _, _, unlabelled), shape, hashes = read_arrays(name, folder)
     if not 2 <= num_validation < len(images):
         raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
@@ -82,9 +83,9 @@ def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_
         everything = everything.rows(torch.as_tensor(np.random.default_rng(shuffle_seed).permutation(len(images))))
     num_train = len(images) - num_validation
     train = everything.rows(slice(num_train))
-    for more in unlabelled:
-        hidden_N = torch.full((len(more),), -1)
-        train = Split(torch.cat([train.images_NX, to_rows(more)]), torch.cat([train.label_N, hidden_N]))
+    if unlabelled is not None:
+        hidden_N = torch.full((len(unlabelled),), -1)
+        train = Split(torch.cat([train.images_NX, to_rows(unlabelled)]), torch.cat([train.label_N, hidden_N]))
     return Dataset(
         train=train,
         validation=everything.rows(slice(num_train, None)),
@@ -100,26 +101,27 @@ def load_test(name: str, folder: str | None, judged: Mapping[str, Any] | None) -
     in two places, aae/tuning/confirm/test_set.py and analysis/test.py, and a test holds that."""
     if not judged or not (judged.get("frozen") or judged.get("state") == "COMPLETE"):
         raise RuntimeError("the test set is withheld: nothing has been decided yet that it could judge")
-    (_, _, images, labels, *_), _, _ = read_arrays(name, folder)
+    (_, _, images, labels, _), _, _ = read_arrays(name, folder)
     return Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
 
 
-def read_arrays(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], dict[str, str]]:
-    """((images, labels, test images, test labels[, unlabelled images]), image shape, hashes). Raises DataError."""
+def read_arrays(name: str, folder: str | None) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
+    """(arrays, image shape, hashes). Raises DataError."""
     if name == "npz":
         return load_npz(Path(folder or "").expanduser())
     if name not in FILES:
         raise DataError(f"data.name: got {name}; the datasets are {', '.join([*FILES, 'npz'])}")
-    arrays, hashes = fetch_svhn(folder) if name == "svhn" else fetch_idx(name, folder)
-    images = arrays[0]
-    return arrays, images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:]), hashes
+    (images, *others), hashes = fetch_svhn(folder) if name == "svhn" else fetch_idx(name, folder)
+    labels, test_images, test_labels = others
+    channels, height, width = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
+    return (images, labels, test_images, test_labels, None), (channels, height, width), hashes
 
 
 def to_rows(images: np.ndarray) -> Tensor:
     return torch.tensor(images.reshape(len(images), -1))
 
 
-def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], dict[str, str]]:
+def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
     """A user's own data: one .npz with
 
         x_train, x_test   uint8, (N, H, W), (N, H, W, C) or (N, X); (N, X) is taken as one row of X pixels
@@ -136,7 +138,7 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
             missing = [key for key in keys if key not in content]
             if missing:
                 raise DataError(f"{path}: no array {missing[0]}; an npz needs {', '.join(keys)}")
-            arrays = {key: content[key] for key in (*keys, *([MORE] if MORE in content else []))}
+            arrays = {key: content[key] for key in (*keys, *([UNLABELLED] if UNLABELLED in content else []))}
             other = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]  # numpy gives the bytes of what is none
             if other:
                 raise DataError(f"{path}: {other[0]} is no array; save it with numpy.savez_compressed")
@@ -156,7 +158,8 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0 or y.min() < 0:
-            want = f"give {len(x)} whole numbers from 0 on, one an image" + (f"; images without a label: {MORE}" if part == "train" else "")
+            want = f"give {len(x)} whole numbers from 0 on, one an image"
+            want += f"; images without a label: {UNLABELLED}" if part == "train" else ""
             raise DataError(f"{path}: y_{part} is {y.dtype} {y.shape}; {want}")
     x_train = arrays["x_train"]
     for key, x in images.items():
@@ -171,8 +174,7 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, ...], tuple[int, int, int], 
     if x_train.ndim == 4:
         shape = (x_train.shape[3], *x_train.shape[1:3])
         images = {key: x.transpose(0, 3, 1, 2) for key, x in images.items()}
-    more = [images[MORE]] if MORE in images else []
-    return (images["x_train"], arrays["y_train"], images["x_test"], arrays["y_test"], *more), shape, hashes
+    return (images["x_train"], arrays["y_train"], images["x_test"], arrays["y_test"], images.get(UNLABELLED)), shape, hashes
 
 
 def channels_first(first: int, second: int, third: int) -> bool:
@@ -183,9 +185,9 @@ def channels_first(first: int, second: int, third: int) -> bool:
 
 def draw_labels(label_N: Tensor, num_labels: int, seed: int, num_classes: int, draw: str = "balanced") -> np.ndarray:
     """Indices of the labelled training images. `balanced`: class by class, the first num_labels / K of a permutation of that class.
-    `random`: the first num_labels of a permutation of all, so a class has about its share, and a rare one may have none.
+    `random`: the first num_labels of a permutation of all with a label, so a class has about its share, and a rare one may have none.
 
-    0 gives none, -1 all. Only training labels are passed in, so no label can come from validation or test. Raises DataError."""
+    0 gives none, -1 all of those. Only training labels are passed in, so no label can come from validation or test. Raises DataError."""
     labelled = np.flatnonzero(label_N.numpy() >= 0)
     if num_labels == -1:
         return labelled

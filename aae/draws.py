@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aae.config import TrialConfig
-from aae.data import MORE, Dataset, Split, draw_labels
+from aae.data import UNLABELLED, Dataset, Split, draw_labels
 from aae.errors import DataError
 from aae.runs import Row, TrialFolder, read_json, write_json
 from aae.updates import State
@@ -63,7 +63,7 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
     try:
         num_labels = len(draw_labels(dataset.train.label_N, data.num_labels, data.label_seed, dataset.num_classes, data.label_draw))
     except DataError as error:
-        faults, num_labels = [str(error)], min(data.num_labels, num_images)
+        faults, num_labels = [str(error)], int((dataset.train.label_N >= 0).sum())
     if train.batch_size > num_images:
         faults.append(f"train.batch_size: got {train.batch_size}; there are {num_images} training images: give at most that")
     _, height, width = dataset.image_shape
@@ -72,7 +72,7 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
     if config.objective.classification is not None and train.labelled_batch_size > num_labels:
         faults.append(f"train.labelled_batch_size: got {train.labelled_batch_size}; there are {num_labels} labels: give at most that")
     if config.model.class_source == "label" and (hidden := int((dataset.train.label_N < 0).sum())):
-        faults.append(f"model.class_source: got label; {hidden} images are without one ({MORE}): leave them out, or infer the class")
+        faults.append(f"model.class_source: got label; {hidden} images are without one ({UNLABELLED}): leave them out, or infer the class")
     if num_labels and config.model.num_classes != dataset.num_classes:
         faults.append(f"model.num_classes: got {config.model.num_classes}; the labels have {dataset.num_classes} classes: give that")
     if faults:

@@ -26,6 +26,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
-    """A path that came after a study was begun had its default there, unless it is of a block that was off."""
-    off = {path for path, value in recorded.items() if value is None}
-    return {path: value for path, value in every_path().items() if ".".join(path.split(".")[:2]) not in off} | recorded
+    """What was recorded of an older study, with the paths that have come since at their defaults. A block that has come since and is off
+    by default was off, and the parts of one that was off are not there."""
+    on, off = {block_of(path) for path in recorded if path.count(".") > 1}, {path for path, value in recorded.items() if value is None}
+    default = {path: value for path, value in flatten(TrialConfig()).items() if path not in on}
+    inner = {path: value for path, value in every_path().items() if block_of(path) in on}
+    return {path: value for path, value in (default | inner).items() if block_of(path) not in off} | recorded
+
+
+def block_of(path: str) -> str:
+    """objective.consistency of objective.consistency.weight"""
+    return ".".join(path.split(".")[:2])

@@ -203,9 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: python -m aae.train sweeps/semi.yaml --baseline paper train.epochs=50",
     )
     parser.add_argument("sweep", help="a sweep file; its trial: block and, with --baseline, one of its baselines")
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="path=value", help="set any path of the configuration, e.g. model.z_dim=8"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="path=value", help="set any path of the configuration, e.g. model.z_dim=8")
     parser.add_argument("--baseline", metavar="NAME", help="train this baseline of the sweep file")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to (default: runs/train-SWEEP[-BASELINE])")
     options = parser.parse_intermixed_args(arguments)

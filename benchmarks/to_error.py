@@ -43,13 +43,14 @@ Stage = tuple[bool, bool]  # whether the consistency term has begun, and whether
 
 
 def read_recipe(records: Path, pattern: str) -> tuple[TrialConfig, list[list[Row]]]:
-    """The configuration of a recipe, and the rows of each of its trainings; they differ in their seeds. Of a confirmation those of the
-    winner, as its last trainings are. Raises ConfigError."""
+    """The configuration of a recipe, and the rows of each of its trainings; they differ in their seeds. Where there are several, as in a
+    confirmation, it is the one that most trainings have. Raises ConfigError."""
     folders = [TrialFolder(path) for path in sorted(records.glob(pattern)) if (path / "config.yaml").is_file()]
     require(bool(folders), str(records / pattern), "no training", "record one with python -m benchmarks.record")
     configs = [to_trial(read_trial(folder.config_path)) for folder in folders]
-    wanted = but_for_seeds(configs[-1])
-    return configs[-1], [folder.rows() for folder, config in zip(folders, configs, strict=True) if but_for_seeds(config) == wanted]
+    alike = [[other for other, found in enumerate(configs) if but_for_seeds(found) == but_for_seeds(config)] for config in configs]
+    most = max(alike, key=len)
+    return configs[most[0]], [folders[number].rows() for number in most]
 
 
 def but_for_seeds(config: TrialConfig) -> dict[str, Any]:

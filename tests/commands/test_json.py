@@ -52,6 +52,20 @@ def test_a_plan(workplace, capfd):
     assert found["forecast"]["from"] == "header" and found["forecast"]["text"].startswith("3 s (from")
 
 
+def test_a_plan_of_what_would_be_refused_has_the_reasons_and_code_2(workplace, capfd):
+    """Own data that do not fit, are broken, or have a folder that holds something else; a file that is elsewhere is a warning."""
+    Path("s.yaml").write_text(TINY_SWEEP)
+    found, said = answer("SWEEP", ["s.yaml", "--plan", "train.batch_size=5000"], capfd, code=2)
+    assert "train.batch_size: got 5000" in found["refused"][0] and found["refused"][0] in said
+    Path("broken.npz").write_bytes(b"hello")
+    Path("runs/s").mkdir(parents=True)
+    Path("runs/s/letter.txt").write_text("dear")
+    found, _ = answer("SWEEP", ["s.yaml", "--plan", "data.folder=broken.npz"], capfd, code=2)
+    assert ["broken.npz: cannot be read" in found["refused"][0], "runs/s: not empty" in found["refused"][1]] == [True, True]
+    found, _ = answer("SWEEP", ["s.yaml", "--plan", "data.folder=none.npz", "study.name=other"], capfd)
+    assert found["refused"] == [] and "would not start here" in found["warnings"][0]
+
+
 def test_a_status(run, capfd):
     found, _ = answer("status", ["status", str(run)], capfd)
     assert found["driver"] is None and found["states"] == {"COMPLETE": 3} and found["num_trials"] == 3

@@ -774,6 +774,7 @@ def test_a_confirmation_that_is_gone_on_with_ends_as_it_should_and_reads_the_tes
         line for line in done.stdout.splitlines() if line.startswith("Confirmed")
     ]
     assert launch.main(["status", str(tmp_path / "s")]) == 0
-    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"confirmation: done, 8 trainings told, winner frozen: {frozen['name']}" in out and "Confirmed: " in out
     for mark in marks:
         wait_until_gone(mark, 60)

@@ -643,7 +643,7 @@ def test_a_random_draw_takes_any_number_and_each_class_as_often_as_it_occurs():
     assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
     assert len(set(draws[0].tolist())) == 1001
     assert abs(float(label_N[torch.as_tensor(draws[0])].double().mean()) - 0.1) < 0.03
-    with pytest.raises(DataError, match="got 10001; there are 10000 training images"):
+    with pytest.raises(DataError, match="got 10001; there are 10000 labelled training images"):
         draw_labels(label_N, 10_001, 0, 2, "random")
 
 

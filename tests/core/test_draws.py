@@ -15,7 +15,7 @@ from rich.console import Console
 import aae
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.draws import mean_row, prepare, refuse_unfit, with_class_prior
+from aae.draws import LISTED, mean_row, prepare, refuse_unfit, with_class_prior
 from aae.errors import DataError
 from aae.runs import TrialFolder, read_json, trial_folder
 from aae.train import train
@@ -45,7 +45,7 @@ def test_each_draw_is_the_training_that_it_is_alone_and_the_row_their_mean(tmp_p
         assert row["val/error"] == sum(row["val/error_draws"]) / 3
         assert row["val/reconstruction"] == pytest.approx(np.mean([rows[epoch]["val/reconstruction"] for rows in alone]))
         assert set(row) == {*alone[0][epoch], "val/error_draws", "val/reconstruction_draws"}
-        assert {key for key in METRICS if key in row} == {key.removesuffix("_draws") for key in row if key.endswith("_draws")}
+    assert set(LISTED) == set(METRICS)
     labels = json.loads((tmp_path / "together" / "labels.json").read_text())
     assert labels == [json.loads((tmp_path / f"{seed}" / "labels.json").read_text()) for seed in range(3)]
 

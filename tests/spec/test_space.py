@@ -260,6 +260,8 @@ def test_the_pruner_is_asked_no_later_than_the_earliest_drop(tmp_path):
     assert sweep_of(tmp_path, some, epochs, trial=fixed).last_rung == 4  # under sgd the kind is the fixed one
     late = "optim.schedule.drop_at: {kind: float, low: 0.9, high: 0.95, when: {optim.schedule.kind: step}}\n"
     assert sweep_of(tmp_path, some.replace("constant", "step") + late, epochs, trial=fixed).last_rung == 4
+    constant = fixed.replace("kind: step", "kind: constant")  # no trial has the fixed drop: it is constant, or its drop is searched
+    assert sweep_of(tmp_path, some.replace("constant", "step") + late, epochs, trial=constant).last_rung == 18
 
 
 def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_trials_and_not_in_others(tmp_path):
@@ -273,9 +275,15 @@ def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_t
     some = "optim.kind: {kind: categorical, choices: [sgd, adam]}\n" + begins + "{kind: int, low: 7, high: 9, when: {optim.kind: adam}}"
     assert sweep_of(tmp_path, some, epochs).last_rung == 3  # the others have the fixed one
     soon = begins + "{kind: int, low: 0, high: 9}"
-    for pruner in ("SuccessiveHalvingPruner", "auto", "MedianPruner, n_warmup_steps: 10"):
-        entries = soon.replace("low: 0", "low: 9") if "warmup" in pruner else soon.replace("low: 0", f"low: {int(pruner == 'auto')}")
-        assert "the pruner never acts" in sweep_of(tmp_path, entries, epochs, f"study.pruner={{kind: {pruner}}}").notes[-1], pruner
+    halving = "SuccessiveHalvingPruner"
+    for pruner, low in (
+        (halving, 0),
+        ("auto", 1),
+        ("MedianPruner, n_warmup_steps: 10", 9),
+        (f"{halving}, reduction_factor: 4, min_early_stopping_rate: 2", 9),
+    ):
+        sweep = sweep_of(tmp_path, soon.replace("low: 0", f"low: {low}"), epochs, f"study.pruner={{kind: {pruner}}}")
+        assert "the pruner never acts" in sweep.notes[-1], pruner
     assert sweep_of(tmp_path, soon.replace("low: 0", "low: 2"), epochs, "study.pruner={kind: auto}").notes == ()
 
 

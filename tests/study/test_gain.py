@@ -122,7 +122,7 @@ def test_a_study_ends_where_the_next_ten_trials_promise_too_little_and_another_l
     longer = make_study(stop_below_gain=None)
     assert longer.num_trials == 14 and other.num_trials == 12
     finish(longer, longer.next())
-    assert make_study(stop_below_gain=0.5).ended is None  # what was promised one trial ago no longer counts
+    assert make_study(stop_below_gain=0.4).ended is None  # what was promised one trial ago no longer counts
 
 
 def test_after_a_study_that_ended_early_comes_its_confirmation(make_study, monkeypatch):

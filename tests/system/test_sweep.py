@@ -454,7 +454,7 @@ def run_at_its_own_size(path: Path, folder: Path, rates: Path | None = None) -> 
     elif path.stem == "semi_decay":
         short += [f"study.fork.run={rates}", "study.fork.epoch=1", "train.epochs=2"]
     else:
-        (x_train, y_train, x_test, y_test), _, _ = read_arrays("mnist", None)
+        (x_train, y_train, x_test, y_test, _), _, _ = read_arrays("mnist", None)
         part = slice(PART_OF_MNIST + 500)
         folder.mkdir(exist_ok=True)
         np.savez(folder / "mnist.npz", x_train=x_train[part], y_train=y_train[part], x_test=x_test[:500], y_test=y_test[:500])

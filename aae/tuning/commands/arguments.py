@@ -26,3 +26,7 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
     own = [line for line in USAGE.splitlines() if prog in line]
     text = "\n".join(textwrap.wrap(description, 120))
     return argparse.ArgumentParser(prog=prog, description=text, epilog="\n".join(own), formatter_class=kept)
+
+
+def add_overrides(options: argparse.ArgumentParser, metavar: str, what: str) -> None:
+    options.add_argument("overrides", nargs="*", default=[], metavar=metavar, help=what)  # without a default it would be named as required

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aae.tuning.commands.arguments import command_parser
+from aae.tuning.commands.arguments import add_overrides, command_parser
 
 
 def run(arguments: list[str], console: Console) -> int:
     options = command_parser("cluster", "Checks a cluster before anything is spent on it, or ends it.")
     options.add_argument("action", choices=("check", "down"), help="check: starts no trial. down: ends Ray on every host of the file")
     options.add_argument("file", type=Path, help="a file for ray up, where ray up is given; or, on the cluster, the sweep to check it for")
-    options.add_argument("overrides", nargs="*", default=[], metavar="path=value", help="as for the sweep's own command")
+    add_overrides(options, "path=value", "as for the sweep's own command")
     given = options.parse_intermixed_args(arguments)
 
     from aae.tuning.cluster.cluster_file import check_file, is_cluster_file, stop_cluster

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from aae.tuning.commands.arguments import ACCEPT, command_parser
+from aae.tuning.commands.arguments import ACCEPT, add_overrides, command_parser
 from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
 if TYPE_CHECKING:  # with Optuna, which takes a second to import
@@ -23,8 +23,7 @@ def run(arguments: list[str], console: Console) -> int:
         "study.max_minutes.",
     )
     options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
-    what = "where the sweep file has none, as study.confirm.report_draws=10"
-    options.add_argument("overrides", nargs="*", default=[], metavar="study.confirm=...", help=what)
+    add_overrides(options, "study.confirm=...", "where the sweep file has none, as study.confirm.report_draws=10")
     options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     add_json_option(options, "what was found")
     given = options.parse_intermixed_args(arguments)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from aae import manifest
 from aae.data import DataError, data_warnings, load_configured
 from aae.errors import ConfigError
 from aae.runs import CHOICE, FORECAST, JOURNAL, read_json, read_manifest
@@ -16,13 +17,14 @@ from aae.tuning.driver.opening import refuse_changes, refuse_other_content
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.gain import still_ended
 from aae.tuning.study.journal import read_trials
+from aae.tuning.study.parents import refuse_other_past
 from aae.tuning.study.trial_sampler import describe_sampler
 from aae.tuning.workers.rehearsal import cases_of, values_text
 
 
-def plan_of(sweep: Sweep) -> dict[str, Any]:
+def plan_of(sweep: Sweep, accept: bool) -> dict[str, Any]:
     """What --plan --json prints: docs/json.md."""
-    warnings, unfit = own_data(sweep)
+    warnings, refused = check_start(sweep, accept)
     return {
         "study": sweep.study.name,
         "folder": str(sweep.study.path),
@@ -31,7 +33,7 @@ def plan_of(sweep: Sweep) -> dict[str, Any]:
         "sampler": describe_sampler(sweep),
         "cases": [{"name": case.name, "values": case.values} for case in cases_of(sweep)],
         "warnings": warnings,
-        "refused": [*refused_by_folder(sweep), *unfit],
+        "refused": refused,
         "forecast": forecast_of(sweep),
     }
 
@@ -48,32 +50,31 @@ def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
     console.print(f"forecast: {plan['forecast']['text']}")
 
 
-def own_data(sweep: Sweep) -> tuple[list[str], list[str]]:
-    """(warnings, why a start would be refused) of a user's own data; a published dataset is not fetched for a plan. A file that is not
-    here may lie where the sweep will run."""
-    if sweep.fixed.data.known_size is not None:
-        return [], []
+def check_start(sweep: Sweep, accept: bool) -> tuple[list[str], list[str]]:
+    """(warnings, why a start would be refused), as far as the folder and a user's own data tell: a published dataset is not fetched for a
+    plan, and a file that is not here may lie where the sweep will run."""
+    warnings, refused, dataset = list[str](), list[str](), None
+    data, run = sweep.fixed.data, sweep.study.path
     try:
-        dataset = load_configured(sweep.fixed.data)
+        if data.known_size is None:
+            dataset = load_configured(data)
+            refuse_unfit_sweep(sweep, dataset)
+            warnings += data_warnings(sweep.fixed, dataset)
     except DataError as error:
-        return [f"{error}; the sweep would not start here"], []
-    try:
-        refuse_unfit_sweep(sweep, dataset)
-    except DataError as error:
-        return [], [str(error)]
-    return data_warnings(sweep.fixed, dataset), []
-
-
-def refused_by_folder(sweep: Sweep) -> list[str]:
-    """Why a start would be refused, as far as its folder tells."""
-    run, recorded = sweep.study.path, read_manifest(sweep.study.path)
+        elsewhere = data.folder is not None and not Path(data.folder).expanduser().exists()
+        (warnings if elsewhere else refused).append(f"{error}; the sweep would not start here" if elsewhere else str(error))
     try:
         refuse_other_content(run)
+        recorded = read_manifest(run)
         if recorded is not None:
             refuse_changes(recorded["sweep"], sweep.with_precision(recorded["precision"]), run)
+            hashes = recorded["data"] if dataset is None else dataset.hashes
+            manifest.go_on(recorded, manifest.describe(manifest.own_command(), hashes), run, accept)
+        if dataset is not None:
+            refuse_other_past(sweep, dataset.hashes)
     except ConfigError as error:
-        return [str(error)]
-    return []
+        refused.append(str(error))
+    return warnings, refused
 
 
 def forecast_of(sweep: Sweep) -> dict[str, Any]:

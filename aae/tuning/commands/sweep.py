@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from aae.errors import ConfigError
-from aae.tuning.commands.arguments import ACCEPT, command_parser
+from aae.tuning.commands.arguments import ACCEPT, add_overrides, command_parser
 from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
 if TYPE_CHECKING:  # Ray, Optuna and torch take seconds to import: --help does not wait for them
@@ -23,13 +23,8 @@ if TYPE_CHECKING:  # Ray, Optuna and torch take seconds to import: --help does n
 def run(arguments: list[str], console: Console) -> int:
     options = command_parser("", "Ray Tune drives an Optuna search over adversarial autoencoders; one YAML says what to search.")
     options.add_argument("sweep", help="a sweep file, for example sweeps/quick.yaml")
-    options.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        metavar="path=value",
-        help="set a path of study: or trial:, as study.num_trials=40 model.z_dim=8; a searched path that is set is searched no longer",
-    )
+    what = "set a path of study: or trial:, as study.num_trials=40 model.z_dim=8; a searched path that is set is searched no longer"
+    add_overrides(options, "path=value", what)
     options.add_argument("--plan", action="store_true", help="print the resolved sweep, sampled trials and a forecast; start nothing")
     options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     add_json_option(options, "with --plan: the plan")
@@ -46,17 +41,19 @@ def run(arguments: list[str], console: Console) -> int:
         from aae.tuning.commands.plan import plan_of
 
         with apart_from_the_object(True, console):
-            plan = plan_of(checked)
+            plan = plan_of(checked, given.accept_changes)
         print_object(plan)
-        return refuse(plan)
+        refuse_after(plan)
+        return 0
     for note in checked.notes:
         console.print(f"note: {note}")
     if given.plan:
         from aae.tuning.commands.plan import plan_of, print_plan
 
-        plan = plan_of(checked)
+        plan = plan_of(checked, given.accept_changes)
         print_plan(checked, plan, console)
-        return refuse(plan)
+        refuse_after(plan)
+        return 0
 
     from aae.tuning.driver.run import run_sweep
     from analysis.live import rewritten_page
@@ -74,11 +71,10 @@ def run(arguments: list[str], console: Console) -> int:
     return say_what_is_next(checked, outcome, given.accept_changes, started, console)
 
 
-def refuse(plan: dict[str, Any]) -> int:
-    """After a plan: 0, or ConfigError where a start would be refused."""
+def refuse_after(plan: dict[str, Any]) -> None:
+    """Raises ConfigError where a start would be refused."""
     if plan["refused"]:
         raise ConfigError("; ".join(plan["refused"]))
-    return 0
 
 
 def write_page(run: Path, console: Console) -> list[Path]:

@@ -57,7 +57,9 @@ def read_recorded(run: Path, sweep: Sweep) -> Recorded:
     whole = [t for t in trials if t.state == TrialState.COMPLETE and t.params and all(e in t.intermediate_values for e in epochs)]
     require(len(whole) >= LEAST, str(run), f"{len(whole)} complete searched trials", f"replay takes {LEAST}: {command_for(run, sweep)}")
     curve_TE = np.array([[trial.intermediate_values[epoch] for epoch in epochs] for trial in whole])
-    recorded = Recorded(cube.points_of(whole), curve_TE, cube.is_choice_D, guessing(sweep.study.metric, sweep.fixed.model.num_classes))
+    known = sweep.fixed.data.known_size  # of own data the heads are as many as the classes, but for clusters
+    guess = guessing(sweep.study.metric, known[1] if known else sweep.fixed.model.num_classes)
+    recorded = Recorded(cube.points_of(whole), curve_TE, cube.is_choice_D, guess)
     num = int((~recorded.collapsed_T).sum())
     want = f"{LEAST // 2} of them must have ended better than a guess: narrow the space, and run it again"
     require(num >= LEAST // 2, str(run), f"{len(whole) - num} of {len(whole)} trials that collapsed", want)

@@ -56,7 +56,8 @@ def first_rung(pruner: dict[str, Any]) -> int:
     if kind in ("MedianPruner", "PercentilePruner"):
         return max(1, pruner.get("n_warmup_steps", 0))
     least: Any = pruner.get("min_resource", 1)
-    return 1 if least == "auto" else int(least)
+    waits = pruner.get("reduction_factor", 4) ** pruner.get("min_early_stopping_rate", 0)  # of successive halving alone
+    return 1 if least == "auto" else int(least * waits)
 
 
 def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:

@@ -110,7 +110,7 @@ class SearchSpace:
         return {path: encode_choice(value) for path, value in inside.items()} if fits else None
 
     def values_by(self, value_of: Callable[[Entry], Any]) -> dict[str, Any]:
-        """A condition holds where its path is searched and has such a value: a path that is fixed meets none."""
+        """A condition holds where its path is searched in this trial and has such a value; `conditional` judged those of fixed paths."""
         values: dict[str, Any] = {}
         for path, entry in self.entries.items():
             if all(p in values and values[p] in allowed for p, allowed in entry.when.items()):

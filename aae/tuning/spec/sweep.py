@@ -101,7 +101,8 @@ class Sweep:
             when = {path: [kind]} if entry is None else {path: [kind]} | entry.when
             if entry is not None and kind in when[path]:
                 drops += entry.ends()
-            in_some = entry is not None and (len(when) > 1 or (path in entry.when and self.space.entries[path].when))
+            not_searched = path in self.space.entries and kind == schedule.kind and self.space.entries[path].when  # in some trials
+            in_some = entry is not None and (len(when) > 1 or (path in entry.when and not_searched))
             if entry is None or kind not in when[path] or in_some:  # where it is not searched it is the fixed one
                 drops.append(schedule.drop_at)
         units = self.space.possible("optim.schedule.unit", schedule.unit)
@@ -226,7 +227,7 @@ def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
 
 def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
     """What only the data can tell, for the fixed part, every baseline and both ends of what is searched. Raises DataError."""
-    paths = ("train.batch_size", "train.labelled_batch_size", "train.shift", "model.num_classes")
-    ends = [{path: end} for path in paths for end in sweep.space.ends(path)]
+    paths = ("train.batch_size", "train.labelled_batch_size", "train.shift", "model.num_classes", "model.class_source")
+    ends = [values for path in paths if path in sweep.space.entries for values in sweep.space.with_ends(sweep.space.entries[path])]
     for values in [{}, *sweep.baselines.values(), *ends]:
         refuse_unfit(sweep.config(values), dataset)
