@@ -157,6 +157,8 @@ def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
             raise DataError(f"{path}: {key} is of shape {x.shape}, which looks like channels first, (N, C, H, W); {want}")
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if part == "test" and len(x) == 1:
+            raise DataError(f"{path}: x_test holds one image; give two or more, for an error has no spread over one")
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0 or y.min() < 0:
             want = f"give {len(x)} whole numbers from 0 on, one an image"
             want += f"; images without a label: {UNLABELLED}" if part == "train" else ""

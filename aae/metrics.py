@@ -16,9 +16,9 @@ val/reconstruction    half the squared distance, summed over pixels, mean over i
 val/prior_mismatch    Gaussian prior: KL, in nats, of the normal fitted to the codes z to the prior; healthy < 0.2
                       other priors: energy distance of the codes to fresh samples of the prior, in units of z
 val/prior_mismatch_of_prior  other priors: the same of two fresh samples of the prior
-val/z_min_eigenvalue  smallest eigenvalue of the codes' covariance, in units of a Gaussian prior's variance; < 0.05 is a collapse
-val/class_from_z      fraction of images whose class a quadratic discriminant reads from z; < 0.2: z carries style only
-val/class_kl          KL, in nats, of the mean q(y) to p(y) (objective.adversarial_y.prior); healthy < 0.01
+val/z_min_eigenvalue  smallest eigenvalue of the codes' covariance, over that of the prior's; < 0.05 is a collapse
+val/class_from_z      fraction of images whose class a quadratic discriminant reads from z; of ten classes < 0.2: z carries style only
+val/class_kl          KL, in nats, of the mean q(y) to p(y) (objective.adversarial_y.prior); healthy < 0.01, and more for few images
 val/class_entropy     mean entropy of q(y | x), in nats; healthy < 0.1
 val/class_count       exp of the entropy of the most likely classes' counts; healthy >= 9.5 of 10, of clusters >= 0.8 K
 val/class_count_of_prior  where p(y) is not uniform: the same of p(y), and what takes the place of K
@@ -46,9 +46,7 @@ from aae.runs import Row
 
 CHUNK = 2000  # images that pass the networks at once
 NEIGHBOURS = 5  # that vote in val/knn_error
-ENERGY_CODES = (
-    4000  # of the energy distance, whose cost grows with their square. Evenly spread: MNIST's first test images are unlike the rest
-)
+ENERGY_CODES = 4000  # its cost grows with their square. Evenly spread: MNIST's first test images are unlike the rest
 PARZEN_IMAGES = 2000  # of validation: every other one chooses the width, the rest are scored
 PARZEN_STDS = tuple(0.1 + 0.02 * step for step in range(21))  # 0.1 to 0.5
 
@@ -228,9 +226,10 @@ def class_monitors(y_NK: Tensor, probabilities: Sequence[float] | None = None) -
     } | of_prior
 
 
-def healthy_classes(row: Row, num_classes: int) -> bool:
+def healthy_classes(row: Row, num_classes: int, num_images: float) -> bool:
     """Whether q(y) looks as it should without a label: like p(y), sure of each image, and at least 0.8 of p(y)'s classes used."""
-    even, sure = row.get("val/class_kl", math.inf) < 0.01, row.get("val/class_entropy", math.inf) < 0.1
+    chance = (num_classes - 1 + 3 * math.sqrt(2 * (num_classes - 1))) / (2 * num_images)  # of the KL, about a chi-square over 2 N
+    even, sure = row.get("val/class_kl", math.inf) < 0.01 + chance, row.get("val/class_entropy", math.inf) < 0.1
     return even and sure and row.get("val/class_count", 0.0) >= 0.8 * row.get("val/class_count_of_prior", num_classes)
 
 
@@ -238,8 +237,7 @@ def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
     """Of the codes against their prior: small matrices on the CPU in float64, the same everywhere; distances on the codes' device."""
     prior = config.objective.adversarial_z.prior
     z, label = z_NZ.double().cpu() / prior.std, label_N.cpu()
-    covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
-    eigenvalues = torch.linalg.eigvalsh(covariance)
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(z.T).reshape(2 * [z.shape[1]]))
     row: Row = {"val/z_min_eigenvalue": float(eigenvalues[0]), "val/class_from_z": quadratic_discriminant_accuracy(z, label)}
     if prior.kind == "gaussian":
         floor = eigenvalues.clamp(min=1e-12)
@@ -254,6 +252,8 @@ def style_monitors(z_NZ: Tensor, label_N: Tensor, config: TrialConfig) -> Row:
     shown = z_NZ[torch.linspace(0, len(z_NZ) - 1, min(len(z_NZ), ENERGY_CODES)).round().long()]
     first, second = (samples(unlabelled(len(shown))) for _ in range(2))
     row |= {"val/prior_mismatch": energy_distance(shown, first), "val/prior_mismatch_of_prior": energy_distance(second, first)}
+    of_prior = torch.linalg.eigvalsh(torch.cov(second.double().cpu().T / prior.std).reshape(2 * [z.shape[1]]))
+    row["val/z_min_eigenvalue"] /= float(of_prior[0])
     if config.objective.adversarial_z.sees_label:
         nearest = NEAREST_PART[prior.kind]
         row["val/component_error"] = float((nearest(z_NZ, num_classes) != label_N).double().mean())
@@ -268,7 +268,7 @@ def energy_distance(a_NZ: Tensor, b_MZ: Tensor) -> float:
 
 
 def quadratic_discriminant_accuracy(z_NZ: Tensor, label_N: Tensor) -> float:
-    """A normal a class fitted on the first half of the codes, scored on the second: a fraction."""
+    """A normal a class fitted on the first half of the codes, scored on the second: a fraction. A class of few images is never read."""
     half, num_classes = len(z_NZ) // 2, int(label_N.max()) + 1
     score_NK = torch.full((len(z_NZ) - half, num_classes), -math.inf, dtype=z_NZ.dtype)
     for k in range(num_classes):

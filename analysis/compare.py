@@ -39,7 +39,7 @@ def value_rows(found: Comparison) -> Rows:
     """What came out, a row a quantity."""
     sides = found.sides
     shortest = min(side.slot_s for side in sides)
-    after = f"best after {duration(shortest)} of slot time"
+    after = f"lowest after {duration(shortest)} of slot time"
     rows = [
         ("metric", [side.run.metric for side in sides]),
         ("trials", [", ".join(f"{count} {state}" for state, count in states(side.run).items() if count) or "none" for side in sides]),

@@ -102,7 +102,7 @@ def side_of(run: Run, label: str) -> Side:
         estimate_in(confirmed, "baseline"),
         ([row["epoch"] for row in rows], [row[run.metric] for row in rows]),
         progress_of(run),
-        sum(trial.seconds for trial in run.trials if trial.ended is not None),
+        sum(trial.seconds for trial in in_order_of_ending(run)),
     )
 
 
@@ -124,11 +124,14 @@ def estimate(metric: str, name: str, values: Sequence[float]) -> Estimate:
     return Estimate(metric, name, float(np.mean(values)), low, high, len(values))
 
 
+def in_order_of_ending(run: Run) -> list[TrialRecord]:
+    return sorted((trial for trial in run.trials if trial.ended is not None), key=lambda trial: (trial.ended, trial.number))
+
+
 def progress_of(run: Run) -> tuple[list[float], list[float]]:
-    """The best so far over the slot time that all trials which had ended by then had taken."""
-    ended = sorted((trial for trial in run.trials if trial.ended is not None), key=lambda trial: (trial.ended, trial.number))
+    """The lowest value so far over the slot time that all trials which had ended by then had taken."""
     spent, lowest, seconds, values = 0.0, np.inf, [], []
-    for trial in ended:
+    for trial in in_order_of_ending(run):
         spent += trial.seconds
         if trial.state == "COMPLETE" and trial.value is not None and not trial.excess and trial.value < lowest:
             lowest = trial.value
@@ -138,7 +141,7 @@ def progress_of(run: Run) -> tuple[list[float], list[float]]:
 
 
 def best_after(side: Side, seconds: float) -> float | None:
-    """The best value that so much slot time had found."""
+    """The lowest value that so much slot time had found."""
     found = [value for at, value in zip(*side.progress, strict=True) if at <= seconds]
     return found[-1] if found else None
 
@@ -151,7 +154,7 @@ def paired(sides: list[Side]) -> list[tuple[str, Estimate]]:
         other = side.run.confirmed
         if first is None or other is None or first.metric != other.metric or sides[0].run.manifest["data"] != side.run.manifest["data"]:
             continue
-        if any(first.report[key] != other.report[key] for key in ("draw", "num_labels")):
+        if any(first.report[key] != other.report[key] for key in ("draw", "num_labels")) or labels_of(sides[0].run) != labels_of(side.run):
             continue
         ours, theirs = (dict(zip(one.report["draws"], one.values("winner"), strict=True)) for one in (first, other))
         both = [(ours[draw], theirs[draw]) for draw in ours if draw in theirs]
@@ -159,6 +162,12 @@ def paired(sides: list[Side]) -> list[tuple[str, Estimate]]:
         if gaps:
             found.append((side.label, replace(estimate(other.metric, f"{side.label} minus {sides[0].label}", gaps), is_difference=True)))
     return found
+
+
+def labels_of(run: Run) -> dict[str, Any]:
+    """What decides which labels a seed draws, beside the data themselves."""
+    trial = run.manifest["sweep"]["trial"]
+    return {path: trial.get(path) for path in ("data.num_labels", "data.label_draw", "data.num_validation", "data.shuffle_seed")}
 
 
 # ---- what was asked, and what it was made with ----
@@ -217,7 +226,7 @@ def cautions_of(sides: list[Side]) -> list[str]:
     if len(epochs) > 1:
         lines.append(f"The best trials trained for different numbers of epochs: {', '.join(map(str, epochs))}.")
     counts = ", ".join(f"{side.label} {len(side.run.complete)}" for side in sides)
-    lines.append(f"A search's best is the lowest of many noisy values, and more trials flatter it more. Complete trials: {counts}.")
+    lines.append(f"A search's best is chosen among many noisy values, and more trials flatter it more. Complete trials: {counts}.")
     missing = [side.label for side in sides if side.winner is None]
     if missing:
         lines.append(

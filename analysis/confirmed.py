@@ -95,8 +95,9 @@ def confirmation_verdict(found: Confirmed) -> list[str]:
         )
         n, (mean, trapped), _ = coverage(len(values))
         *_, (difference, trapped_difference) = coverage(len(found.differences) or len(values))
+        drawn = "labels and " if report["draw"] == "label seed" else ""
         lines.append(
-            f"The intervals are {INTERVAL} over draws: each draw has its own labels and initial weights, the test images are the same. "
+            f"The intervals are {INTERVAL} over draws: each draw has its own {drawn}initial weights, the test images are the same. "
             f"In simulated confirmations of {n} draws with real residuals they held the true mean in {100 * mean:.0f} % of the cases and "
             f"the true difference in {100 * difference:.0f} %; where a training in four is trapped, in {100 * trapped:.0f} and "
             f"{100 * trapped_difference:.0f} %."
@@ -199,12 +200,20 @@ def selection(found: Confirmed) -> str:
     how = "The only candidate, so nothing was selected; frozen"
     if draws:
         among = f"{num} candidate{'s' if num > 1 else ''} on {draws} {report['draw']}{'s' if draws > 1 else ''} from 100 on"
-        how = f"Selected as the lowest mean validation metric of {among}, and frozen"
+        won = report["candidates"][report["frozen"]["candidate"]]
+        how_much = "break the study's constraint least" if breaks(won) else "keep the study's constraint on average"
+        keeping = f" of those that {how_much}," if any(map(breaks, report["candidates"])) else ""
+        how = f"Selected as the lowest mean validation metric{keeping} of {among}, and frozen"
     return (
         f"{how} on {report['frozen']['frozen']}; reported on {report['draw']}s from 200 on. "
         f"The search before it ran {search['trials']} trials, {search['complete']} of them complete, and used "
-        f"{report['num_validation']:,} validation labels{', as the selection did' if draws else ''}."
+        f"{report['num_validation']:,} validation {'labels' if found.percent else 'images'}{', as the selection did' if draws else ''}."
     )
+
+
+def breaks(candidate: dict[str, Any]) -> bool:
+    """The study's constraint, on average over the selection's draws."""
+    return bool(candidate.get("excess", 0.0) > 0)
 
 
 def fewer_labels_lines(found: Confirmed) -> list[str]:
@@ -272,6 +281,6 @@ def selection_table(found: Confirmed) -> dict[str, Any] | None:
     for index, one in enumerate(found.report["candidates"]):
         values = one["selection"]
         mean = None if None in values else float(np.mean(values))
-        cells = [one["name"], *map(found.value_text, (one["search"], *values, mean))]
+        cells = [one["name"] + (", breaks the constraint" if breaks(one) else ""), *map(found.value_text, (one["search"], *values, mean))]
         rows.append((index == found.report["frozen"]["candidate"], cells))
     return {"head": ["candidate", "in the search", *(f"draw {draw}" for draw in draws), "mean"], "rows": rows}

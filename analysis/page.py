@@ -206,7 +206,8 @@ def sampled(trial: TrialRecord, path: str) -> str:
 def trial_table(run: Run, running: bool) -> dict[str, Any]:
     short = short_names(run.searched_paths)
     constraint = run.constraint or {"metric": None, "upper": 0.0}
-    columns = [key for key in (constraint["metric"], *BESIDE.get(run.metric, ())) if any(key in trial.last for trial in run.trials)]
+    known = {key for trial in run.trials for key in (*trial.last, *([constraint["metric"]] if trial.excess else []))}
+    columns = [key for key in (constraint["metric"], *BESIDE.get(run.metric, ())) if key in known]
     rows = []
     for trial in ranked(run):
         more = [metrics.shown(key, trial.last.get(key)) for key in columns]

@@ -18,11 +18,12 @@ def search_verdict(run: Run) -> list[str]:
     if best is None:
         return no_verdict(run)
     lines = [search_headline(run, best)]
-    if best.expected:
+    by_mean = bool(run.choice.get("trials"))  # how the driver ranked them
+    if by_mean:
         lines += expected_lines(run, best)
     tied = (
         []
-        if best.expected
+        if by_mean
         else [trial.name for trial in run.complete if trial is not best and (trial.excess, trial.value) == (best.excess, best.value)]
     )
     if tied:
@@ -30,11 +31,11 @@ def search_verdict(run: Run) -> list[str]:
     unfinished = states(run)["interrupted"]
     if unfinished:
         lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
-    scored = sum(trial.value is not None and not trial.excess for trial in run.trials)
+    scored = sum(not trial.excess for trial in run.complete)
     flatters = best is run.lowest and not best.excess and scored > 1
     lines.append(
         f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {describe_draw(best)}"
-        + (f", and the lowest of {scored} trials' numbers, which flatters it." if flatters else ".")
+        + (f", and the lowest of {scored} complete trials' numbers, which flatters it." if flatters else ".")
     )
     lines += each_draw(run, best)
     lines += seen(run, best) + begun_elsewhere(run) + rung_lines(run) + gain_lines(run)
@@ -55,10 +56,12 @@ def search_headline(run: Run, best: TrialRecord) -> str:
 
 def expected_lines(run: Run, best: TrialRecord) -> list[str]:
     """How the best was chosen, and why it may not be the lowest."""
-    value, low, high = (run.value_text(best.expected[key]) for key in ("expected", "low", "high"))
-    lines = [
-        f"It was chosen by what all trials together say of its configuration: {value} ({low} to {high}, 95 %) without one training's noise."
-    ]
+    if best.expected:
+        value, low, high = (run.value_text(best.expected[key]) for key in ("expected", "low", "high"))
+        text = f"its configuration: {value} ({low} to {high}, 95 %) without one training's noise"
+        lines = [f"It was chosen by what all trials together say of {text}."]
+    else:
+        lines = ["It lies outside the search space, so its own number ranks it; what all trials together say ranks the others."]
     lowest = run.lowest
     if lowest is not None and lowest is not best:
         theirs = f": {run.value_text(lowest.expected['expected'])} is expected of it" if lowest.expected else ""
@@ -165,7 +168,7 @@ def constraint_lines(run: Run) -> list[str]:
 def without_labels(run: Run, best: TrialRecord) -> str:
     """The choice that somebody without a label could have made."""
     rule = "the lowest val/reconstruction where q(y) is healthy: even, sure, and over at least 0.8 of the clusters"
-    healthy = [trial for trial in run.complete if healthy_classes(trial.last, trial.config.get("model.num_classes", 0))]
+    healthy = [trial for trial in run.complete if is_healthy(trial)]
     if not healthy:
         return f"Without labels nothing could have been chosen ({rule}): no complete trial is."
     chosen = min(healthy, key=lambda trial: (trial.last["val/reconstruction"], trial.number))
@@ -174,6 +177,10 @@ def without_labels(run: Run, best: TrialRecord) -> str:
         f"Chosen without labels ({rule}; {len(healthy)} of {len(run.complete)} complete trials are): trial {chosen.name}{same}, "
         f"{run.metric} {run.value_text(chosen.value)}, val/reconstruction {shown('val/reconstruction', chosen.last['val/reconstruction'])}."
     )
+
+
+def is_healthy(trial: TrialRecord) -> bool:
+    return healthy_classes(trial.last, trial.config.get("model.num_classes", 0), trial.config.get("data.num_validation", math.inf))
 
 
 def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
@@ -187,7 +194,8 @@ def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
         name = f"Baseline {trial.baseline} (trial {trial.number})"
         if trial is best:
             what = "the nearest" if best.excess else "the best"
-            lines.append(f"{name} is itself {what}: no searched configuration {'was better' if searched else 'is complete'}.")
+            than = "is expected to be better" if run.choice.get("trials") else "was better"
+            lines.append(f"{name} is itself {what}: no searched configuration {than if searched else 'is complete'}.")
         elif trial.state != "COMPLETE" or trial.value is None or best.value is None:
             lines.append(f"{name} is {trial.state}{f' ({trial.reason})' if trial.reason else ''}: no number to compare with.")
         elif trial.excess > best.excess:

@@ -70,6 +70,7 @@ function readFilter(text) {
         const value = valueOf(trial, key);
         if (value === null) return sign === "!=";
         if (typeof value === "number") return COMPARE[sign](value, number);
+        if (/[<>]/.test(sign) && !Number.isNaN(number)) return false; // null, say, or a name, is neither above nor below a number
         return COMPARE[sign](withoutBlanks(value), withoutBlanks(wanted));
       });
     }

@@ -146,9 +146,9 @@ def test_the_verdict_names_the_best_complete_trial_first_and_not_a_lower_one_tha
 
 
 def test_the_verdict_says_that_one_draw_is_no_result_and_how_uncertain_the_number_is(mixed):
-    text = " ".join(page.search_verdict(read_run(mixed)))
+    text = " ".join(page.search_verdict(run := read_run(mixed)))
     assert "This is no result yet: one draw of 20 labels (label seed 0) and one initialisation (seed 0)" in text
-    assert "lowest of 13 trials' numbers" in text  # all but the failed one
+    assert 1 < len(run.complete) < 13 and f"lowest of {len(run.complete)} complete trials' numbers" in text  # a pruned one is none
     assert "used 105 validation labels" in text and "The test set was not read." in text
     assert f"uncertain by {100 * math.sqrt(0.04 * 0.96 / 105):.2f} points" in text
 
@@ -215,6 +215,17 @@ def test_a_baseline_that_is_the_best_is_said_to_be_and_its_gap_to_another_is_not
     assert lines[-1] == "Baseline other (trial 1): 20.00 %, 10.00 points above the best, on the same labels and epochs."
 
 
+def test_a_baseline_that_is_the_best_by_its_own_number_says_why_a_lower_one_is_not(tmp_path):
+    """It lies outside the search space, so nothing is expected of it. Seen to fail: not a word of the lower one."""
+    folder = play(tmp_path, [Fate([0.3, 0.2, 0.03]), Fate([0.3, 0.3, 0.02])], baselines={"paper": OUTSIDE})
+    expected = {"1": {"expected": 0.04, "low": 0.03, "high": 0.05}}
+    write_json(folder / "choice.json", {"by": "posterior mean", "why": None, "trials": expected, "gain": {"why": "x", "after": {}}})
+    lines = page.search_verdict(read_run(folder))
+    assert lines[0].startswith("Best configuration: trial 0 (paper), val/error 3.00 %") and "its own number ranks it" in lines[1]
+    assert lines[2].startswith("The lowest number is trial 1's 2.00 %") and "4.00 % is expected of it" in lines[2]
+    assert "Baseline paper (trial 0) is itself the best: no searched configuration is expected to be better." in lines
+
+
 def test_a_baseline_that_failed_is_no_number_to_compare_with(tmp_path):
     lines = page.search_verdict(read_run(play(tmp_path, [failed("MemoryError"), Fate([0.3, 0.2, 0.1])], baselines={"paper": OUTSIDE})))
     assert lines[0].startswith("Best configuration: trial 1,")
@@ -254,7 +265,7 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
     assert "Baseline known (trial 0): 30, 5 above the best, on the same images and epochs." in lines
     text = " ".join(lines)
-    assert "the lowest of 2 trials' numbers" in text  # of those that keep it
+    assert "the lowest of 2 complete trials' numbers" in text  # of those that keep it
     assert "points" not in text and "%" not in text and "10,000 validation images" in text and "none of their labels" in text
     assert "one initialisation (seed 0), trained without labels" in text and "label seed" not in text
     monkeypatch.setenv("COLUMNS", "80")

@@ -70,11 +70,14 @@ def test_winners_are_compared_on_the_draws_that_both_have_pair_by_pair(two):
     assert (found.sides[1].winner.low, found.sides[1].winner.high) == pytest.approx(t_interval(theirs))
 
 
-@pytest.mark.parametrize("what", ["data", "labels", "metric"])
+@pytest.mark.parametrize("what", ["data", "labels", "metric", "draw"])
 def test_winners_of_other_data_labels_or_metric_are_no_pair(what, two):
+    made = read_json(two[1] / "manifest.json")
     if what == "data":
-        made = read_json(two[1] / "manifest.json")
         write_json(two[1] / "manifest.json", made | {"data": {"other.npz": "0" * 64}})
+    elif what == "draw":  # a seed draws other labels there
+        trial = made["sweep"]["trial"] | {"data.label_draw": "random"}
+        write_json(two[1] / "manifest.json", made | {"sweep": made["sweep"] | {"trial": trial}})
     else:
         report = read_json(two[1] / "confirm" / "report.json")
         changes = {"num_labels": 1000} if what == "labels" else {"metric": "test/cluster_error"}

@@ -223,7 +223,8 @@ def test_a_candidate_that_breaks_the_constraint_on_average_loses_to_one_that_kee
 
     first = [told(0.1, 0.1), told(0.2, 0.1), told(0.3, 0.1), told(0.05, 0.4)]
     second = [told(0.1, 0.4), told(0.2, 0.25), told(0.3, 0.1), told(0.05, 0.1)]  # on average 0.25, 0.175, 0.1 and 0.25
-    assert choose(plan, first + second, "val/reconstruction")["candidate"] == 1
+    record = choose(plan, first + second, "val/reconstruction")
+    assert record["candidate"] == 1 and record["excess"] == pytest.approx([0.05, 0.0, 0.0, 0.05])
 
 
 def test_where_nothing_can_be_guessed_a_divergence_without_a_value_takes_its_candidate_out(workplace):
@@ -516,6 +517,19 @@ def test_the_verdict_says_both_means_the_difference_and_their_intervals():
     assert f"beats what is above {100 * intervals.upper_bound(WINNER_ERRORS):.2f} %" in text
     assert "uncertain by 0.15 points" in text and "the difference by 0.08" in text  # sqrt(0.0231 * 0.9769 / 10,000)
     assert "used 10,000 validation labels" in text and "With 100 validation labels trial 3 would have had the lowest number in 40%" in text
+
+
+def test_the_verdict_says_what_a_draw_is_and_that_a_constraint_decided():
+    """Seen to fail: labels of draws that have none, and "the lowest mean" of a winner that is not the lowest."""
+    one = {"name": "trial 3", "trial": 3, "baseline": None, "search": 0.02, "selection": [0.02, 0.03], "excess": 0.0}
+    candidates = [one, one | {"name": "trial 5", "trial": 5, "selection": [0.01, 0.01], "excess": 0.1}]
+    found = a_report(WINNER_ERRORS, None, draw="initialisation seed", candidates=candidates)
+    text = " ".join(confirmed.confirmation_verdict(found))
+    assert "each draw has its own initial weights" in text
+    assert "lowest mean validation metric of those that keep the study's constraint on average, of 2 candidates on 2 init" in text
+    assert [cells[0] for _, cells in confirmed.selection_table(found)["rows"]] == ["trial 3", "trial 5, breaks the constraint"]
+    least = a_report(WINNER_ERRORS, None, candidates=[one | {"excess": 0.05}, candidates[1]])
+    assert "of those that break the study's constraint least, of 2" in " ".join(confirmed.confirmation_verdict(least))
 
 
 def test_where_the_interval_holds_0_no_difference_was_shown():

@@ -300,6 +300,7 @@ def test_an_npz_may_hold_grey_images_or_rows(tmp_path, shape, image_shape):
         ({"y_train": np.arange(30) % 3 * 2}, "number them 0 .. K-1"),
         ({"y_train": np.zeros(30, dtype=int)}, "at least two"),
         ({"y_test": np.arange(6)}, "y_test holds class 5"),
+        ({"x_test": np.zeros((1, 4, 5, 3), dtype=np.uint8), "y_test": np.zeros(1, dtype=int)}, "x_test holds one image; give two"),
         ({"y_train": np.array([{}] * 30)}, "cannot be read as .npz"),
         ({"x_test": np.zeros((0, 4, 5, 3), dtype=np.uint8), "y_test": np.zeros(0, dtype=int)}, "y_test is"),
     ],

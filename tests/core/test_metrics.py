@@ -58,6 +58,15 @@ def test_samples_of_the_prior_match_it():
     assert found["val/prior_mismatch"] < 0.02 and found["val/z_min_eigenvalue"] > 0.85
 
 
+def test_a_prior_that_is_narrow_in_a_direction_is_no_collapse():
+    """Two components of the mixture lie on one line. Seen to fail with a unit Gaussian's spread asked of it."""
+    config = tiny_config({"model.z_dim": 2, "model.num_classes": 2, "objective.adversarial_z.prior.kind": "mixture"})
+    z = SAMPLE_PRIOR["mixture"](unlabelled(4000), 2, 2, 1.0, seeded())
+    row = metrics.style_monitors(z, LABELS % 2, config)
+    assert row["val/z_min_eigenvalue"] == pytest.approx(1, abs=0.1) and torch.cov(z.T).diag().min() < 0.05
+    assert metrics.style_monitors(z * torch.tensor([[1.0, 0.1]]), LABELS % 2, config)["val/z_min_eigenvalue"] < 0.05
+
+
 @pytest.mark.parametrize("shape", ["a line", "a point"])
 def test_codes_in_fewer_dimensions_than_z_are_a_collapse(shape):
     z = torch.zeros(4000, 3) if shape == "a point" else torch.randn(4000, 1, generator=seeded()) * torch.ones(1, 3)
@@ -128,7 +137,9 @@ def test_the_class_monitors_ask_how_far_q_of_y_is_from_the_prior_that_is_asked_f
     even = metrics.class_monitors(torch.eye(2), [0.9, 0.1])
     assert even["val/class_kl"] == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1), abs=1e-6)
     assert metrics.class_monitors(skewed)["val/class_kl"] == pytest.approx(math.log(2) - math.log(of_prior), abs=1e-6)
-    assert metrics.healthy_classes(given, 2) and not metrics.healthy_classes(even, 2)
+    assert metrics.healthy_classes(given, 2, 10_000) and not metrics.healthy_classes(even, 2, 10_000)
+    few = torch.eye(30)[torch.randint(30, (1000,), generator=seeded())]  # their shares differ by chance alone
+    assert metrics.class_monitors(few)["val/class_kl"] > 0.01 and metrics.healthy_classes(metrics.class_monitors(few), 30, 1000)
     rows = [{"epoch": epoch} | given for epoch in range(1, 21)]
     assert metrics.collapse_warnings(rows, 2) == []  # one class of ten images is no collapse where p(y) is 9 : 1
     uniform = [{key: value for key, value in row.items() if key != "val/class_count_of_prior"} for row in rows]

@@ -138,6 +138,7 @@ def choose(plan: Plan, trials: Sequence[FrozenTrial], metric: str) -> dict[str, 
         return None
     best = min(whole, key=lambda index: (broken[index], float(np.mean(whole[index])), index))
     record = {"candidate": best, "name": plan.candidates[best].name, metric: values, "report_draws": plan.settings.report_draws}
+    record |= {"excess": broken} if any(broken) else {}
     if plan.settings.half_width is not None:
         paired = len(plan.reported(record)) > 1 and len(whole) > 1
         std = spread(np.array(list(whole.values())), paired)

@@ -62,7 +62,8 @@ def confirmation_report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | 
         "frozen": winner,
         "candidates": [
             {"name": c.name, "trial": c.trial, "baseline": c.baseline, "search": c.value, "selection": values}
-            for c, values in zip(plan.candidates, winner[metric], strict=True)
+            | ({"excess": winner["excess"][index]} if "excess" in winner else {})  # over the study's constraint, on average
+            for index, (c, values) in enumerate(zip(plan.candidates, winner[metric], strict=True))
         ],
         "search": {"trials": plan.asked_trials, "complete": len(plan.compared)},
         "num_test": len(test.label_N),
