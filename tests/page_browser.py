@@ -344,6 +344,7 @@ def test_choices_that_are_numbers_are_compared_and_sorted_as_numbers_and_a_list_
     space = {
         "train.batch_size": {"kind": "categorical", "choices": [32, 64, 128, 1000]},
         "model.hidden_dims": {"kind": "categorical", "choices": [[16, 16], [32]]},
+        "train.ema_decay": {"kind": "categorical", "choices": [None, 0.9, 0.99]},
     }
     study = {"sampler": {"kind": "RandomSampler", "seed": 0}, "pruner": {"kind": "NopPruner"}}
     run = read_run(play(tmp_path, [Fate([0.3, 0.2, 0.1])] * 12, baselines={}, space=space, study=study))
@@ -352,6 +353,8 @@ def test_choices_that_are_numbers_are_compared_and_sorted_as_numbers_and_a_list_
         ("batch_size>=128", lambda params: params["train.batch_size"] >= 128),
         ("batch_size<100", lambda params: params["train.batch_size"] < 100),
         ("hidden_dims=[16, 16]", lambda params: params["model.hidden_dims"] == "[16, 16]"),
+        ("ema_decay>0.95", lambda params: (params["train.ema_decay"] or 0) > 0.95),  # null is above no number
+        ("ema_decay=null", lambda params: params["train.ema_decay"] is None),
     ):
         numbers = {trial.number for trial in run.trials if wanted(trial.params)}
         page.locator("#filter").fill(text)
