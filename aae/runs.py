@@ -120,8 +120,11 @@ def read_json(path: Path, default: Any = None) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return default
-    except ValueError as error:
-        raise ConfigError(f"{path}: broken, not JSON ({error}); restore it, or name another folder") from None
+    except PermissionError:  # it has words of its own
+        raise
+    except (OSError, ValueError) as error:
+        what = f"broken, not JSON ({error})" if isinstance(error, ValueError) else f"cannot be read ({error.strerror})"
+        raise ConfigError(f"{path}: {what}; restore it, or name another folder") from None
 
 
 def read_manifest(run: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
 
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from rich.console import Console
 def steady_streams() -> None:
     """The first thing that a command does: from here on nothing that it prints can end it."""
     open_closed_streams()
+    outlive_readers()
     escape_unprintable()
 
 
@@ -24,6 +26,27 @@ def open_closed_streams() -> None:
             null = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(null, True)
             setattr(sys, name, os.fdopen(null, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
+
+
+class LastingFile(io.FileIO):
+    """What can no longer be written is left out: the terminal was closed, a pipe's reader has ended, the disk is full."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
+def outlive_readers() -> None:
+    """An error of a print comes up wherever a line is said, as in a signal's handler, and would end a sweep in the middle of its epochs."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):  # not where a test or a notebook put another
+            stream.flush()
+            lasting = io.BufferedWriter(LastingFile(stream.fileno(), "w", closefd=False))
+            line_wise = name == "stderr" or stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, stream.errors, line_buffering=line_wise))
 
 
 def escape_unprintable() -> None:

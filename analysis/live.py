@@ -84,7 +84,7 @@ def rewritten_page(run: Path) -> Iterator[Callable[[], None]]:
     process = None
     with contextlib.suppress(OSError):  # no process is to be had: the sweep goes on, and its page comes at the end
         process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.live", str(run), str(os.getpid())],
+            [sys.executable, "-P", "-m", "analysis.live", str(run), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -104,7 +104,7 @@ def rewritten_page(run: Path) -> Iterator[Callable[[], None]]:
 
     try:
         yield stop
-    except Exception:  # whatever broke the driver, nobody else writes the last page, and one that was written since says that it runs
+    except BaseException:  # whatever broke the driver, nobody else writes the last page, and one that was written since says that it runs
         stop()
         if page_time(run) != before:
             with contextlib.suppress(Exception):

@@ -57,12 +57,14 @@ def test_the_page_follows_what_is_told_at_nice_19_until_it_is_stopped(tmp_path):
     assert [path.name for path in (study.run / "report").iterdir()] == ["index.html"]
 
 
-def test_a_driver_that_breaks_leaves_no_page_that_says_it_runs(tmp_path):
+@pytest.mark.parametrize("ends", [RuntimeError("the cluster is lost"), KeyboardInterrupt(), SystemExit(15)])
+def test_a_driver_that_breaks_leaves_no_page_that_says_it_runs(ends, tmp_path):
+    """A second Ctrl-C too. Seen to fail with `except Exception`."""
     study = begun(tmp_path)
-    with pytest.raises(RuntimeError), live.rewritten_page(study.run):
+    with pytest.raises(type(ends)), live.rewritten_page(study.run):
         live.write_running_page(study.run)
         assert "Running: " in page_of(study.run)
-        raise RuntimeError("the cluster is lost")
+        raise ends
     assert "Running: " not in page_of(study.run)
 
 

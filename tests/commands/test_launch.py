@@ -90,3 +90,20 @@ def test_streams_that_are_open_stay_as_they_are():
     before = sys.stdin, sys.stdout, sys.stderr
     open_closed_streams()
     assert before == (sys.stdin, sys.stdout, sys.stderr)
+
+
+@pytest.mark.parametrize("reader", ["a pipe", "a terminal"])
+def test_what_is_printed_to_a_reader_that_is_gone_ends_nothing(reader, tmp_path):
+    """As by `| tee` that died of the same Ctrl-C, or a closed terminal. Seen to fail without `outlive_readers`."""
+    script = "import os, sys, time\nfrom rich.console import Console\nfrom aae.streams import steady_streams\nsteady_streams()\n"
+    script += "is_terminal = sys.stdout.isatty()\nprint('first', flush=True)\nos.read(0, 1)\n"
+    script += "for _ in range(9): print('later', flush=True); Console().print('later'); Console(stderr=True).print('later')\n"
+    script += f"open({str(tmp_path / 'ended')!r}, 'w').write(str(is_terminal))\n"
+    out, into = os.pipe() if reader == "a pipe" else os.openpty()
+    command, environment = [sys.executable, "-c", script], os.environ | {"PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=into, stderr=into, env=environment, start_new_session=True)
+    os.close(into)
+    assert os.read(out, 99).startswith(b"first")
+    os.close(out)
+    process.communicate(b"x", timeout=60)
+    assert process.returncode == 0 and (tmp_path / "ended").read_text() == str(reader == "a terminal")

@@ -1,5 +1,6 @@
 """A sweep's phases, without Ray: what another driver did meanwhile, and which signals end it."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def test_a_driver_that_waited_for_the_lock_goes_on_with_what_the_other_one_began
     monkeypatch.setattr(driver, "start_workers", start)
     monkeypatch.setattr(driver, "rehearse_fresh", lambda opened, *_: (opened, None))
     with pytest.raises(Enough):
-        driver.run_sweep(sweep, False, Console(quiet=True), lambda run: [])
+        driver.run_sweep(sweep, False, Console(quiet=True), lambda run: contextlib.nullcontext(list))
     assert [read_manifest(Path("s"))["id"]] == others
 
 
@@ -67,7 +68,7 @@ def test_where_the_sweep_breaks_its_own_wandb_run_is_ended_too(workplace, monkey
     monkeypatch.setattr(driver, "follow_study", lambda *_: ended.append)
     monkeypatch.setattr(driver, "train_trials", breaks)
     with pytest.raises(RuntimeError, match="the cluster is lost"):
-        driver.run_sweep(load_sweep("s.yaml", {}), False, Console(quiet=True), lambda run: [])
+        driver.run_sweep(load_sweep("s.yaml", {}), False, Console(quiet=True), lambda run: contextlib.nullcontext(list))
     assert ended == [[]]
 
 

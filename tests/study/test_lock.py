@@ -11,6 +11,7 @@ import pytest
 from aae.config import ConfigError
 from aae.runs import read_tag, running
 from aae.tuning.study import lock as locks
+from aae.tuning.study.journal import open_study, read_trials
 from aae.tuning.study.lock import DriverLock
 
 
@@ -106,3 +107,24 @@ def test_who_reads_the_lock_s_tag_never_sees_half_of_it(tmp_path):
         thread.join()
         lock.release()
     assert set(seen) == {os.getpid()}
+
+
+def test_a_driver_whose_folder_was_moved_away_writes_into_no_other_one(tmp_path):
+    """Another study was begun under the old name meanwhile. Seen to fail: its journal had trials of both, and its lock was removed."""
+    run = tmp_path / "run"
+    lock = DriverLock(run)
+    study, _ = open_study(run, "first")
+    study.ask()
+    run.rename(tmp_path / "moved")
+    with pytest.raises(RuntimeError, match=r"study.journal: moved, removed or replaced while its study runs"):
+        study.ask()
+    other = DriverLock(run)
+    second, _ = open_study(run, "second")
+    with pytest.raises(RuntimeError, match="replaced"):
+        study.ask()
+    second.ask()
+    lock.release(remove=True)
+    with pytest.raises(ConfigError, match="another driver runs this study"):
+        DriverLock(run)
+    other.release()
+    assert len(read_trials(run)) == len(read_trials(tmp_path / "moved")) == 1

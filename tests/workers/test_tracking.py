@@ -203,13 +203,15 @@ TRIALS = [
 
 
 def test_the_best_so_far_is_in_the_order_of_telling_and_only_of_complete_trials():
-    rows = told_rows([*TRIALS, trial(4, "RUNNING", [0.01], None)], "val/error")
+    rows = told_rows([*TRIALS, trial(4, "RUNNING", [0.01], None)], "val/error", order := list[int]())
     assert [(row["told"], row["trial"], row.get("val/error"), row.get("best val/error")) for row in rows] == [
         (1, 1, 0.6, None),
         (2, 3, None, None),
         (3, 0, 0.3, 0.3),
         (4, 2, 0.2, 0.2),
     ]
+    later = told_rows([*TRIALS, trial(4, "COMPLETE", [0.01], 0)], "val/error", order)  # the clock was set back meanwhile
+    assert later[:4] == rows and later[4]["trial"] == 4
 
 
 def test_the_summary_has_the_last_error_and_not_the_lowest_and_offline_it_is_said_where_to_look(tmp_path, attempt):

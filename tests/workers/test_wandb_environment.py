@@ -58,6 +58,18 @@ def test_a_key_of_the_public_service_counts_under_either_of_its_names(tmp_path, 
     assert choose_mode(print) == "online"
 
 
+def test_a_key_in_the_home_folder_counts_though_others_may_read_it(tmp_path, monkeypatch):
+    """As W&B reads it; Python refuses its own default file then. One that is no UTF-8 is no key."""
+    monkeypatch.delenv("NETRC")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own = tmp_path / ".netrc"
+    own.write_text(f"machine api.wandb.ai login user password {KEY}\n")
+    own.chmod(0o644)
+    assert choose_mode(print) == "online"
+    own.write_bytes(b"machine \xe9 login a password b\n")
+    assert choose_mode(print) == "offline"
+
+
 @pytest.mark.parametrize(("machine", "mode"), [("wandb.example:8080", "online"), ("wandb.example", "offline")])
 def test_a_key_counts_for_its_port_as_it_does_for_wandb(tmp_path, monkeypatch, machine, mode):
     """Fails where the port is left out: W&B then finds no key, and asks for one."""

@@ -208,6 +208,18 @@ def test_on_one_machine_a_question_waits_for_two_minutes_and_the_line_says_what_
         workers.ask(max, [(1, 2)], ["baseline paper"])
 
 
+def test_a_worker_that_is_at_work_has_longer_and_a_line_now_and_then_says_so(asking, monkeypatch):
+    """Large data or a slow machine. Seen to fail: two minutes for what it was at, and then a refusal."""
+    monkeypatch.setattr(pool, "ANSWER_S", 0.0)
+    monkeypatch.setattr(pool, "WORK_S", 0.35)
+    monkeypatch.setattr(pool, "SAY_S", 0.1)
+    workers, said = asking(joined=False, until=None)
+    monkeypatch.setattr(workers.search, "unanswered", lambda: (["baseline paper"], []))
+    with pytest.raises(RuntimeError, match=r"no word from a worker within 0 s \(at work on: baseline paper\)"):
+        workers.ask(max, [(1, 2)], ["baseline paper"])
+    assert said[0].startswith("waiting for workers (at work on: baseline paper)") and 2 <= len(said) <= 3
+
+
 def test_on_a_cluster_a_line_now_and_then_names_what_is_queued_until_the_minutes_are_used_up(asking, monkeypatch):
     """Seen to wait for ever without the look at max_minutes."""
     assert pool.SAY_S == 30

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,13 +60,18 @@ def run(arguments: list[str], console: Console) -> int:
     from aae.tuning.driver.run import run_sweep
     from analysis.live import rewritten_page
 
-    def close_page(run: Path) -> list[Path]:
-        stop_rewriting()
-        return write_page(run, console)
+    @contextlib.contextmanager
+    def follow_page(run: Path) -> Iterator[Callable[[], list[Path]]]:
+        with rewritten_page(run) as stop_rewriting:
+
+            def write_last() -> list[Path]:
+                stop_rewriting()
+                return write_page(run, console)
+
+            yield write_last
 
     try:
-        with rewritten_page(checked.study.path) as stop_rewriting:
-            outcome = run_sweep(checked, given.accept_changes, console, close_page)
+        outcome = run_sweep(checked, given.accept_changes, console, follow_page)
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1

@@ -28,6 +28,8 @@ from aae.tuning.workers.rehearsal import cases_of, precision_there, rehearse
 from aae.tuning.workers.wandb_environment import describe_study
 from aae.tuning.workers.wandb_runs import follow_study
 
+FollowPage = Callable[[Path], contextlib.AbstractContextManager[Callable[[], list[Path]]]]
+
 
 @dataclass
 class Outcome:
@@ -36,13 +38,15 @@ class Outcome:
     stopped: bool  # by a signal
 
 
-def run_sweep(sweep: Sweep, accept: bool, console: Console, write_page: Callable[[Path], list[Path]]) -> Outcome:
-    """Runs a sweep, or goes on with it. `accept`: also with other code than it has. `write_page` makes the run's report and returns
-    its figures. Raises ConfigError or DataError, and of a fresh sweep nothing is left then; RuntimeError where it broke midway."""
+def run_sweep(sweep: Sweep, accept: bool, console: Console, follow_page: FollowPage) -> Outcome:
+    """Runs a sweep, or goes on with it. `accept`: also with other code than it has. `follow_page` keeps the run's page while this lasts;
+    what it gives writes the last one and returns its figures. Raises ConfigError or DataError, and of a fresh sweep nothing is left then;
+    RuntimeError where it broke midway."""
     budget = Budget(sweep.study, sweep.study.path, lambda: study.trials())
     data_hashes = check_start(sweep, console)
     with locked(sweep.study.path, console) as lock, contextlib.ExitStack() as at_end:
         opened = recognise(sweep, data_hashes, accept, console)
+        write_page = at_end.enter_context(follow_page(sweep.study.path))  # of the driver that holds the lock alone
         say = functools.partial(console.print, soft_wrap=True)
         about = describe_study(sweep.study.name, opened.made["id"], sweep.study.path, sweep.study.metric, list(sweep.baselines), say)
         with contextlib.ExitStack() as stack:  # Ray, which ends before the page is written
@@ -113,9 +117,9 @@ def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: 
     return received
 
 
-def close(study: SweepStudy, write_page: Callable[[Path], list[Path]], finish_wandb: Callable[[list[Path]], None]) -> None:
+def close(study: SweepStudy, write_page: Callable[[], list[Path]], finish_wandb: Callable[[list[Path]], None]) -> None:
     """The run's page, and the end of the study's own run at W&B with its figures."""
-    finish_wandb(write_page(study.run) if study.trials() else [])
+    finish_wandb(write_page() if study.trials() else [])
 
 
 def exit_code(study: SweepStudy, received: int | None) -> int:

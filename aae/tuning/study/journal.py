@@ -38,10 +38,13 @@ def cut_torn_tail(journal: Path) -> None:
 
 class Journal(JournalFileBackend):
     def __init__(self, path: Path):
-        super().__init__(str(path), lock_obj=NoLock())
-        self.path = path
+        super().__init__(str(path), lock_obj=NoLock())  # makes the file
+        self.path, self.made = path, os.stat(path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Raises RuntimeError where the run's folder was moved or removed: a study that was begun in its place is another's."""
+        if not self.path.exists() or not os.path.samestat(self.made, os.stat(self.path)):
+            raise RuntimeError(f"{self.path}: moved, removed or replaced while its study runs; put it back, and give the same command")
         try:
             super().append_logs(logs)
         except OSError:  # a full disk: half a line may be there, and the driver's next append would corrupt the file

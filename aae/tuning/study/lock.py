@@ -97,7 +97,7 @@ class DriverLock:
         self._thread.join()
         with contextlib.suppress(OSError):  # a full disk must not keep the lock
             os.ftruncate(self._file.fileno(), 0)
-        if remove:
+        if remove and is_file_at(self._file, self.path):  # else the folder was moved, and another driver's is in its place
             self.path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it held something before
                 self.path.parent.rmdir()

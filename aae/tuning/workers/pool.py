@@ -24,6 +24,7 @@ from aae.tuning.workers.handouts import Observer
 from aae.tuning.workers.trial import TrialWorker
 
 POLL_S = 0.2
+WORK_S = 1800.0  # for what a worker is at: large data, or a large model on a slow machine
 ANSWER_S = 120.0  # on one machine, without any worker's word; a cluster may have to bring up a node first
 SAY_S = 30.0  # on a cluster, between two lines about what still waits
 END_S = 60.0  # what ending Tune may take: it gives its workers 15 s
@@ -123,11 +124,12 @@ class Workers:
         doing = "; ".join(f"{what}: {', '.join(names)}" for what, names in (("at work on", busy), ("queued", queued)) if names)
         if self.until is not None and now > self.until:
             raise RuntimeError(f"study.max_minutes is used up before the first trial ({doing})")
-        if not self.place.joined and now - self.search.heard > ANSWER_S:
+        limit = WORK_S if busy else ANSWER_S
+        if not self.place.joined and now - self.search.heard > limit:
             own = last_words(session_folder(), "*")
             log = f"a worker's log ends with: {own}" if own else "no worker's log says why"
-            raise RuntimeError(f"no word from a worker within {ANSWER_S:.0f} s ({doing}); {log}")
-        if self.place.joined and now - self.said > SAY_S:
+            raise RuntimeError(f"no word from a worker within {limit:.0f} s ({doing}); {log}")
+        if (self.place.joined or busy) and now - self.said > SAY_S:
             self.said = now
             needs = ", ".join(f"{amount:g} {kind}" for kind, amount in self.place.resources.items())
             self.say(f"waiting for workers ({doing}); each takes {needs}; {describe_nodes()}")

@@ -68,8 +68,9 @@ def has_key() -> bool:
     base = os.environ.get("WANDB_BASE_URL")
     host = urlsplit(base).netloc if base else HOSTS[0]
     try:
-        known = netrc.netrc(os.environ.get("NETRC"))
-    except (OSError, netrc.NetrcParseError):
+        # By its path: of the default file Python refuses one that others can read, which W&B does not.
+        known = netrc.netrc(os.environ.get("NETRC") or Path("~/.netrc").expanduser())
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False
     return any(known.authenticators(each) is not None for each in (HOSTS if host in HOSTS else (host,)))
 

@@ -204,10 +204,10 @@ def follow_study(study: dict[str, Any], trials: Callable[[], list[Any]], say: Ca
         shown_in = Path(study["run"]) / "wandb"
         offline = f"W&B is offline; wandb leet {shown_in} shows it, docs/wandb.md says how to send it"
         say(offline if run.offline else f"W&B: {run.project_url}")
-        before = last_step(run)
+        before, order = last_step(run), list[int]()
         while True:
             ended = done.wait(FOLLOW_S)
-            rows = told_rows(trials(), study["metric"])
+            rows = told_rows(trials(), study["metric"], order)
             for row in rows[before:]:
                 run.log(row, step=row["told"])
             before = max(before, len(rows))
@@ -250,10 +250,13 @@ def leave_at_exit() -> None:
     thread.join(LEAVE_S)
 
 
-def told_rows(trials: list[Any], metric: str) -> list[Row]:
-    """A row a told trial, in the order of telling: told, trial, its last value, the best complete one so far."""
+def told_rows(trials: list[Any], metric: str, order: list[int]) -> list[Row]:
+    """A row a told trial, in the order of telling: told, trial, its last value, the best complete one so far. `order` has the numbers of
+    those that were seen told, and gets the others: by the clock, which may have been set back since the first ones."""
+    told = sorted((trial for trial in trials if trial.state.is_finished()), key=lambda trial: trial.datetime_complete)
+    order += [trial.number for trial in told if trial.number not in order]
     rows, best = list[Row](), None
-    for trial in sorted((trial for trial in trials if trial.state.is_finished()), key=lambda trial: trial.datetime_complete):
+    for trial in (trials[number] for number in order):
         if trial.state.name == "COMPLETE" and all(value <= 0 for value in trial.constraints.values()):
             best = trial.value if best is None else min(best, trial.value)
         values = {metric: trial.intermediate_values.get(trial.last_step), f"best {metric}": best}
