@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from aae.config import ConfigError
+from aae.config import ConfigError, require
 from aae.errors import one_line
 from aae.tuning.cluster.ray_private import validated_cluster_config
 
@@ -51,6 +51,11 @@ def read_cluster_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({one_line(error)}); give a file for ray up, such as cluster.yaml") from None
     if not isinstance(content, dict) or not isinstance(content.get("provider"), dict):
         raise ConfigError(f"{path}: no file for ray up, it names no provider; start from cluster.yaml or clusters/aws.yaml")
+    for block in ("auth", "file_mounts"):
+        got = content.get(block, {})
+        require(isinstance(got, dict), f"{path}: {block}", got, "give a block, as cluster.yaml has it, or leave the line out")
+    for name, text in content.get("auth", {}).items():
+        require(isinstance(text, str), f"{path}: auth.{name}", text, "give one text, as cluster.yaml has it, or leave the line out")
     left = [f"{name} ({where})" for where, text in texts_in(content) for name in PLACEHOLDER.findall(text)]
     if left:
         raise ConfigError(f"{path}: not filled in: {', '.join(dict.fromkeys(left))}")
