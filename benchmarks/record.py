@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aae.config import ConfigError, require
-from aae.runs import TrialFolder, read_json
+from aae.runs import TrialFolder, read_json, running
 
 RECORDS = Path("records")
 ABSOLUTE = re.compile(r"""(?<![^\s="'])/\w[^\s"',]*""")  # at the start of a word: "/data/x", folder=/data/x, but not runs/x
@@ -40,16 +40,18 @@ def training_files(folder: TrialFolder, finished: bool = True) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def files_of(folder: Path) -> list[Path]:
-    """What is kept of a folder, but for its manifest. Raises ConfigError where it is no training and no sweep, or not finished."""
+def files_of(folder: Path, finished: bool = False) -> list[Path]:
+    """What is kept of a folder, but for its manifest; of a search also what is interrupted, for it may be stopped by hand. Raises
+    ConfigError where it is no training and no sweep, or not finished."""
     if (folder / "study.journal").is_file():
+        require(running(folder) is None, str(folder), "a sweep that is running", "wait for its end, or stop it")
         trials = sorted(path for path in folder.glob("trials/*") if path.is_dir())
-        confirmed = (folder / "confirm" / "report.json").is_file()  # then what the search left unfinished changes nothing any more
-        kept = [path for trial in trials for path in training_files(TrialFolder(trial), finished=not confirmed)]
+        confirmed = (folder / "confirm" / "report.json").is_file()
+        kept = [path for trial in trials for path in training_files(TrialFolder(trial), finished)]
         # forecast.json has the wall time; a confirmation is a study too, and has a report.
         names = ("sweep.yaml", "choice.json", "forecast.json", "report.json")
         more = [name for name in names if (folder / name).is_file()]
-        confirmation = files_of(folder / "confirm") if confirmed else []
+        confirmation = files_of(folder / "confirm", finished=True) if confirmed else []
         return [*(folder / name for name in [*more, "study.journal"]), *kept, *confirmation]
     if (folder / "config.yaml").is_file():
         return training_files(TrialFolder(folder))

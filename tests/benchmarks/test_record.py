@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aae.runs import TrialFolder
+from aae.tuning.study.lock import DriverLock
 from benchmarks.modes import tables, with_table
 from benchmarks.record import main
 
@@ -109,10 +110,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(training, tmp_path, capsys, ch
     assert not (tmp_path / "records").exists()
 
 
-def test_a_sweep_with_an_interrupted_trial_is_refused(sweep, tmp_path, capsys):
+def test_a_search_that_was_stopped_is_kept_as_it_is_and_one_that_runs_is_refused(sweep, tmp_path, capsys):
     (sweep / "trials" / "0001" / "result.json").unlink()
+    lock = DriverLock(sweep)
     assert main([str(sweep), "quick"]) == 2
-    assert "0001: not finished" in capsys.readouterr().err and not (tmp_path / "records").exists()
+    assert "a sweep that is running" in capsys.readouterr().err and not (tmp_path / "records").exists()
+    lock.release()
+    assert main([str(sweep), "quick"]) == 0
+    assert "trials/0001/attempt-2/metrics.jsonl" in names(tmp_path / "records" / "quick")
 
 
 def test_a_record_keeps_the_confirmation_with_its_report(sweep, tmp_path):
@@ -132,7 +137,7 @@ def test_a_record_keeps_the_confirmation_with_its_report(sweep, tmp_path):
     assert "node17" not in (record / "confirm" / "manifest.json").read_text()
 
 
-def test_what_a_search_left_unfinished_is_kept_as_it_is_once_its_winner_is_confirmed(sweep, tmp_path):
+def test_of_a_confirmation_every_training_must_be_finished(sweep, tmp_path):
     (sweep / "trials" / "0001" / "result.json").unlink()
     make_training(sweep / "confirm" / "trials" / "0000")
     for name, text in (("study.journal", '{"op_code": 0}\n'), ("manifest.json", json.dumps(MANIFEST)), ("report.json", "{}\n")):
