@@ -122,6 +122,15 @@ def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_oth
             process.wait()
 
 
+def test_workers_train_the_code_that_was_started_and_no_other_clone_s_in_the_current_folder(folder):
+    """Seen to fail without the `chdir` around Ray's start: workers look into the current folder first."""
+    (folder / "aae").mkdir()
+    (folder / "aae" / "__init__.py").write_text("raise RuntimeError('another clone')")
+    done = launch(*arguments(folder, "study.num_trials=1", "train.epochs=1"), cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [trial.state.name for trial in trials_of(folder / "s")] == ["COMPLETE"]
+
+
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_path, capsys):
     run = folder / "s"
     with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=60")) as driver:

@@ -17,11 +17,13 @@ from typing import Any
 import ray
 
 from aae.config import ConfigError
+from aae.download import CACHE_VARIABLE
 from aae.errors import one_line
 from aae.tuning.cluster.home import make_session_token
 from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_address
 from aae.tuning.study.lock import DriverLock
 
+PROJECT = Path(__file__).resolve().parents[3]
 GROUP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 GOODBYE_S = 1.0  # after which Ray's servers are killed; Ray has left them by then
 END_S = 10.0  # what ending a dead session may take
@@ -58,12 +60,18 @@ def start_ray(address: str | None) -> None:
         make_session_token()
         options = {"include_dashboard": False, "num_cpus": cores()}
     before = set(own_sessions())
+    for name in (CACHE_VARIABLE, "TMPDIR", "RAY_TMPDIR"):  # meant from here, and read by workers
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
     # What a terminal, a batch system or systemd sends goes to the whole process group. Ray's servers inherit this mask, so they live on
     # until the driver ends them; without them Tune would wait 60 s for the end of its trials, and be killed. Nor do they hear Ray's own
     # SIGTERM at its end, for which it would wait a second each: GOODBYE_S.
     unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
-        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
+        # Workers look into the current folder of this moment before they look anywhere else: an `aae` that lies there, as in another clone,
+        # would train other code than the manifest names.
+        with contextlib.chdir(PROJECT):
+            ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except BaseException as error:
         ray.shutdown()
         for left in set(own_sessions()) - before:
