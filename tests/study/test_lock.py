@@ -128,3 +128,30 @@ def test_a_driver_whose_folder_was_moved_away_writes_into_no_other_one(tmp_path)
         DriverLock(run)
     other.release()
     assert len(read_trials(run)) == len(read_trials(tmp_path / "moved")) == 1
+
+
+def test_the_session_of_a_killed_driver_is_known_until_another_has_its_own(tmp_path):
+    """Two kills in a row, the second before it was removed. Seen to fail: nobody knew of it any more."""
+    first = DriverLock(tmp_path / "run")
+    first.name_session("/tmp/ray/session_1")
+    killed(first)
+    second = DriverLock(tmp_path / "run")
+    assert second.predecessor["session"] == "/tmp/ray/session_1"
+    killed(second)
+    third = DriverLock(tmp_path / "run")
+    assert third.predecessor["session"] == "/tmp/ray/session_1"
+    third.name_session("/tmp/ray/session_3")
+    killed(third)
+    fourth = DriverLock(tmp_path / "run")
+    assert fourth.predecessor["session"] == "/tmp/ray/session_3"
+    fourth.release()
+    last = DriverLock(tmp_path / "run")
+    assert last.predecessor == {}
+    last.release()
+
+
+def killed(lock: DriverLock) -> None:
+    """Its process ends here, as far as the file can tell."""
+    lock._stop.set()
+    lock._thread.join()
+    lock._file.close()

@@ -31,7 +31,9 @@ class DriverLock:
         self._file = self._acquire(say)
         tag = read_tag(self.path)
         self.predecessor = tag if tag.get("run") == str(run.resolve()) else {}  # else a copy of a run that may be going on elsewhere
-        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "run": str(run.resolve()), "session": None, "work": work}
+        # Until this driver has a session of its own, that of a killed one before it: a kill may come before it is removed.
+        session = self.predecessor.get("session")
+        self._tag = {"host": socket.gethostname(), "pid": os.getpid(), "run": str(run.resolve()), "session": session, "work": work}
         self._writing = threading.Lock()  # the heartbeat's thread writes too
         self._stop = threading.Event()
         self._write()
