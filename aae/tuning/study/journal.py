@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,17 @@ class Journal(JournalFileBackend):
         super().__init__(str(path), lock_obj=NoLock())  # makes the file
         self.path, self.made = path, os.stat(path)
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Raises RuntimeError where the run's folder was moved or removed: a study that was begun in its place is another's."""
+    def refuse_moved(self) -> None:
+        """Raises RuntimeError where the run's folder was moved or removed: what lies in its place is another study's."""
         if not self.path.exists() or not os.path.samestat(self.made, os.stat(self.path)):
             raise RuntimeError(f"{self.path}: moved, removed or replaced while its study runs; put it back, and give the same command")
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        self.refuse_moved()
+        return super().read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.refuse_moved()
         try:
             super().append_logs(logs)
         except OSError:  # a full disk: half a line may be there, and the driver's next append would corrupt the file
