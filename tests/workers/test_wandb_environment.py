@@ -205,7 +205,7 @@ def console(run: Path) -> tuple[SweepConsole, io.StringIO]:
     written = io.StringIO()
     asked = SimpleNamespace(name="digits", num_trials=2)
     sweep = SimpleNamespace(study=asked, space=SimpleNamespace(entries={}), epochs=1)
-    study = SimpleNamespace(run=run, sweep=sweep, metric="val/error", trials=list, ended=None)
+    study = SimpleNamespace(run=run, sweep=sweep, metric="val/error", trials=list, num_trials=2)
     return SweepConsole(study, None, Console(file=written, width=200, markup=False)), written
 
 

@@ -253,10 +253,10 @@ def leave_at_exit() -> None:
 def told_rows(trials: list[Any], metric: str, order: list[int]) -> list[Row]:
     """A row a told trial, in the order of telling: told, trial, its last value, the best complete one so far. `order` has the numbers of
     those that were seen told, and gets the others: by the clock, which may have been set back since the first ones."""
-    told = sorted((trial for trial in trials if trial.state.is_finished()), key=lambda trial: trial.datetime_complete)
-    order += [trial.number for trial in told if trial.number not in order]
+    told = {trial.number: trial for trial in trials if trial.state.is_finished()}
+    order += sorted(told.keys() - set(order), key=lambda number: told[number].datetime_complete)
     rows, best = list[Row](), None
-    for trial in (trials[number] for number in order):
+    for trial in (told[number] for number in order):
         if trial.state.name == "COMPLETE" and all(value <= 0 for value in trial.constraints.values()):
             best = trial.value if best is None else min(best, trial.value)
         values = {metric: trial.intermediate_values.get(trial.last_step), f"best {metric}": best}
