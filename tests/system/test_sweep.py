@@ -135,8 +135,9 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(folder, tmp_
     run = folder / "s"
     with launched(str(tmp_path), *arguments(folder, "study.num_trials=1", "study.max_concurrent=1", "train.epochs=60")) as driver:
         wait_for(lambda: count_rows(run) >= 3, 120, "three epochs")
-        (worker,) = workers(str(tmp_path))
-        os.kill(worker, signal.SIGKILL)
+        at_work: list[int] = []  # between two epochs a worker has another name
+        wait_for(lambda: at_work.extend(workers(str(tmp_path))) or at_work, 20, "a worker in the middle of an epoch")
+        os.kill(at_work[0], signal.SIGKILL)
         output = driver.communicate(timeout=180)[0]
     assert driver.returncode == 0, output
     assert "it goes on from its checkpoint" in output
