@@ -30,7 +30,7 @@ def with_later_paths(recorded: dict[str, Any]) -> dict[str, Any]:
     by default was off, and the parts of one that was off are not there."""
     on, off = {block_of(path) for path in recorded if path.count(".") > 1}, {path for path, value in recorded.items() if value is None}
     default = {path: value for path, value in flatten(TrialConfig()).items() if path not in on}
-    inner = {path: value for path, value in every_path().items() if block_of(path) in on}
+    inner = {path: value for path, value in every_path().items() if block_of(path) in on and path not in on}
     return {path: value for path, value in (default | inner).items() if block_of(path) not in off} | recorded
 
 

@@ -9,8 +9,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from aae.config import ConfigError
+from aae.config import ConfigError, ConsistencyConfig, TrialConfig
 from aae.layers import parse_overrides
+from aae.paths import flatten, with_later_paths
 from aae.runs import read_json, write_json
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import Entry, SearchSpace
@@ -216,3 +217,18 @@ def test_a_wrong_study_to_learn_from_is_refused(name, place, capsys):
     low = "low: 13, high: 20" if name == "nothing inside" else "low: 2, high: 12"
     Path("second.yaml").write_text(text.replace("low: 2, high: 12", low), encoding="utf-8")
     refused("launch", ["second.yaml", LEARNS, *arguments], says, place, capsys)
+
+
+def test_a_block_that_came_since_and_is_off_by_default_was_off_in_an_older_study():
+    """Seen to fail: an older study went on with the consistency term's weight, and the sampler learnt points that nobody had trained."""
+    now = flatten(TrialConfig())
+    older = {path: value for path, value in now.items() if path != "objective.consistency"}
+    assert with_later_paths(older) == now
+    on = older | {"objective.consistency.weight": 0.3}
+    assert with_later_paths(on)[
+        "objective.consistency.epsilon"
+    ] == ConsistencyConfig().epsilon and "objective.consistency" not in with_later_paths(on)
+    off = {path: value for path, value in now.items() if not path.startswith("objective.reconstruction")} | {
+        "objective.reconstruction": None
+    }
+    assert with_later_paths(off) == off
