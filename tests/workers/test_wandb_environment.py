@@ -146,7 +146,7 @@ def unfit(variable: str, value: str) -> bool:
 def refused(wandb, **settings) -> bool:
     try:
         wandb.Settings(**settings)
-    except Exception:
+    except (ValueError, wandb.Error):  # pydantic's is a ValueError
         return True
     return False
 

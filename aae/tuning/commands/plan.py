@@ -24,7 +24,7 @@ from aae.tuning.workers.rehearsal import cases_of, values_text
 
 def plan_of(sweep: Sweep, accept: bool) -> dict[str, Any]:
     """What --plan --json prints: docs/json.md."""
-    warnings, refused = check_start(sweep, accept)
+    warnings, refused = warnings_and_refusals(sweep, accept)
     return {
         "study": sweep.study.name,
         "folder": str(sweep.study.path),
@@ -50,7 +50,7 @@ def print_plan(sweep: Sweep, plan: dict[str, Any], console: Console) -> None:
     console.print(f"forecast: {plan['forecast']['text']}")
 
 
-def check_start(sweep: Sweep, accept: bool) -> tuple[list[str], list[str]]:
+def warnings_and_refusals(sweep: Sweep, accept: bool) -> tuple[list[str], list[str]]:
     """(warnings, why a start would be refused), as far as the folder and a user's own data tell: a published dataset is not fetched for a
     plan, and a file that is not here may lie where the sweep will run."""
     warnings, refused, dataset = list[str](), list[str](), None
