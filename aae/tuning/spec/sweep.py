@@ -93,7 +93,8 @@ class Sweep:
     @property
     def earliest_drop(self) -> int:
         schedule, path = self.fixed.optim.schedule, "optim.schedule.kind"
-        entry = self.space.entries.get("optim.schedule.drop_at")
+        entry, by_kind = self.space.entries.get("optim.schedule.drop_at"), self.space.entries.get(path)
+        in_some = by_kind is not None and bool(by_kind.when)  # only some trials search the kind; the others have the fixed one
         drops: list[float] = []
         for kind in self.space.possible(path, schedule.kind):
             if kind == "constant":
@@ -101,9 +102,8 @@ class Sweep:
             when = {path: [kind]} if entry is None else {path: [kind]} | entry.when
             if entry is not None and kind in when[path]:
                 drops += entry.ends()
-            not_searched = path in self.space.entries and kind == schedule.kind and self.space.entries[path].when  # in some trials
-            in_some = entry is not None and (len(when) > 1 or (path in entry.when and not_searched))
-            if entry is None or kind not in when[path] or in_some:  # where it is not searched it is the fixed one
+            of_fixed_kind = in_some and kind == schedule.kind and entry is not None and path in entry.when
+            if entry is None or kind not in when[path] or len(when) > 1 or of_fixed_kind:  # where no drop is sampled it is the fixed one
                 drops.append(schedule.drop_at)
         units = self.space.possible("optim.schedule.unit", schedule.unit)
         return min((drop_epoch(drop, unit, self.epochs) for drop in drops for unit in units), default=self.epochs)
