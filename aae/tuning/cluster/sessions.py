@@ -19,11 +19,11 @@ import ray
 from aae.config import ConfigError
 from aae.download import CACHE_VARIABLE
 from aae.errors import one_line
+from aae.manifest import PROJECT
 from aae.tuning.cluster.home import make_session_token
 from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_address
 from aae.tuning.study.lock import DriverLock
 
-PROJECT = Path(__file__).resolve().parents[3]
 GROUP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 GOODBYE_S = 1.0  # after which Ray's servers are killed; Ray has left them by then
 END_S = 10.0  # what ending a dead session may take
