@@ -1,11 +1,13 @@
 """The winner: selected on fresh draws, frozen before the test set is read, reported with an interval, killed and continued."""
 
+import contextlib
 import itertools
 import json
 import math
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,8 @@ from scipy import stats
 import aae
 import launch
 from aae import checkpoint, data, intervals
-from aae.data import Dataset, load_dataset, load_test
+from aae.data import DataError, Dataset, load_dataset, load_test
+from aae.draws import refuse_unfit
 from aae.runs import read_json, trial_folder, write_json
 from aae.tuning.confirm import run as confirm
 from aae.tuning.confirm.plan import PLAN, WINNER, Plan, choose
@@ -688,6 +691,30 @@ def test_data_that_is_another_by_now_is_refused(workplace, capsys):
     np.savez(workplace / "tiny.npz", **tiny_arrays(num_test=40))
     assert launch.main(["confirm", str(run), "study.confirm={select_k: 2, report_draws: 5}"]) == 2
     assert "is not what the search was trained on" in capsys.readouterr().err and not (run / "confirm").exists()
+
+
+def test_a_draw_that_has_no_label_of_a_class_is_refused_before_any_is_trained(workplace, monkeypatch, capsys):
+    """Seen to fail with draws that only the worker looked at: each candidate failed on one of them, and there was no winner, ever."""
+    rare = SWEEP.replace("adversarial_y: {{}}", "adversarial_y: {{prior: {{kind: labels}}}}").replace(
+        "num_val", "label_draw: random, num_val"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "SWEEP", rare)
+    dataset = load_dataset("npz", "tiny.npz", 105)
+
+    def fits(seed: int) -> bool:
+        with contextlib.suppress(DataError):
+            refuse_unfit(load_sweep(sweep_file(workplace, label_seed=seed), {}).fixed, dataset)
+            return True
+        return False
+
+    assert not all(fits(seed) for seed in (100, 101, 102))
+    run = search(workplace, label_seed=next(seed for seed in range(100) if fits(seed)))
+    before = listing(workplace)
+    for arguments in (["confirm", str(run)], ["s.yaml", "--plan", f"study.folder={workplace / 'other'}"]):
+        assert launch.main([*arguments, "study.confirm={report_draws: 2}"]) == 2
+        err = capsys.readouterr().err
+        assert "study.confirm: of the label seeds 100 to 102 one does not fit; objective.adversarial_y.prior.kind" in err, err
+        assert err.count("\n") == 1 and listing(workplace) == before, err
 
 
 def listing(folder: Path) -> dict[str, bytes]:

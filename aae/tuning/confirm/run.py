@@ -23,7 +23,7 @@ from rich.console import Console
 from aae import checkpoint, manifest
 from aae.data import Dataset, load_configured
 from aae.errors import ConfigError, no_sweep
-from aae.layers import set_paths
+from aae.layers import set_paths, to_trial
 from aae.runs import CONFIRM, command_folder, read_json, read_manifest, trial_folder, write_json
 from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.nodes import Place
@@ -35,7 +35,7 @@ from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.blocks import REPORT, SELECTION, refuse_without_block
 from aae.tuning.spec.space import SearchSpace
-from aae.tuning.spec.sweep import Sweep
+from aae.tuning.spec.sweep import Sweep, refuse_unfit_draws
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import open_study, read_trials
 from aae.tuning.study.lock import DriverLock
@@ -129,6 +129,8 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
     if data.hashes != made["data"]:
         raise ConfigError(f"data.folder: {', '.join(data.hashes)} is not what the search was trained on; restore that")
     fresh = None if begun_confirmation(run) else make_plan(run, sweep, data.num_classes)
+    for candidate in fresh.candidates if fresh else []:
+        refuse_unfit_draws(to_trial(OmegaConf.create(candidate.config)), asked, data)
     lock = DriverLock(run, console.print, work=CONFIRM)
     try:
         if remove_dead_session(lock.predecessor):

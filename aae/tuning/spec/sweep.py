@@ -16,13 +16,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from aae.config import TrialConfig, require
-from aae.data import Dataset
+from aae.data import DataError, Dataset
 from aae.draws import refuse_unfit
 from aae.layers import baseline_values, configure, set_paths, to_trial
 from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
-from aae.tuning.spec.blocks import StudyConfig, read_study_block, refuse_without_block
+from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig, StudyConfig, read_study_block, refuse_without_block
 from aae.tuning.spec.fork import FROM_EPOCH, Fork
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace, read_space
@@ -231,3 +231,16 @@ def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
     ends = [values for path in paths if path in sweep.space.entries for values in sweep.space.with_ends(sweep.space.entries[path])]
     for values in [{}, *sweep.baselines.values(), *ends]:
         refuse_unfit(sweep.config(values), dataset)
+        refuse_unfit_draws(sweep.config(values), sweep.study.confirmation, dataset)
+
+
+def refuse_unfit_draws(config: TrialConfig, asked: ConfirmConfig | None, dataset: Dataset) -> None:
+    """The same of the draws that a confirmation takes: one that cannot be trained would leave it without a winner, or the report a draw
+    short. Raises DataError."""
+    if asked is None or config.data.num_labels <= 0:
+        return
+    for pool, num in ((SELECTION, asked.select_draws), (REPORT, asked.report_draws or len(REPORT))):
+        try:
+            refuse_unfit(replace(config, data=replace(config.data, label_seed=pool[0], num_draws=num)), dataset)
+        except DataError as error:
+            raise DataError(f"study.confirm: of the label seeds {pool[0]} to {pool[num - 1]} one does not fit; {error}") from None
