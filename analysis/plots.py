@@ -34,7 +34,7 @@ def plot_data(run: Run, running: bool) -> dict[str, Any]:
     """JSON that holds no NaN. Errors are in percent."""
     order = ranked(run)
     paths = run.searched_paths
-    drawn = drawn_numbers(run, order)
+    drawn, apart = drawn_numbers(run, order), epochs_apart(run)
     pictures = {} if running else inlined_pictures([trial for trial in order if trial is not run.best])
     common = common_values(run)
     return {
@@ -43,7 +43,8 @@ def plot_data(run: Run, running: bool) -> dict[str, Any]:
         "unit": " %" if run.scale == 100 else "",
         "best": None if run.best is None else run.best.number,
         "axes": [axis_of(run, path, name) for path, name in short_names(paths).items()],
-        "trials": [trial_data(run, trial, trial.number in drawn, common, pictures, running) for trial in order],
+        "trials": [trial_data(run, trial, trial.number in drawn, common, pictures, running, apart) for trial in order],
+        "epochs_apart": apart,
         "common": common,
         "importance": importance_data(run),
         "rungs": rungs_data(run),
@@ -79,7 +80,7 @@ def thinned(run: Run) -> str | None:
 
 
 def trial_data(
-    run: Run, trial: TrialRecord, drawn: bool, common: dict[str, Any], pictures: dict[int, dict[str, str]], running: bool
+    run: Run, trial: TrialRecord, drawn: bool, common: dict[str, Any], pictures: dict[int, dict[str, str]], running: bool, apart: int
 ) -> dict[str, Any]:
     own = {path: plain(value) for path, value in (trial.config or trial.params).items()}
     return {
@@ -94,7 +95,7 @@ def trial_data(
         "seconds": round(trial.seconds, 1),
         "params": [param(trial, path) for path in run.searched_paths],
         "drawn": drawn,
-        "curve": curve(run, trial) if drawn else None,
+        "curve": curve(run, trial, apart) if drawn else None,
         "config": {path: value for path, value in own.items() if path not in common or common[path] != value},
         "pictures": picture_data(trial, pictures.get(trial.number, {})),
     }
@@ -130,17 +131,21 @@ def choice_of(value: Any) -> str | int | float:
     return value if isinstance(value, int | float) else str(value)
 
 
-def curve(run: Run, trial: TrialRecord) -> list[list[float]]:
-    """[epochs, values] of the study's metric."""
+def epochs_apart(run: Run) -> int:
+    """Of the values that a line shows: of all lines the same, so that they can be compared."""
+    return math.ceil(max((trial.epochs for trial in run.trials), default=0) / MAX_EPOCHS) or 1
+
+
+def curve(run: Run, trial: TrialRecord, apart: int) -> list[list[float]]:
+    """[epochs, values] of the study's metric, and its last."""
     known = [(row["epoch"], scaled(run, row[run.metric])) for row in trial.rows if run.metric in row]
     points = [(epoch, value) for epoch, value in known if value is not None]
-    step = math.ceil(len(points) / MAX_EPOCHS) or 1
-    kept = points[:-1:step] + points[-1:]
+    kept = [point for point in points if (point[0] - 1) % apart == 0 or point == points[-1]]
     return [[epoch for epoch, _ in kept], [value for _, value in kept]]
 
 
 def ranks_caption(run: Run) -> str:
-    if sum(bool(curve(run, trial)[0]) for trial in run.trials) < 2:
+    if sum(bool(curve(run, trial, 1)[0]) for trial in run.trials) < 2:
         return "Fewer than two trials have finished an epoch, so there are no ranks."
     first = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best."
     return f"{first} Lines that cross late are trials judged too soon."

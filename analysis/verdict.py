@@ -105,9 +105,12 @@ def seen(run: Run, best: TrialRecord) -> list[str]:
     if not num or best.value is None:
         return []
     if not is_error(run.metric):
-        return [f"The search used {num:,} validation images, after every epoch of every trial, and none of their labels."]
+        told = best.config.get("model.class_source") == "label"
+        labels = "their labels, of which the decoder is told" if told else "none of their labels"
+        return [f"The search used {num:,} validation images, after every epoch of every trial, and {labels}."]
     error = 100 * math.sqrt(best.value * (1 - best.value) / num)
-    training = " Training saw no label; this choice does." if run.metric == "val/cluster_error" else ""
+    unseen = run.metric == "val/cluster_error" and not best.config.get("objective.adversarial_z.sees_label")
+    training = " Training saw no label; this choice does." if unseen else ""
     return [
         f"The search used {num:,} validation labels, after every epoch of every trial.{training} Their number alone makes the error "
         f"uncertain by {error:.2f} points (one standard error)."

@@ -159,6 +159,7 @@ function ranks() {
     for (const trial of all) trial.curve[0].forEach((epoch, index) => at.set(epoch, [...(at.get(epoch) || []), [trial.curve[1][index], trial.number]]));
     rankOf = new Map(all.map((trial) => [trial.number, [[], []]]));
     for (const [epoch, values] of [...at].sort((a, b) => a[0] - b[0])) {
+      if ((epoch - 1) % data.epochs_apart) continue; // the last epoch of a few: the others do not show it
       values.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
       values.forEach(([, number], index) => {
         rankOf.get(number)[0].push(epoch);

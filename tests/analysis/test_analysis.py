@@ -30,7 +30,7 @@ from aae.tuning.driver.console import SweepConsole
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
-from analysis import figures, generate, latents, page, plots, report, strips, studies
+from analysis import figures, generate, latents, page, plots, report, strips, studies, verdict
 from analysis.trials import read_run
 from tests.folders import copy, listing
 from tests.golden import NUM_CLASSES, SIDE, tiny_arrays
@@ -260,6 +260,8 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     fates += [Fate([25.0], more={"val/prior_mismatch": 0.2})]
     run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE, "wild": OUTSIDE})
     lines = page.search_verdict(read_run(run))
+    told = replace(read_run(run).trials[2], config=read_run(run).trials[2].config | {"model.class_source": "label"})
+    assert "their labels, of which the decoder is told" in verdict.seen(read_run(run), told)[0]
     assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epoch, with val/prior_mismatch 0.2 (at most 0.2).")
     assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (wild) (0.5)." in lines
     assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
@@ -509,6 +511,16 @@ def test_of_2000_trials_the_plots_have_400_the_best_and_the_baselines_among_them
     said = plots.thinned(run)
     assert f"Of 2,000 trials the plots show {len(drawn)}" in said and "Of 200 epochs a line shows at most 120" in said
     assert len(json.dumps(data, allow_nan=False)) < 2e6 and plots.thinned(made_up(tmp_path, 200, 60)) is None
+
+
+def test_lines_of_long_trials_show_the_same_epochs_so_that_their_ranks_are_among_all(tmp_path):
+    """Seen to fail with lines that were thinned each by its own length: of a pruned trial every other epoch had rank 1."""
+    run = made_up(tmp_path, 5, 200)
+    run.trials[3] = replace(run.trials[3], state="PRUNED", rows=run.trials[3].rows[:31])
+    data = plots.plot_data(run, running=False)
+    shown = [trial["curve"][0] for trial in data["trials"]]
+    assert data["epochs_apart"] == 2 and {len(epochs) for epochs in shown} == {16, 101}
+    assert all((epoch - 1) % 2 == 0 for epochs in shown for epoch in epochs[:-1])
 
 
 def test_a_block_that_is_off_in_some_trials_is_said_with_each(tmp_path):
