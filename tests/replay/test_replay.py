@@ -174,9 +174,16 @@ def test_the_same_replay_gives_the_same_numbers_and_each_finds_better_than_the_a
 
 
 def test_shares_count_ties_half_and_have_an_error_even_at_the_ends():
-    share, error = better_than(np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 2.0, 2.0, 5.0]))
-    assert share == 0.625 and error == pytest.approx(np.sqrt(7 / 12 * 5 / 12 / 4))
-    assert better_than(np.zeros(50), np.ones(50)) == (1.0, pytest.approx(0.0194, abs=1e-3))
+    share, error = better_than(np.array([1.0, 3.0, 2.0, 1.0, 3.0, 2.0]), np.array([2.0, 2.0, 2.0, 2.0, 2.0, 2.0]))
+    assert share == 0.5 and error == pytest.approx(np.sqrt(1 / 4 / 6))
+    assert better_than(np.zeros(51), np.ones(51)) == (1.0, pytest.approx(0.0190, abs=1e-3))
+
+
+def test_replays_of_one_surrogate_are_not_counted_as_independent():
+    """Seen to fail with an error of independent replays: 0.083 here, where each surrogate says one thing three times."""
+    better_U = np.arange(12) % 2
+    _, error = better_than(1.0 - np.repeat(better_U, compare.REPLAYS_EACH), np.full(36, 0.5))
+    assert error == pytest.approx(better_U.std(ddof=1) / np.sqrt(12)) and error > 0.14
 
 
 def test_the_rungs_are_those_that_the_study_allows(workplace):

@@ -149,10 +149,13 @@ def replay_all(
 
 
 def better_than(value_R: np.ndarray, other_R: np.ndarray) -> tuple[float, float]:
-    """(the share of replays in which a value is lower, ties half; its Monte-Carlo standard error)."""
-    share, num = float(((value_R < other_R) + (value_R == other_R) / 2).mean()), len(value_R)
+    """(the share of replays in which a value is lower, ties half; its Monte-Carlo standard error). Replays of one surrogate, which follow
+    each other, are not independent: the error is that of the mean of surrogates, and at least that of independent replays."""
+    better_R, num = (value_R < other_R) + (value_R == other_R) / 2, len(value_R)
+    share, of_surrogate = float(better_R.mean()), better_R.reshape(-1, REPLAYS_EACH).mean(axis=1)
     near = (share * num + 1) / (num + 2)  # at 0 and 1 the error is not 0
-    return share, float(np.sqrt(near * (1 - near) / num))
+    independent, among = near * (1 - near) / num, of_surrogate.var(ddof=1) / len(of_surrogate) if len(of_surrogate) > 1 else 0.0
+    return share, float(np.sqrt(max(independent, among)))
 
 
 def table(settings: list[Setting], value_SRB: np.ndarray, budgets: list[int], metric: str) -> Iterator[list[str]]:
