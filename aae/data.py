@@ -10,6 +10,7 @@ npz                    a user's own file, see `load_npz`
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def read_arrays(name: str, folder: str | None) -> tuple[Arrays, tuple[int, int, 
 
 
 def to_rows(images: np.ndarray) -> Tensor:
-    return torch.tensor(images.reshape(len(images), -1))
+    return torch.tensor(images.reshape(len(images), math.prod(images.shape[1:])))  # of no image too
 
 
 def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:

@@ -254,6 +254,12 @@ def test_an_npz_is_split_like_mnist_and_keeps_its_channels(tmp_path):
     assert dataset.validation.label_N.tolist() == arrays["y_train"][-10:].tolist()
 
 
+def test_an_empty_array_of_images_without_a_label_is_as_none(tmp_path):
+    """Seen to fail with rows whose length numpy was to find out."""
+    np.savez(tmp_path / "own.npz", **own_arrays(x_unlabelled=own_arrays()["x_train"][:0]))
+    assert len(load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10).train.label_N) == 20
+
+
 def test_images_without_a_label_are_trained_on_and_no_draw_of_labels_takes_one(tmp_path):
     """Seen to fail with a random draw over all images."""
     more = own_arrays()["x_train"][::-1][:12]

@@ -266,6 +266,9 @@ def test_losers_give_their_checkpoints_the_worst_first_and_never_the_best_or_wha
     made.gigabytes, made._next_look = 0.001, 0.0
     assert "study.max_disk_gb=0.001 is used up" in made.spent()
     assert left(told) == [0, 1, 3, 4, 6, 8]  # the best five, and the one that has not ended
+    confirm = {"select_k": 0, "report_draws": 2}
+    asked = Budget(dataclasses.replace(told.sweep.study, max_disk_gb=0.001, confirm=confirm), told.run, told.trials)
+    assert "is used up" in asked.spent() and len(left(told)) == 2  # of no candidate: the best stays all the same
 
 
 def test_a_checkpoint_that_goes_while_the_budget_looks_at_it_ends_no_sweep(told, monkeypatch):

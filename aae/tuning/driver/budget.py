@@ -48,7 +48,7 @@ class Budget:
         self.run, self.trials = run, trials
         self.started = time.monotonic() if started is None else started
         self.minutes, self.gigabytes = study.max_minutes, study.max_disk_gb
-        self.keep = study.confirmation.select_k if study.confirmation is not None else KEPT_WITHOUT_CONFIRM
+        self.keep = max(1, study.confirmation.select_k) if study.confirmation is not None else KEPT_WITHOUT_CONFIRM
         self.removed = 0  # checkpoints of losers
         self._next_look = self._growth = 0.0
         self._used = bytes_used(run) if self.gigabytes is not None else 0

@@ -28,6 +28,7 @@ SPREADS = 1.5  # further above the upper quartile than so many distances of the 
 UNKNOWN_VARIANCE = 0.25  # of a foretold logarithm, while fewer than FORETELLERS trials show what ends come from that epoch
 FORETELLERS = 4
 SLOPE_WEIGHT = 0.1  # of the prior that a foretold logarithm moves with the value it is foretold from, as a sum of squares
+ROUNDING = 1e-9  # of values that are all the same
 LEAST_VARIANCE = 0.02**2  # of a foretold logarithm: few trials may lie on a line by chance
 
 Scale = Callable[[float], float]
@@ -117,8 +118,8 @@ class Posterior:
 def read_posterior(
     trials: Sequence[FrozenTrial], space: SearchSpace, least: int, others: Sequence[Sequence[FrozenTrial]] = ()
 ) -> Posterior | None:
-    """None where fewer than `least` searched trials are complete: then nothing is known of the noise. `others`: told trials of other
-    studies, as aae/tuning/study/learning.py reads them. Where there are some, they speak alone until then."""
+    """None where fewer than `least` searched trials are complete, or all end alike: then nothing is known of the noise. `others`: told
+    trials of other studies, as aae/tuning/study/learning.py reads them. Where there are some, they speak alone until then."""
     cube = Cube(space, bool(others))
     told = told_and_searched(trials)
     if sum(trial.state == TrialState.COMPLETE for trial in told) < max(least, 2):
@@ -135,6 +136,8 @@ def read_posterior(
         x_MD, value_M, extra_MM = told_elsewhere(other, cube, number, scale)
         level = value_T.mean() if told else 0.0
         x_ND, value_N, extra_NN = np.r_[x_ND, x_MD], np.r_[value_N, level + value_M], linalg.block_diag(extra_NN, extra_MM)
+    if np.ptp(value_N) <= ROUNDING * max(1.0, float(np.abs(value_N).max())):
+        return None
     process = GaussianProcess(x_ND, value_N, cube.is_choice_D, extra_NN, noise_of_draws(told, scale))
     return Posterior(cube, process, [trial.number for trial in told], is_log, foreteller)
 
