@@ -1,10 +1,12 @@
 """Ours, plain Ray Tune + OptunaSearch + ASHA and random search on the task itself, after equal wall time: beside the replays.
 
-    python -m benchmarks.real_searches [--repeats N] [--minutes M]
+    python -m benchmarks.real_searches [--seeds S ...] [--minutes M]
+    python -m benchmarks.real_searches --summary [--minutes M]
 
 The task and our settings are those of benchmarks/search_quality.py. Minutes count from a search's command on, so each pays for its
 own start-up. Random search runs in our engine, without a pruner. What each would choose then is trained again from SEEDS fresh
-initialisations, which no search has seen: their mean validation error is the score. A line is appended to benchmarks/records.jsonl.
+initialisations, which no search has seen: their mean validation error is the score. A line a repeat is appended to
+benchmarks/records.jsonl, so that repeats may come from several days.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from aae.device import device_name
+from aae.intervals import INTERVAL, t_interval
 from aae.layers import read_sweep, trial_from_sweep
 from aae.manifest import git
 from aae.tuning.replay.compare import SLOTS
@@ -31,7 +34,10 @@ from analysis.trials import read_run
 from benchmarks.overhead import plain_trial
 from benchmarks.search_quality import PROJECT, RECORDS, SWEEP, our_sweep
 
+BENCHMARK = "real_searches"
 SEEDS = (1, 2, 3)
+OURS = "ours"
+SEARCHES = [OURS, "plain", "random"]
 ENVIRONMENT = {"RAY_worker_niceness": "0", "PYTHONPATH": str(PROJECT)}
 
 
@@ -39,7 +45,7 @@ def search(name: str, folder: Path, seed: int, minutes: float) -> dict[str, Any]
     """How many trials it asked for, what it would choose, and the error that it had seen of that."""
     if name == "plain":
         return plain(folder, seed, minutes)
-    ours = our_sweep(() if name == "ours" else ("study.sampler={kind: RandomSampler}", "study.pruner={kind: NopPruner}")).study
+    ours = our_sweep(() if name == OURS else ("study.sampler={kind: RandomSampler}", "study.pruner={kind: NopPruner}")).study
     blocks = {"sampler": ours.sampler | {"seed": seed}, "pruner": ours.pruner}
     study = {"name": name, "folder": str(folder), "num_trials": 10_000, "max_concurrent": SLOTS, "max_minutes": minutes} | blocks
     command = [
@@ -98,25 +104,49 @@ def error_again(values: dict[str, Any], seed: int) -> float:
     return float(train(trial_from_sweep(read_sweep(SWEEP), None, values | {"train.seed": seed}), lambda row: None)["val/error"])
 
 
+def repeat(seed: int, minutes: float) -> dict[str, Any]:
+    """Each search once, and what it chose trained again. Another goes first each time, as the machine's other load drifts."""
+    found = {}
+    for name in np.roll(SEARCHES, seed).tolist():
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = search(name, Path(folder), seed, minutes)
+        print(f"seed {seed}, {name}: {found[name]['trials']} trials, best {found[name]['found']}", flush=True)
+    with ProcessPoolExecutor(SLOTS, mp_context=get_context("spawn")) as pool:  # a fork would inherit torch's threads
+        for one in found.values():
+            if one["values"]:
+                one["again"] = [round(error, 4) for error in pool.map(error_again, [one["values"]] * len(SEEDS), SEEDS)]
+    return found
+
+
+def summary(lines: list[dict[str, Any]]) -> list[str]:
+    """Of repeats of one length: the mean score of each search, and ours beside each other."""
+    score = {name: np.array([np.mean(line[name]["again"]) for line in lines]) for name in SEARCHES}
+    said = [f"{len(lines)} repeats (seeds {', '.join(str(line['seed']) for line in lines)}) of {lines[0]['minutes']:g} min"]
+    for name, score_R in score.items():
+        text = f"{name}: {100 * score_R.mean():.2f} %, {np.mean([line[name]['trials'] for line in lines]):.0f} trials"
+        if name != OURS and len(lines) > 1:
+            low, high = t_interval((score_R - score[OURS]).tolist())
+            better = (score[OURS] < score_R).sum() + (score[OURS] == score_R).sum() / 2
+            text += f"; ours is better in {better:g} of {len(lines)}, by {100 * (score_R - score[OURS]).mean():.2f} points"
+            text += f" ({100 * low:.2f} to {100 * high:.2f}, {INTERVAL})"
+        said.append(text)
+    return said
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S", help="of the searches, one repeat each")
     parser.add_argument("--minutes", type=float, default=4, metavar="M", help="of each search")
+    parser.add_argument("--summary", action="store_true", help="of the recorded repeats of that length; nothing is run")
     options, commit = parser.parse_args(), git("rev-parse", "--short", "HEAD")  # of the code that runs, not of the end
-    found: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": [], "random": []}
-    for seed in range(options.repeats):
-        for name in np.roll(list(found), seed).tolist():  # another goes first each time: the machine's other load drifts
-            with tempfile.TemporaryDirectory() as folder:
-                found[name].append(search(name, Path(folder), seed, options.minutes))
-            print(f"{name}: {found[name][-1]}", flush=True)
-    with ProcessPoolExecutor(SLOTS, mp_context=get_context("spawn")) as pool:  # a fork would inherit torch's threads
-        for one in (one for some in found.values() for one in some if one["values"]):
-            one["again"] = [round(error, 4) for error in pool.map(error_again, [one["values"]] * len(SEEDS), SEEDS)]
-    line = {"benchmark": "real_searches", "minutes": options.minutes, "slots": SLOTS, **found}
-    line |= {"n": options.repeats, "load_at_end": round(os.getloadavg()[2], 1), "device": device_name(), "commit": commit}
-    print(json.dumps(line))
-    with open(RECORDS, "a") as file:
-        file.write(json.dumps(line) + "\n")
+    for seed in [] if options.summary else options.seeds:
+        line = {"benchmark": BENCHMARK, "seed": seed, "minutes": options.minutes, "slots": SLOTS, **repeat(seed, options.minutes)}
+        line |= {"load_at_end": round(os.getloadavg()[2], 1), "device": device_name(), "commit": commit}
+        with open(RECORDS, "a") as file:
+            file.write(json.dumps(line) + "\n")
+    recorded = [json.loads(line) for line in RECORDS.read_text().splitlines()]
+    of_length = [line for line in recorded if line["benchmark"] == BENCHMARK and line["minutes"] == options.minutes and "seed" in line]
+    print("\n".join(summary(of_length) if of_length else [f"no repeat of {options.minutes:g} min is recorded"]))
 
 
 if __name__ == "__main__":
