@@ -13,6 +13,7 @@ from aae.streams import plain_console, steady_streams
 
 # Each is a module of aae/tuning/commands; anything else is a sweep file.
 COMMANDS = ("status", "confirm", "reproduce", "replay", "dashboard", "schema", "cluster")
+GOES_ON = ("sweep", "confirm")  # where it was interrupted; the others keep nothing
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
         print(f"launch.py: {refusal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before the trials start or after they end; between them the sweep has its own handlers
-        print("interrupted; the same command goes on", file=sys.stderr)
+        print(f"interrupted; the same command {'goes on' if name in GOES_ON else 'starts over'}", file=sys.stderr)
         return 130
 
 

@@ -1,5 +1,6 @@
 """launch.py before a command's own work: help at once, a misspelt command, streams that are closed."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -43,6 +44,20 @@ def test_help_waits_for_no_heavy_library(name, tmp_path):
 def test_a_misspelt_command_is_answered_with_the_nearest_one_and_what_is_near_to_none_with_all(word, says, workplace, capsys):
     assert launch.main([word, "runs/quick"]) == 2
     assert capsys.readouterr().err == f"launch.py: {says}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "then"), [("sweep", "goes on"), ("confirm", "goes on"), ("replay", "starts over"), ("reproduce", "starts over")]
+)
+def test_an_interrupted_command_promises_what_it_will_do(name, then, monkeypatch, capsys):
+    """Seen to fail: it said of each that it goes on."""
+
+    def interrupted(arguments, console):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(f"aae.tuning.commands.{name}"), "run", interrupted)
+    assert launch.main(["s.yaml"] if name == "sweep" else [name, "runs/s"]) == 130
+    assert capsys.readouterr().err == f"interrupted; the same command {then}\n"
 
 
 def test_a_sweep_file_whose_name_is_near_to_a_command_is_read(workplace, capsys):

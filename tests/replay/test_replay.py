@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from aae import manifest
+from aae.tuning.cluster import sessions
 from aae.tuning.driver.opening import write_down
 from aae.tuning.replay import compare
 from aae.tuning.replay.compare import better_than, replay_on, settings_of
@@ -161,6 +162,19 @@ def test_the_command_shows_what_each_setting_would_have_found_and_writes_nothing
     rows = [line.split() for line in out.splitlines()]
     assert [row[0] for row in rows if row and row[0] in ("RandomSampler", "auto", "TPESampler")].count("auto") == 3
     assert "note: this study has pruned" not in out
+
+
+def test_it_takes_the_cores_that_it_may_use_and_a_worker_that_is_killed_is_one_line_and_code_1(workplace, monkeypatch, capsys):
+    """Seen to fail with os.cpu_count(), and with a traceback."""
+
+    def killed(jobs, num_processes, progress):
+        raise RuntimeError(f"killed {num_processes}")
+
+    folder = searched(24)
+    monkeypatch.setattr(sessions, "cores", lambda: 13)
+    monkeypatch.setattr(compare, "run_jobs", killed)
+    code, _, error = run("launch", ["replay", str(folder)], capsys)
+    assert (code, error) == (1, "launch.py: killed 13\n")
 
 
 def test_the_same_replay_gives_the_same_numbers_and_each_finds_better_than_the_average(workplace):

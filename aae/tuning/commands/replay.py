@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def run(arguments: list[str], console: Console) -> int:
             require(value >= low, f"--{name}", value, f"give a whole number of at least {low}")
 
     from aae.runs import read_manifest
+    from aae.tuning.cluster.sessions import cores
     from aae.tuning.replay.compare import SLOTS, describe, read_recorded, replay_all, settings_of, table
     from aae.tuning.study.journal import read_trials
 
@@ -57,7 +59,11 @@ def run(arguments: list[str], console: Console) -> int:
             console.print(f"{done} of {num} replays" + (f", {left:.0f} s left" if left else ""))
             shown = done / num
 
-    value_SRB = replay_all(recorded, settings, budgets, given.replays, say)
+    try:
+        value_SRB = replay_all(recorded, settings, budgets, given.replays, cores(), say)
+    except RuntimeError as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 1
     heading, *rows = table(settings, value_SRB, budgets, sweep.study.metric)
     shape = Table(*heading, box=None, pad_edge=False)
     for row in rows:

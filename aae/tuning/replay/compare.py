@@ -10,13 +10,10 @@ study's trials.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae import metrics
 from aae.errors import ConfigError, require
+from aae.tuning.replay.processes import run_jobs
 from aae.tuning.replay.search import Search, SweepSearch, Values, play
 from aae.tuning.replay.surrogate import Recorded, Surrogate, cross_validate
 from aae.tuning.spec.metrics import guessing
@@ -122,8 +120,8 @@ def found_by(search: Search, task: Surrogate, cube: Cube, random: np.random.Gene
     return [task.worst if values is None else float(task.curves(point(values)[None])[0, -1]) for values in chosen]
 
 
-def replay_on(recorded: Recorded, settings: list[Setting], budgets: list[int], number: int) -> np.ndarray:
-    """(S, REPLAYS_EACH, B), on the surrogate of this number."""
+def replay_on(recorded: Recorded, settings: list[Setting], budgets: list[int], number: int, place: str | None = None) -> np.ndarray:
+    """(S, REPLAYS_EACH, B), on the surrogate of this number. `place`: as SweepSearch has it."""
     random = np.random.default_rng(number)
     task = Surrogate(recorded.part(random.permutation(len(recorded.x_TD))[: round(PART * len(recorded.x_TD))]))
     value_SRB = np.empty((len(settings), REPLAYS_EACH, len(budgets)))
@@ -131,21 +129,18 @@ def replay_on(recorded: Recorded, settings: list[Setting], budgets: list[int], n
         seed = number * REPLAYS_EACH + replay
         for index, setting in enumerate(settings):
             sweep, noise = setting.sweep, np.random.default_rng([seed, index])
-            value_SRB[index, replay] = found_by(SweepSearch(sweep, seed), task, Cube(sweep.space), noise, sweep.epochs, budgets)
+            search = SweepSearch(sweep, seed, place=place)
+            value_SRB[index, replay] = found_by(search, task, Cube(sweep.space), noise, sweep.epochs, budgets)
     return value_SRB
 
 
 def replay_all(
-    recorded: Recorded, settings: list[Setting], budgets: list[int], num: int, progress: Callable[[int, int], None]
+    recorded: Recorded, settings: list[Setting], budgets: list[int], num: int, num_processes: int, progress: Callable[[int, int], None]
 ) -> np.ndarray:
-    """(S, R, B), R at least `num`. `progress` hears how many of how many replays are done."""
-    surrogates = -(-num // REPLAYS_EACH)
-    fresh = get_context("spawn")  # a fork would inherit torch's threads
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, surrogates), mp_context=fresh) as pool:
-        jobs = {pool.submit(partial(replay_on, recorded, settings, budgets, number)): number for number in range(surrogates)}
-        for done, _ in enumerate(as_completed(jobs), 1):
-            progress(done * REPLAYS_EACH, surrogates * REPLAYS_EACH)
-        return np.concatenate([job.result() for job in jobs], axis=1)
+    """(S, R, B), R at least `num`. `progress` hears how many of how many replays are done. Raises RuntimeError where it broke midway."""
+    jobs = [partial(replay_on, recorded, settings, budgets, number) for number in range(-(-num // REPLAYS_EACH))]
+    parts = run_jobs(jobs, num_processes, lambda done: progress(done * REPLAYS_EACH, len(jobs) * REPLAYS_EACH))
+    return np.concatenate(parts, axis=1)
 
 
 def better_than(value_R: np.ndarray, other_R: np.ndarray) -> tuple[float, float]:

@@ -18,12 +18,12 @@ from typing import Any, Protocol
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from aae.tuning.replay.processes import memory_folder
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.study import SweepStudy
 
 Values = dict[str, Any]
-MEMORY = Path("/dev/shm")  # the study writes and syncs at every report; a disk would be most of a replay's time
 
 
 class Search(Protocol):
@@ -45,10 +45,12 @@ class LateChoice(SweepStudy):
 
 
 class SweepSearch:
-    """`sweep` as its sampler and pruner are, but for the sampler's seed. `others`: told trials of other studies, to be learnt from."""
+    """`sweep` as its sampler and pruner are, but for the sampler's seed. `others`: told trials of other studies, to be learnt from.
+    `place`: the folder that its own is made in."""
 
-    def __init__(self, sweep: Sweep, seed: int, others: list[list[FrozenTrial]] | None = None):
-        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    def __init__(self, sweep: Sweep, seed: int, others: list[list[FrozenTrial]] | None = None, place: str | None = None):
+        # In memory: the study writes and syncs at every report, and a disk would be most of a replay's time.
+        self.folder = Path(tempfile.mkdtemp(dir=place or memory_folder()))
         self.epochs = sweep.epochs
         seeded = replace(sweep, study=replace(sweep.study, sampler=sweep.study.sampler | {"seed": seed}))
         vars(seeded)["fixed"] = sweep.fixed  # cached there: a fifth of a replay's time
