@@ -84,11 +84,16 @@ def refuse_unfit(config: TrialConfig, dataset: Dataset) -> None:
 
 def split_labels(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None) -> list[tuple[Split, Split]]:
     """A pair a draw: the training images, with -1 for each label that was not drawn, and the labelled ones among them. The labels drawn
-    are recorded in the folder, as a list a draw where there are several; a record that is there already is what counts."""
+    are recorded in the folder, as a list a draw where there are several; a record that is there already is what counts. Raises DataError
+    where that is of other data."""
     data, train_split = config.data, dataset.train
     recorded = read_json(folder.labels_path) if folder is not None else None
-    if recorded:
+    if folder is not None and recorded:
         draws = [np.array(indices) for indices in (recorded if data.num_draws > 1 else [recorded])]
+        have_label_N = (train_split.label_N >= 0).numpy()
+        if not all(indices.max() < len(have_label_N) and have_label_N[indices].all() for indices in draws):
+            what = f"recorded labels are of images that {data.folder or data.name} does not have, or has no label of"
+            raise DataError(f"{folder.labels_path}: {what}; restore the data that they were drawn from")
     else:
         seeds = range(data.label_seed, data.label_seed + data.num_draws)
         draws = [draw_labels(train_split.label_N, data.num_labels, seed, dataset.num_classes, data.label_draw) for seed in seeds]

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
+import launch
 from aae import train as training
 from aae.device import device_name
-from aae.runs import Row, trial_folder, write_json, write_rows
+from aae.runs import Row, read_json, trial_folder, write_json, write_rows
 from aae.tuning.driver import reproduction
 from aae.tuning.study.parents import load_sweep
 from analysis.page import about
@@ -65,6 +67,35 @@ def test_rows_that_name_no_device_have_that_of_the_manifest(run, capsys):
     rewrite(run, 0, *({key: value for key, value in row.items() if key != "device"} for row in trial_folder(run, 0).rows()))
     assert reproduction.reproduce(run, 0, Console(width=200)).exit_code == 0  # the numbers are equal whatever was there
     assert "device was a GPU, is " in capsys.readouterr().out
+
+
+def replaced(keep: int, **changes: np.ndarray) -> None:
+    """The user's own file, by one with so many of its training images."""
+    arrays = dict(np.load("tiny.npz"))
+    np.savez("tiny.npz", **arrays | {name: arrays[name][:keep] for name in ("x_train", "y_train")} | changes)
+
+
+def test_a_file_that_was_replaced_by_a_smaller_one_is_refused_in_a_line(run, capsys):
+    """Or by one with as many, of which some have no label now. Seen to fail with an IndexError: the recorded labels are indices into the
+    file that was there."""
+    largest, x = max(read_json(trial_folder(run, 0).labels_path)), np.load("tiny.npz")["x_train"]
+    for unlabelled in ({}, {"x_unlabelled": x[largest + 105 :]}):  # the last 105 of the others are the validation images
+        replaced(largest + 105, **unlabelled)
+        assert launch.main(["reproduce", str(run), "--trial", "0"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "labels.json: recorded labels are of images that tiny.npz does not have" in error
+
+
+def test_a_file_that_a_trial_no_longer_fits_is_refused_in_a_line(run, capsys):
+    """Fewer images than a batch, fewer classes than heads. Seen to fail with an IndexError, and with another training for the second."""
+    whole = dict(np.load("tiny.npz"))
+    replaced(140)
+    assert launch.main(["reproduce", str(run), "--trial", "0"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("launch.py: tiny.npz has changed, and trial 0 does not fit them: ") and error.endswith("; restore the data\n")
+    np.savez("tiny.npz", **whole | {name: whole[name] // 2 for name in ("y_train", "y_test")})
+    assert launch.main(["reproduce", str(run), "--trial", "0"]) == 2
+    assert "the labels have 5 classes" in capsys.readouterr().err
 
 
 def test_the_report_names_the_devices_of_the_trials(run):

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,7 +16,8 @@ from aae import checkpoint, manifest, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_configured
 from aae.device import choose_device, device_name
-from aae.errors import Diverged
+from aae.draws import refuse_unfit
+from aae.errors import DataError, Diverged
 from aae.runs import Row, TrialFolder, command_folder, read_manifest, same_row, trial_folder
 from aae.train import train
 from aae.tuning.study.choice import ranked
@@ -74,6 +76,7 @@ def reproduce(run: Path, number: int | None, console: Console) -> Reproduction:
         raise ConfigError(f"--trial: got {number}; {run} holds no such trial with a finished epoch, name another one")
     config = checkpoint.read_config(folder.path)
     data = load_configured(config.data, command_folder(config.data.folder, made))
+    refuse_other_data(config, data, made, number)
     numbers = code_numbers(read_trials(run)[number])
     device, recorded_on = device_again(rows, made["device"])
     now = manifest.describe([], data.hashes) | {"device": device_name(device)}
@@ -100,6 +103,15 @@ def reproduce(run: Path, number: int | None, console: Console) -> Reproduction:
     if changed:
         console.print("not verified: no spread recorded")
     return found
+
+
+def refuse_other_data(config: TrialConfig, data: Dataset, made: dict[str, Any], number: int) -> None:
+    """Changed data that still fit are trained on, and named. Raises DataError where they do not: the trial cannot be trained again."""
+    try:
+        refuse_unfit(config, data)
+    except DataError as error:
+        changed = "; ".join(manifest.data_changes(made, {"data": data.hashes})) or "its data are others"
+        raise DataError(f"{changed}, and trial {number} does not fit them: {error}; restore the data") from None
 
 
 def device_again(rows: list[Row], driver: str) -> tuple[torch.device, str]:
