@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from aae.errors import REFUSED, ConfigError, refusal
-from aae.streams import plain_console, steady_streams
+from aae.streams import OutputLost, plain_console, steady_streams
 
 # Each is a module of aae/tuning/commands; anything else is a sweep file.
 COMMANDS = ("status", "confirm", "reproduce", "replay", "dashboard", "schema", "cluster")
@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     except REFUSED as error:
         print(f"launch.py: {refusal(error)}", file=sys.stderr)
         return 2
+    except OutputLost as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:  # before the trials start or after they end; between them the sweep has its own handlers
         print(f"interrupted; the same command {'goes on' if name in GOES_ON else 'starts over'}", file=sys.stderr)
         return 130

@@ -31,11 +31,29 @@ def open_closed_streams() -> None:
 class LastingFile(io.FileIO):
     """What can no longer be written is left out: the terminal was closed, a pipe's reader has ended, the disk is full."""
 
+    failure: OSError | None = None  # the last one, but for a reader that has ended: it wants no more
+
     def write(self, data: Any) -> int:
         try:
             return super().write(data) or 0
-        except OSError:
+        except ConnectionError:  # of a pipe, too
             return len(data)
+        except OSError as error:
+            self.failure = error
+            return len(data)
+
+
+class OutputLost(Exception):
+    """What a command was asked for could not be written. The message is one line."""
+
+
+def require_written() -> None:
+    """The last thing that a command does whose output is what it was asked for. Raises OutputLost."""
+    sys.stdout.flush()
+    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(file, LastingFile) and file.failure is not None:
+        failure, file.failure = file.failure, None
+        raise OutputLost(f"standard output cannot be written ({failure.strerror}); make room, or send it elsewhere")
 
 
 def outlive_readers() -> None:

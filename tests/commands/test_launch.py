@@ -13,6 +13,8 @@ from aae import train
 from aae.streams import open_closed_streams
 from analysis import generate, latents, report
 from analysis import test as testing
+from tests.played import Fate, play
+from tests.sweep_files import sweep_text
 from tests.sweeping import PROJECT
 
 KNOWN = "the commands are status, confirm, reproduce, replay, dashboard, schema, cluster, the project's sweeps sweeps/*.yaml"
@@ -122,3 +124,21 @@ def test_what_is_printed_to_a_reader_that_is_gone_ends_nothing(reader, tmp_path)
     os.close(out)
     process.communicate(b"x", timeout=60)
     assert process.returncode == 0 and (tmp_path / "ended").read_text() == str(reader == "a terminal")
+
+
+def test_what_a_command_was_asked_for_and_cannot_be_written_is_an_error_and_a_reader_that_is_gone_is_none(workplace):
+    """Seen to end with 0, and without a word."""
+    play(workplace, [Fate([0.5, 0.3, 0.1])])
+    Path("sweep.yaml").write_text(sweep_text())
+    asked = [["schema"], ["status", "run"], ["status", "run", "--json"], ["sweep.yaml", "--plan"], ["sweep.yaml", "--plan", "--json"]]
+    script = f"import launch, sys\nfor words in {asked}:\n    print(launch.main(words), file=sys.stderr)\n"
+    command, environment = [sys.executable, "-c", script], os.environ | {"PYTHONPATH": str(PROJECT)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, timeout=120)
+    line = "launch.py: standard output cannot be written (No space left on device); make room, or send it elsewhere\n1\n"
+    assert (done.returncode, done.stderr) == (0, line * len(asked))
+    out, into = os.pipe()
+    os.close(out)
+    done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, env=environment, text=True, timeout=120)
+    os.close(into)
+    assert (done.returncode, done.stderr) == (0, "0\n" * len(asked))

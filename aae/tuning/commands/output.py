@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aae.streams import plain_console
+from aae.streams import plain_console, require_written
 
 
 def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
@@ -39,5 +39,6 @@ def apart_from_the_object(asked: bool, console: Console) -> Iterator[Console]:
 
 
 def print_object(found: dict[str, Any]) -> None:
+    """Raises OutputLost."""
     sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    require_written()

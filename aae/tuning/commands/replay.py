@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aae.errors import no_sweep, require
+from aae.streams import require_written
 from aae.tuning.commands.arguments import command_parser
 
 
@@ -74,4 +75,5 @@ def run(arguments: list[str], console: Console) -> int:
         f"{num}: the median of what the configuration chosen comes to without noise, and in how many of them it is", soft_wrap=True
     )
     console.print("better than that of random search after the same slot time, ± the share's standard error", soft_wrap=True)
+    require_written()
     return 0

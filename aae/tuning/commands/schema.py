@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 
+from aae.streams import require_written
 from aae.tuning.commands.arguments import command_parser
 
 
@@ -16,4 +17,5 @@ def run(arguments: list[str], console: Console) -> int:
     from aae.tuning.spec.schema import schema_text
 
     sys.stdout.write(schema_text())
+    require_written()
     return 0

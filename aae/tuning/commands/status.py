@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from aae.errors import no_sweep
+from aae.streams import require_written
 from aae.tuning.commands.arguments import command_parser
 from aae.tuning.commands.output import add_json_option, print_object
 
@@ -32,6 +33,7 @@ def run(arguments: list[str], console: Console) -> int:
         console.print(table_of(read, ranked(read)[:TOP], console.width))
     for line in gain_lines(read):
         console.print(line, soft_wrap=True)
+    require_written()
     return 0
 
 

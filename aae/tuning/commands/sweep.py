@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from aae.errors import ConfigError
+from aae.streams import require_written
 from aae.tuning.commands.arguments import ACCEPT, add_overrides, command_parser
 from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
@@ -54,6 +55,7 @@ def run(arguments: list[str], console: Console) -> int:
 
         plan = plan_of(checked, given.accept_changes)
         print_plan(checked, plan, console)
+        require_written()
         refuse_after(plan)
         return 0
 
