@@ -58,6 +58,8 @@ def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) 
 
     try:
         code = run_confirmation(run, checked, accept, console)
+    except PermissionError:  # launch.py has words for it
+        raise
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1

@@ -74,6 +74,8 @@ def run(arguments: list[str], console: Console) -> int:
 
     try:
         outcome = run_sweep(checked, given.accept_changes, console, follow_page)
+    except PermissionError:  # launch.py has words for it
+        raise
     except (RuntimeError, OSError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1

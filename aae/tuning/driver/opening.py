@@ -47,10 +47,7 @@ def refuse_other_content(run: Path) -> None:
 def locked(run: Path, console: Console) -> Iterator[DriverLock]:
     """The run folder, held by this driver alone. One that was made for a sweep that was then refused is removed again.
     Raises ConfigError."""
-    try:
-        lock = DriverLock(run, console.print)
-    except OSError as error:
-        raise ConfigError(f"{run}: cannot be written ({error.strerror}); give another folder with study.folder=FOLDER") from None
+    lock = DriverLock(run, console.print)
     try:
         refuse_other_content(run)  # again: it may have waited for another driver
         if remove_dead_session(lock.predecessor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -12,8 +13,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from aae.config import ConfigError
-from aae.runs import read_tag
+from aae.errors import ConfigError, is_full_disk
+from aae.runs import CONFIRM, read_tag
 
 HEARTBEAT_S = 5.0
 READER_S = 0.5  # `running` holds the lock for a moment
@@ -24,11 +25,23 @@ LEASE_S = 180.0  # how long a network file system may keep a dead host's lock
 
 class DriverLock:
     """Holds `RUN/.lock` from construction to `release`, and says for which `work`. Makes the folder where it is missing. Raises
-    ConfigError when another driver has it."""
+    ConfigError when another driver has it, or where the folder cannot be written."""
 
     def __init__(self, run: Path, say: Any = print, work: str = "search"):
         self.path = run / ".lock"
+        try:
+            self._hold(run, say, work)
+        except OSError as error:
+            want = "confirm a copy of it" if work == CONFIRM else "give another folder with study.folder=FOLDER"
+            want = "make room" if is_full_disk(error) else want
+            raise ConfigError(f"{run}: cannot be written ({error.strerror}); {want}") from None
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _hold(self, run: Path, say: Any, work: str) -> None:
         self._file = self._acquire(say)
+        if not os.access(run, os.W_OK):  # the lock's file was there
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         tag = read_tag(self.path)
         self.predecessor = tag if tag.get("run") == str(run.resolve()) else {}  # else a copy of a run that may be going on elsewhere
         # Until this driver has a session of its own, that of a killed one before it: a kill may come before it is removed.
@@ -37,8 +50,6 @@ class DriverLock:
         self._writing = threading.Lock()  # the heartbeat's thread writes too
         self._stop = threading.Event()
         self._write()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
 
     def _acquire(self, say: Any) -> IO[str]:
         waited_from = time.monotonic()
