@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # OmegaConf's words for a null where a value is needed: they do not say what to do.
@@ -45,7 +45,7 @@ def no_sweep(run: Path) -> ConfigError:
     return ConfigError(f"{run}: {what}; give one in which a sweep was started, as runs/quick")
 
 
-def is_full_disk(error: BaseException) -> bool:
+def is_full_disk(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in DISK_FULL
 
 

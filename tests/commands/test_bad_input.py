@@ -831,8 +831,6 @@ def test_a_sweep_does_not_go_on_in_a_broken_run_folder(kind, workplace, capsys):
     broken_run(workplace / "mine", kind)
     (workplace / "mine" / ".lock").write_text("")  # a driver's own, of every run folder
     says = BROKEN.get(kind, "run: not empty and no sweep; name another with study.name=other").replace("run", "mine", 1)
-    if kind == "binary journal":  # Optuna's own reader, of a journal to write on
-        says = "mine/study.journal: cannot be read as a study (JSONDecodeError"
     refused("launch", ["sweep.yaml", "study.folder=."], (says,), workplace, capsys)
 
 

@@ -65,3 +65,12 @@ def test_a_run_folder_that_may_not_be_written_is_refused(arguments, run, workpla
         want = "confirm a copy of it" if arguments[0] == "confirm" else "give another folder with study.folder=FOLDER"
         assert (done.returncode, done.stderr) == (2, f"launch.py: runs/s: cannot be written (Permission denied); {want}\n")
         assert listing(workplace) == before
+
+
+@needs_rights_to_lose
+def test_a_journal_that_may_not_be_read_is_no_broken_one(run):
+    """Seen to fail: it was to be restored."""
+    (run / "study.journal").chmod(0)
+    done = launch_as_anybody(["s.yaml", "study.num_trials=3", "study.draws_per_trial=1"])
+    said = "launch.py: runs/s/study.journal: you may not open this (Permission denied); ask its owner for the right, or name another\n"
+    assert (done.returncode, done.stderr) == (2, said)

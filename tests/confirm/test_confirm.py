@@ -23,6 +23,7 @@ import launch
 from aae import checkpoint, data, intervals
 from aae.data import DataError, Dataset, load_dataset, load_test
 from aae.draws import refuse_unfit
+from aae.errors import ConfigError
 from aae.runs import read_json, trial_folder, write_json
 from aae.tuning.confirm import run as confirm
 from aae.tuning.confirm.plan import PLAN, WINNER, Plan, choose
@@ -37,6 +38,7 @@ from aae.tuning.study.study import SweepStudy
 from analysis import confirmed, page, report
 from analysis.figures import FIGURES
 from analysis.trials import read_run
+from tests.folders import listing
 from tests.golden import tiny_arrays
 from tests.sweeping import PROJECT, assert_one_truth, count_told, launched, train_here, train_out, wait_for, wait_until_gone, without_ray
 from tests.sweeping import launch as launch_process
@@ -404,6 +406,24 @@ def test_a_signal_or_a_spent_budget_ends_a_stage_and_the_same_command_goes_on(wo
     assert said[0].startswith("10 trainings of the selection are left") and said[1].startswith("7 trainings of the selection")
     assert said[2].startswith("7 trainings of the report are left") and "the same command goes on" in said[2]
     assert (run / "confirm" / "report.json").is_file()
+
+
+def test_a_refused_start_writes_down_nothing_of_what_it_was_to_accept(workplace, monkeypatch):
+    """Seen to fail: the manifest had the accepted code already."""
+    run = search(workplace)
+    calls = fake_ray(monkeypatch, error_on)
+    calls += [(1, signal.SIGTERM)]
+    _, sweep = asked_for(run)
+    confirm.run_confirmation(run, sweep, False, Console(quiet=True))
+    folder = trial_folder(run / "confirm", 0)
+    folder.result_path.unlink()
+    (folder.last_attempt().metrics_path).write_text("{\n")
+    made = read_json(run / "confirm" / "manifest.json")
+    write_json(run / "confirm" / "manifest.json", made | {"versions": made["versions"] | {"torch": "1"}})
+    before = listing(run)
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl: broken"):
+        confirm.run_confirmation(run, sweep, True, Console(quiet=True))
+    assert listing(run) == before
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 0)])

@@ -1,18 +1,22 @@
 """A sweep's phases, without Ray: what another driver did meanwhile, and which signals end it."""
 
 import contextlib
+import errno
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 
+from aae.errors import ConfigError
 from aae.runs import read_manifest
 from aae.tuning.driver import opening
 from aae.tuning.driver import run as driver
 from aae.tuning.study.parents import load_sweep
+from tests.folders import listing
 from tests.sweeping import PROJECT, begun
 
 SWEEP = """
@@ -53,6 +57,26 @@ def test_a_driver_that_waited_for_the_lock_goes_on_with_what_the_other_one_began
     with pytest.raises(Enough):
         driver.run_sweep(sweep, False, Console(quiet=True), lambda run: contextlib.nullcontext(list))
     assert [read_manifest(Path("s"))["id"]] == others
+
+
+def test_a_disk_that_is_full_when_the_journal_begins_is_named_and_nothing_is_left(workplace, monkeypatch):
+    """Seen to fail: a journal that cannot be read was to be restored, and the manifest was there."""
+    Path("s.yaml").write_text(SWEEP)
+    sweep, quiet = load_sweep("s.yaml", {}), Console(quiet=True)
+
+    def full(self, logs):
+        with open("s/study.journal", "ab") as file:
+            file.write(b'{"half')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    before = listing(workplace)
+    with (
+        pytest.raises(ConfigError, match=r"study\.journal: cannot be written \(No space left on device\); make room"),
+        opening.locked(Path("s"), quiet),
+    ):
+        driver.open_and_reconcile(opening.recognise(sweep, {}, False, quiet), quiet)
+    assert listing(workplace) == before
 
 
 def test_where_the_sweep_breaks_its_own_wandb_run_is_ended_too(workplace, monkeypatch):

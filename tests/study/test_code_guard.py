@@ -11,9 +11,11 @@ from aae import manifest
 from aae.config import ConfigError
 from aae.imports import imported_files
 from aae.runs import read_manifest
+from aae.tuning.driver import run as driver
 from aae.tuning.driver.opening import recognise
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy, code_numbers
+from tests.folders import listing
 from tests.sweeping import begun
 
 SWEEP = """
@@ -166,6 +168,21 @@ def test_accepted_code_is_written_down_and_trials_say_which_one_made_them(go_on)
     change("model.py")
     with pytest.raises(ConfigError, match="other code or versions: aae/model.py. Restore"):
         go_on()
+
+
+@pytest.mark.parametrize("broken", ["study.journal", "trials/0001/attempt-0/metrics.jsonl"])
+def test_a_refused_start_writes_down_nothing_of_what_it_was_to_accept(go_on, broken):
+    """Seen to fail: the manifest had the accepted code already, and the first trial was told before the second was read."""
+    study = go_on()
+    first, _ = study.next(), study.next()
+    first.attempt.write_row({"epoch": 1, "val/error": 0.5})
+    (Path("s") / broken).write_text("{\n")
+    change()
+    before, sweep, quiet = listing(Path("s")), load_sweep("s.yaml", {}), Console(quiet=True)
+    opened = recognise(sweep, read_manifest(Path("s"))["data"], True, quiet)
+    with pytest.raises(ConfigError, match=broken):
+        driver.open_and_reconcile(opened, quiet)
+    assert listing(Path("s")) == before and len(opened.made["accepted"]) == 1
 
 
 def test_reproduce_compares_with_the_code_that_made_the_trial(go_on):

@@ -146,13 +146,15 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
             raise ConfigError(f"{folder}: was begun with {was}; {want}")
         if (folder / "report.json").is_file():
             return 0
-        accepted = write_manifest(made, data, folder, accept, console)
+        described = describe_confirmation(made, data, folder, accept, console)
         if not plan.selects and WINNER not in own.user_attrs:
             freeze(own, plan, only_candidate(plan, sweep.study.metric), console)
         study = SweepStudy(folder, sweep_of_trainings(run, sweep, plan, own.user_attrs.get(WINNER)))
-        study.code_number = accepted
+        study.code_number = len(described.get("accepted", []))
         before = len(study.trials())
         counts = study.reconcile()
+        if described != read_json(folder / "manifest.json"):  # after all that may refuse the start
+            write_json(folder / "manifest.json", described)
         if before:
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
             console.print(f"{folder}: {before} trainings so far; reconciled: {text}")
@@ -166,21 +168,18 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
         lock.release()
 
 
-def write_manifest(made: dict[str, Any], data: Dataset, folder: Path, accept: bool, console: Console) -> int:
-    """What the confirmation is made with, and what of it is not as the search had it. Returns the number of the code in use.
-    Raises ConfigError where it was begun with other code."""
+def describe_confirmation(made: dict[str, Any], data: Dataset, folder: Path, accept: bool, console: Console) -> dict[str, Any]:
+    """Its manifest; says what of it is not as the search had it. Writes nothing. Raises ConfigError where it was begun with other code."""
     now = manifest.describe(manifest.own_command(), data.hashes)
     now["folder"] = made.get("folder", now["folder"])  # the search's data.folder is in its configurations
     before = read_json(folder / "manifest.json")
     own = now if before is None else manifest.go_on(before, now, folder, accept)
-    if own != before:
-        write_json(folder / "manifest.json", own)
     for line in manifest.note_of_other_changes(own, now):
         console.print(line, soft_wrap=True)
     changed = manifest.training_changes(manifest.current(made), now)
     if changed:
         console.print(f"not what the search ran with: {'; '.join(changed)}")
-    return len(own.get("accepted", []))
+    return own
 
 
 def train_stages(

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from aae import manifest
-from aae.config import ConfigError
 from aae.data import data_warnings, load_configured
+from aae.errors import REFUSED, ConfigError
 from aae.paths import with_later_paths
-from aae.runs import read_manifest, write_atomically, write_json
+from aae.runs import JOURNAL, read_manifest, write_atomically, write_json
 from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
@@ -113,6 +113,18 @@ def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
             write_sweep(run, sweep)
     except OSError as error:
         raise ConfigError(f"{run}: cannot be written ({error.strerror}); make room, or give another folder") from None
+
+
+@contextlib.contextmanager
+def taken_back(run: Path, fresh: bool) -> Iterator[None]:
+    """Where a fresh sweep is refused while its study is opened, none of it is left."""
+    try:
+        yield
+    except REFUSED:
+        if fresh:
+            for name in (JOURNAL, "sweep.yaml", "manifest.json"):
+                (run / name).unlink(missing_ok=True)
+        raise
 
 
 def write_sweep(run: Path, sweep: Sweep) -> None:

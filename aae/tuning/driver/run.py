@@ -16,7 +16,7 @@ from rich.console import Console
 from aae.tuning.cluster.preflight import enter_cluster
 from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.forecast import Forecast, ForecastFile, foresee
-from aae.tuning.driver.opening import Opened, check_start, locked, recognise, write_down, write_sweep
+from aae.tuning.driver.opening import Opened, check_start, locked, recognise, taken_back, write_down, write_sweep
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import DriverLock
@@ -88,13 +88,16 @@ def rehearse_fresh(opened: Opened, start: Callable[[], Workers], started: float,
 
 
 def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
-    """The study, agreeing with its folders."""
+    """The study, agreeing with its folders. Raises ConfigError, and then nothing is written."""
     run = opened.sweep.study.path
-    write_down(run, opened.sweep, opened.made)
-    study = SweepStudy(run, opened.sweep)
-    study.code_number = len(opened.made.get("accepted", []))
-    before = len(study.trials())
-    counts = study.reconcile()
+    with taken_back(run, opened.fresh):
+        if opened.fresh:
+            write_down(run, opened.sweep, opened.made)
+        study = SweepStudy(run, opened.sweep)
+        study.code_number = len(opened.made.get("accepted", []))
+        before = len(study.trials())
+        counts = study.reconcile()
+        write_down(run, opened.sweep, opened.made)  # what is accepted: after all that may refuse the start
     write_sweep(run, opened.sweep)
     if before:
         text = ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -12,8 +12,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from aae.config import ConfigError
-from aae.runs import JOURNAL, JournalReader
+from aae.errors import ConfigError, is_full_disk
+from aae.runs import JOURNAL, JournalReader, read_rows
 
 NOT_A_STUDY = (ValueError, LookupError, TypeError, AssertionError, OSError)  # what Optuna raises for a journal that is none
 
@@ -66,10 +66,13 @@ def open_study(run: Path, name: str) -> tuple[optuna.Study, JournalStorage]:
     path = run / JOURNAL
     try:
         cut_torn_tail(path)
+        read_rows(path)  # raises where a line is broken: Optuna passes over a last one, and would append to it
         storage = JournalStorage(Journal(path))
         if not storage.get_all_studies():
             return optuna.create_study(storage=storage, study_name=name, direction="minimize"), storage
         return optuna.load_study(storage=storage, study_name=name), storage
+    except (ConfigError, PermissionError):  # they have words of their own
+        raise
     except NOT_A_STUDY as error:
         raise unreadable(path, error) from None
 
@@ -96,4 +99,6 @@ def read_trials(run: Path) -> list[FrozenTrial]:
 
 
 def unreadable(path: Path, error: Exception) -> ConfigError:
+    if is_full_disk(error):
+        return ConfigError(f"{path}: cannot be written ({error.strerror}); make room, and give the same command again")
     return ConfigError(f"{path}: cannot be read as a study ({type(error).__name__}: {error}); restore it, or use another name")

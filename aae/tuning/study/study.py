@@ -282,13 +282,12 @@ class SweepStudy:
     def reconcile(self) -> dict[str, int]:
         """Makes the study and the folders agree before anything is handed out. Returns counts of what was done."""
         counts = {"told": 0, "ended": 0, "going on": 0}
-        for trial in self.trials():
-            folder = trial_folder(self.run, trial.number)
+        folders = [(trial, trial_folder(self.run, trial.number)) for trial in self.trials()]
+        left = [(trial, folder) for trial, folder in folders if not (trial.state.is_finished() and folder.result_path.exists())]
+        for trial, rows in [(trial, folder.rows()) for trial, folder in left]:  # all read first: a broken file leaves the study as it was
             if trial.state.is_finished():
-                if not folder.result_path.exists():
-                    close_trial(self.run, trial)
+                close_trial(self.run, trial)
                 continue
-            rows = folder.rows()
             counts["told"] += len([row for row in rows if row["epoch"] not in trial.intermediate_values])
             if self.catch_up(trial.number, rows):
                 counts["ended"] += 1
