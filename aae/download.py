@@ -64,6 +64,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("aae-sweep")).expanduser()
 
 
+def published_hashes(name: str, folder: str | None) -> dict[str, str] | None:
+    """Those that the data will have once they are here; None where they are a user's own."""
+    return None if name not in FILES or (name == "svhn" and folder) else FILES[name]
+
+
 def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
     """((train images, train labels, test images, test labels), hashes). Raises DataError."""
     contents = fetch(name, Path(folder).expanduser() if folder else cache_folder() / name)

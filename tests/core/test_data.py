@@ -726,3 +726,9 @@ def test_a_batch_larger_than_the_data_is_refused():
         epoch_indices(60, 61, seeded(0))
     with pytest.raises(DataError, match="train.labelled_batch_size: got 31; there are 30"):
         labelled_indices(30, 31, 9, seeded(0))
+
+
+def test_the_hashes_of_published_data_are_known_before_they_are_fetched():
+    assert download.published_hashes("mnist", None) == download.published_hashes("mnist", "anywhere") == download.FILES["mnist"]
+    assert download.published_hashes("svhn", None) == download.FILES["svhn"]
+    assert download.published_hashes("svhn", "own") is None is download.published_hashes("npz", "tiny.npz")  # whatever the user has there

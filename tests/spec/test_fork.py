@@ -465,6 +465,17 @@ def test_checkpoints_that_are_gone_or_changed_are_refused_while_a_trial_will_ask
         pass
 
 
+def test_a_plan_is_refused_as_its_start_is_also_where_the_data_are_not_here(searched, capsys):
+    """Seen to pass: the parents were looked at only once the user's own data were read."""
+    with begun(decay()):
+        pass
+    parent = decay().fork.parents[1].trial
+    trial_folder("runs/rates", parent).last_attempt().kept_path(2).unlink()
+    Path("tiny.npz").unlink()
+    says = (f"the checkpoint of trial {parent}, epoch 2, is gone from runs/rates",)
+    refused("launch", ["decay.yaml", "--plan"], says, searched, capsys)
+
+
 def test_a_broken_checkpoint_or_other_data_are_refused(searched, capsys):
     saved = trial_folder("runs/rates", best(Path("runs/rates"))[0]).last_attempt().kept_path(2)
     content = saved.read_bytes()

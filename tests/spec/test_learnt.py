@@ -119,6 +119,15 @@ def test_going_on_without_what_was_learnt_from_is_refused(place):
     train_here(second())  # every trial is told: nothing more is learnt
 
 
+def test_a_plan_is_refused_as_its_start_is_also_where_the_data_are_not_here(place, capsys):
+    """Seen to pass: the other study was looked for only once the user's own data were read."""
+    with begun(second()):
+        pass
+    shutil.move("runs/first", "elsewhere")
+    Path("tiny.npz").unlink()
+    refused("launch", ["second.yaml", LEARNS, "--plan"], ("study.learn_from: runs/first is gone",), place, capsys)
+
+
 def test_a_trial_outside_of_this_space_is_left_out_and_a_fixed_path_stands_at_its_value():
     rate, depth = FloatDistribution(0.1, 1.0), FloatDistribution(0.0, 5.0)
     kinds, when = CategoricalDistribution(["flat", "deep", "deeper"]), {"kind": ["deep", "deeper"]}

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from aae import manifest
 from aae.data import DataError, data_warnings, load_configured
+from aae.download import published_hashes
 from aae.errors import ConfigError
 from aae.runs import CHOICE, FORECAST, JOURNAL, read_json, read_manifest
 from aae.tuning.driver import forecast
@@ -63,15 +64,15 @@ def warnings_and_refusals(sweep: Sweep, accept: bool) -> tuple[list[str], list[s
     except DataError as error:
         elsewhere = data.folder is not None and not Path(data.folder).expanduser().exists()
         (warnings if elsewhere else refused).append(f"{error}; the sweep would not start here" if elsewhere else str(error))
+    hashes = published_hashes(data.name, data.folder) if dataset is None else dataset.hashes
     try:
         refuse_other_content(run)
         recorded = read_manifest(run)
         if recorded is not None:
             refuse_changes(recorded["sweep"], sweep.with_precision(recorded["precision"]), run)
-            hashes = recorded["data"] if dataset is None else dataset.hashes
-            manifest.go_on(recorded, manifest.describe(manifest.own_command(), hashes), run, accept)
-        if dataset is not None:
-            refuse_other_past(sweep, dataset.hashes)
+            now = manifest.describe(manifest.own_command(), recorded["data"] if hashes is None else hashes)
+            manifest.go_on(recorded, now, run, accept)
+        refuse_other_past(sweep, hashes)
     except ConfigError as error:
         refused.append(str(error))
     return warnings, refused

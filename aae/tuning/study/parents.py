@@ -87,15 +87,16 @@ def begin_from_parent(fork: Fork, folder: TrialFolder, values: dict[str, Any]) -
     folder.begin_from(saved, theirs.rows()[: fork.epoch])
 
 
-def refuse_other_past(sweep: Sweep, data: dict[str, str]) -> None:
+def refuse_other_past(sweep: Sweep, data: dict[str, str] | None) -> None:
     """Before a start: the data are the other study's, and its checkpoints are there as long as a trial will ask for one; so are the
-    trials that are learnt from. Raises ConfigError."""
+    trials that are learnt from. `data`: None where they are not here yet. Raises ConfigError."""
     fork = sweep.fork
     if len(list(sweep.study.path.glob("trials/*"))) < sweep.study.num_trials:
         read_others(sweep)
     if fork is None:
         return
-    require(data == fork.data, "data.folder", ", ".join(data), f"that is not what {fork.run} was trained on; restore it")
+    if data is not None:
+        require(data == fork.data, "data.folder", ", ".join(data), f"that is not what {fork.run} was trained on; restore it")
     if len(list(sweep.study.path.glob("trials/*/fork.json"))) < sweep.study.num_trials:
         for parent in fork.parents:
             parent_checkpoint(fork, parent)
