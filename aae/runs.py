@@ -133,6 +133,8 @@ def read_manifest(run: Path) -> dict[str, Any] | None:
     if made is not None and not (isinstance(made, dict) and made.keys() >= MANIFEST_KEYS):
         if (run / "config.yaml").is_file():
             raise ConfigError(f"{run}: a single training of aae.train, no sweep; analysis.latents and analysis.generate read it")
+        if run.resolve().name == CONFIRM:
+            raise ConfigError(f"{run}: a confirmation's folder, no sweep's; give {os.path.normpath(run / '..')}")
         lacks = ", ".join(sorted(MANIFEST_KEYS - made.keys() if isinstance(made, dict) else MANIFEST_KEYS))
         raise ConfigError(f"{run / 'manifest.json'}: broken, it lacks {lacks}; restore it, or name another folder")
     return made
@@ -178,11 +180,8 @@ class JournalReader:
 
 def same_row(a: Row, b: Row) -> bool:
     """Equal to the bit, but for the clock and the device's name."""
-
-    def compared(row: Row) -> Row:
-        return {key: value for key, value in row.items() if not key.startswith(UNCOMPARED)}
-
-    return compared(a) == compared(b)
+    one, other = ({key: value for key, value in row.items() if not key.startswith(UNCOMPARED)} for row in (a, b))
+    return one == other
 
 
 class Attempt:

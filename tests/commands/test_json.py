@@ -117,6 +117,10 @@ def test_a_confirmation_that_was_stopped_has_no_report_yet(run, monkeypatch, cap
     found, said = answer("confirm", ["confirm", str(run), "study.confirm={select_k: 1, select_draws: 1, report_draws: 2}"], capfd)
     assert (found["stage"], found["trainings_told"], found["report"], found["verdict"]) == ("selection", 1, None, [])
     assert "the same command goes on" in said
+    for command in ("status", "reproduce", "confirm"):
+        assert launch.main([command, str(run / "confirm")]) == 2
+        said = capfd.readouterr().err
+        assert said == f"launch.py: {run}/confirm: a confirmation's folder, no sweep's; give {run}\n"  # seen to be called broken
 
 
 def test_a_reproduction(run, capfd):
