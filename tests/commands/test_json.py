@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,34 @@ def test_the_status_of_a_sweep_at_work_names_its_driver_and_its_running_trial(ru
         "params": found["trials"][3]["params"],
         "state": "running",
     }
+
+
+def test_the_table_says_running_too_where_a_driver_is_at_work(run, capsys):
+    """Seen to say interrupted, below a line that said running."""
+    SweepStudy(run, load_sweep("s.yaml", ONE_DRAW | {"study.num_trials": 4})).next()
+    for work, word, other in (("search", "running", "interrupted"), ("confirm", "interrupted", "running")):
+        driver = DriverLock(run, work=work)
+        assert launch.main(["status", str(run)]) == 0
+        driver.release()
+        table = capsys.readouterr().out.partition("trials, the best first")[2]
+        assert word in table and other not in table
+
+
+@pytest.mark.parametrize("there", [(), ("manifest.json",), ("manifest.json", "study.journal")])
+def test_a_sweep_that_is_starting_has_a_status(there, run, capfd):
+    """It holds the folder; Ray starts, and a few configurations take their first steps. Then the manifest is there, and an empty journal.
+    Seen to be refused as no sweep."""
+    Path("runs/new").mkdir()
+    for name in there:
+        Path("runs/new", name).write_bytes(b"" if name == "study.journal" else (run / name).read_bytes())
+    lock = DriverLock(Path("runs/new"))
+    found, _ = answer("status", ["status", "runs/new"], capfd)
+    assert found["driver"] == {"pid": os.getpid(), "host": socket.gethostname(), "work": "search"}
+    assert (found["study"], found["states"], found["trials"], found["best"]) == (None, {}, [], None)
+    assert launch.main(["status", "runs/new"]) == 0
+    assert capfd.readouterr().out == f"runs/new: starting (pid {os.getpid()} on {socket.gethostname()}), no trial yet\n"
+    lock.release()
+    assert launch.main(["status", "runs/new"]) == 2
 
 
 def test_a_confirmation_and_what_others_print_meanwhile_is_not_on_standard_output(run, monkeypatch, capfd):

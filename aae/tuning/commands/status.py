@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,53 @@ def run(arguments: list[str], console: Console) -> int:
         print_object(found)
         return 0
     print_status(given.run, found, console)
-    read = read_run(given.run)
-    if read.trials:
-        console.print(table_of(read, ranked(read)[:TOP], console.width))
-    for line in gain_lines(read):
-        console.print(line, soft_wrap=True)
+    if found["study"] is not None:
+        read = read_run(given.run)
+        if read.trials:
+            shown = [replace(trial, state=shown_state(trial.state, found["driver"])) for trial in ranked(read)[:TOP]]
+            console.print(table_of(read, shown, console.width))
+        for line in gain_lines(read):
+            console.print(line, soft_wrap=True)
     require_written()
     return 0
 
 
+def is_searching(driver: dict[str, Any] | None) -> bool:
+    """A confirmation leaves a search that was cut off as it is."""
+    from aae.runs import CONFIRM
+
+    return driver is not None and driver.get("work") != CONFIRM
+
+
+def shown_state(state: str, driver: dict[str, Any] | None) -> str:
+    """A run folder's word for a trial, where this driver is at work on it."""
+    return "running" if state == "interrupted" and is_searching(driver) else state
+
+
+def starting(driver: dict[str, Any], run: Path) -> dict[str, Any]:
+    """Where a sweep stands that has a driver, and no study yet."""
+    nothing = dict.fromkeys(("study", "metric", "num_trials", "best", "confirmation"))
+    return {"run": str(run), "driver": named(driver), "states": {}, "trials": []} | nothing
+
+
+def named(driver: dict[str, Any]) -> dict[str, Any]:
+    return {key: driver.get(key) for key in ("pid", "host", "work")}
+
+
 def status_of(run: Path) -> dict[str, Any]:
     """What --json prints: docs/json.md. Raises ConfigError where there is no sweep."""
-    from aae.runs import CONFIRM, read_manifest, running
+    from aae.runs import JOURNAL, read_manifest, read_rows, running
     from aae.tuning.confirm.plan import standing_of
     from aae.tuning.study.journal import read_trials
     from aae.tuning.study.optuna_views import word_of
     from analysis.trials import asked_trials, read_run
 
+    holder = running(run)
+    if holder is not None and is_searching(holder) and (read_manifest(run) is None or not read_rows(run / JOURNAL)):
+        return starting(holder, run)
     if read_manifest(run) is None:
         raise no_sweep(run)
-    holder = running(run)
-    searching = holder is not None and holder.get("work") != CONFIRM  # a confirmation leaves a search that was cut off as it is
-    words = {trial.number: word_of(trial, searching) for trial in read_trials(run)}
+    words = {trial.number: word_of(trial, is_searching(holder)) for trial in read_trials(run)}
     read = read_run(run)
     keys = ("number", "value", "epochs", "seconds", "reason", "baseline", "params")
     trials = [{key: getattr(trial, key) for key in keys} | {"state": words.get(trial.number, trial.state)} for trial in read.trials]
@@ -58,7 +84,7 @@ def status_of(run: Path) -> dict[str, Any]:
         "study": read.name,
         "metric": read.metric,
         "num_trials": asked_trials(run),
-        "driver": {key: holder.get(key) for key in ("pid", "host", "work")} if holder is not None else None,
+        "driver": None if holder is None else named(holder),
         "states": {word: list(words.values()).count(word) for word in sorted(set(words.values()))},
         "best": read.best.number if read.best is not None else None,
         "trials": trials,
@@ -68,6 +94,9 @@ def status_of(run: Path) -> dict[str, Any]:
 
 def print_status(run: Path, found: dict[str, Any], console: Console) -> None:
     holder, own = found["driver"], found["confirmation"]
+    if found["study"] is None:
+        console.print(f"{run}: starting (pid {holder['pid']} on {holder['host']}), no trial yet")
+        return
     who = f"running (pid {holder['pid']} on {holder['host']})" if holder else "not running"
     console.print(f"{run}: {who}; " + (", ".join(f"{count} {state}" for state, count in found["states"].items()) or "no trials yet"))
     for trial in found["trials"]:
