@@ -737,10 +737,6 @@ def test_a_draw_that_has_no_label_of_a_class_is_refused_before_any_is_trained(wo
         assert err.count("\n") == 1 and listing(workplace) == before, err
 
 
-def listing(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
-
-
 # ---- for real ----
 
 REAL = """
