@@ -50,9 +50,14 @@ search_space:
         ({"CPU": 4}, {"gpu": 0.25}, 0),
         ({"GPU": 1}, {"gpu": 0.1}, 10),  # 1 / 0.1 in floating point
         ({"CPU": 1}, {"cpu": 2}, 0),
+        ({"CPU": 64, "GPU": 2}, {"cpu": 1, "gpu": 0.4}, 4),
+        ({"CPU": 64, "GPU": 2}, {"cpu": 1, "gpu": 0.6}, 2),
+        ({"CPU": 64, "GPU": 4}, {"cpu": 1, "gpu": 0.25}, 16),
+        ({"CPU": 64, "GPU": 4}, {"gpu": 2}, 2),
     ],
 )
-def test_trials_are_counted_on_the_node_that_has_to_hold_them_whole(node, trial, num):
+def test_trials_are_counted_on_the_node_and_the_gpu_that_have_to_hold_them_whole(node, trial, num):
+    """Seen to fail with the sum of a node's GPUs: 5 of 0.4 and 3 of 0.6 on two."""
     assert trials_fitting(node, trial) == num
 
 

@@ -76,8 +76,15 @@ def node_kinds() -> list[tuple[dict[str, float], int]]:
 
 
 def trials_fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int:
-    """How many trials a node of these resources holds."""
-    return min(int(node.get(kind.upper(), 0) / amount + 1e-9) for kind, amount in trial.items() if amount)
+    """How many trials a node of these resources holds. A share of a GPU lies on one GPU whole."""
+
+    def fitting(kind: str, amount: float) -> int:
+        there = node.get(kind.upper(), 0)
+        if kind == "gpu" and amount < 1:
+            return int(there) * int(1 / amount + 1e-9)
+        return int(there / amount + 1e-9)
+
+    return min(fitting(kind, amount) for kind, amount in trial.items() if amount)
 
 
 def trial_resources(sweep: Sweep) -> dict[str, float]:
