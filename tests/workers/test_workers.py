@@ -13,7 +13,7 @@ import torch
 from ray import cloudpickle
 
 from aae.runs import TrialFolder
-from aae.tuning.workers import pool
+from aae.tuning.workers import engine, pool
 from aae.tuning.workers.engine import Question, StopsWhenIdle, Worker, WorkerSearch
 from aae.tuning.workers.trial import answer_question, error_in_a_line, free_gpu, gpu_is_broken
 from tests.sweeping import MARK, PROJECT, wait_until_gone
@@ -68,6 +68,29 @@ def test_no_more_questions_are_out_than_trials_will_be_and_each_that_follows_tak
     assert search.take_result("d", {"epoch": 1}) is False and search.trials.results == [("d", {"epoch": 1})]
     assert search.suggest("e") == "FINISHED"
     assert search.take_result("c", {"waiting": True}) is True  # else Tune would keep it for ever
+
+
+def test_who_waits_makes_room_for_a_question_that_finds_no_place_once_it_had_time_to_begin(monkeypatch):
+    """A node that never comes, or another sweep on the cluster. Seen to fail, for ever, where a process is released by a hand-out alone."""
+    search, _ = make_search(4, slots=4)
+    for trial in "abcd":
+        search.suggest(trial)
+    for trial in "ab":  # Ray has two places
+        introduce(search, trial)
+        assert search.take_result(trial, {"answer": 0}) is False
+        assert search.take_result(trial, {"waiting": True}) is False  # the others may be starting
+    monkeypatch.setattr(engine, "BEGIN_S", 0.0)
+    assert search.take_result("a", {"waiting": True}) is True
+    monkeypatch.setattr(engine, "BEGIN_S", 60.0)
+    assert search.take_result("b", {"waiting": True}) is False  # the process of the first is on its way
+    search.on_trial_complete("a")
+    monkeypatch.setattr(engine, "BEGIN_S", 0.0)
+    introduce(search, "c")
+    assert search.take_result("b", {"waiting": True}) is True
+    search.on_trial_complete("b")
+    introduce(search, "d")
+    search.take_result("c", {"answer": 0})
+    assert search.take_result("c", {"waiting": True}) is False  # all have begun
 
 
 def test_what_runs_when_the_search_stops_is_ended_and_an_unanswered_question_fails():
@@ -138,7 +161,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.sessions import ray_running
-from aae.tuning.workers import pool
+from aae.tuning.workers import engine, pool
 
 if __name__ == "__main__":
     pool.ANSWER_S = 8.0

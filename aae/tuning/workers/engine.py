@@ -25,6 +25,8 @@ from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.deaths import cause_of_death, memory_kills
 from aae.tuning.workers.handouts import HandOuts, Nodes, Observer
 
+BEGIN_S = 30.0  # in which a process has begun, torch and all: a question that waits for longer has no place
+
 
 @dataclass
 class Question:
@@ -57,6 +59,7 @@ class WorkerSearch(Searcher):
         self.workers: dict[str, Worker] = {}  # Ray's trial id -> who runs it
         self.causes: dict[str, str] = {}  # of workers that died
         self.heard = time.monotonic()  # when a worker last began or answered something
+        self.made_room = self.heard  # when a process was last released for a question without a place
 
     def begin(self, study: SweepStudy, observer: Observer) -> None:
         self.trials = HandOuts(study, observer, self.place, self.stopping)
@@ -98,6 +101,8 @@ class WorkerSearch(Searcher):
             assert self.trials is not None
             stop = self.trials.take_row(trial_id, result)
         else:
+            if "waiting" in result:
+                self.make_room(trial_id)
             stop = self.enough or trial_id in self.released
             if "answer" in result:
                 question.answer.set_result(result["answer"])
@@ -108,6 +113,15 @@ class WorkerSearch(Searcher):
             ray.kill(self.workers[trial_id].actor)
             return False
         return stop
+
+    def make_room(self, waiting: str) -> None:
+        """Releases who waits where a question has no place. Ray may have fewer than were counted: a node never comes, or another sweep is
+        on the cluster. One at a time: its process is on its way to the question."""
+        now = time.monotonic()
+        without_place = any(not question.answer.done() and each not in self.workers for each, question in self.asked.items())
+        if without_place and now - max(self.heard, self.made_room) >= BEGIN_S:
+            self.released.add(waiting)
+            self.made_room = now
 
     def take_error(self, trial_id: str, trial: Any) -> None:
         worker = self.workers.get(trial_id, Worker(None, "", "", None))
