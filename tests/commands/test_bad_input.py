@@ -250,6 +250,8 @@ ARGUMENTS = {
     "all images for validation": (["data.num_validation=405"], ("data.num_validation: got 405", "there are 405")),
     "a file that is not there": (["data.folder=none.npz"], ("none.npz", "cannot be read as .npz")),
     "a file that is no npz": (["data.folder=sweep.yaml"], ("sweep.yaml", "cannot be read as .npz")),
+    "a file for MNIST": (["data.name=mnist"], ("data.folder: got tiny.npz", "write data.name=npz")),
+    "a folder that is not there": (["data.name=mnist", "data.folder=minst"], ("data.folder: got minst; no such folder",)),
     "npz without a file": (["data.folder=null"], ("data.folder: got None", "name your .npz file")),
     "101 labels of MNIST": (["data.name=mnist", "data.num_labels=101"], ("data.num_labels: got 101", "multiple of 10")),
     "70,000 labels of MNIST": (["data.name=mnist", "data.num_labels=70000"], ("data.num_labels: got 70000", "training images")),

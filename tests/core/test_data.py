@@ -123,6 +123,27 @@ def test_what_a_source_gives_is_kept_for_the_next_time(tmp_path, small_files, mo
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(small_files)
 
 
+@pytest.mark.parametrize("name", ["mnist", "svhn"])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [("mine.npz", "write data.name=npz"), ("notes.txt", "is a file"), ("minst", "no such folder"), ("a/b", "no such folder")],
+)
+def test_what_is_no_folder_is_refused_and_nothing_is_made_there(tmp_path, small_files, monkeypatch, name, given, says):
+    """Seen to fail with a folder that is made and filled: MNIST in place of the user's own file, and a copy of it under a misspelt name."""
+    monkeypatch.setattr(download, "SOURCES", (lambda name, files: {file: small_files[file] for file in files},))
+    for file in ("mine.npz", "notes.txt"):
+        (tmp_path / file).write_text("")
+    with pytest.raises(DataError, match=f"^data.folder: got {tmp_path / given}; .*{says}"):
+        load_dataset(name, str(tmp_path / given), num_validation=10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npz", "notes.txt"]
+
+
+def test_what_a_folder_of_the_user_s_lacks_is_fetched_into_it(tmp_path, small_files, monkeypatch):
+    monkeypatch.setattr(download, "SOURCES", (lambda name, files: {file: small_files[file] for file in files},))
+    load_dataset("mnist", str(tmp_path), num_validation=10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(small_files)
+
+
 @contextlib.contextmanager
 def served(folder: Path):
     """The address of a mirror of these files."""
