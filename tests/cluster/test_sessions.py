@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from aae.config import ConfigError
 from aae.tuning.cluster import home, sessions
@@ -61,6 +62,27 @@ def test_an_address_where_no_ray_answers_is_still_named(failing):
     failing(ConnectionError("refused"))
     with pytest.raises(ConfigError, match=r"RAY_ADDRESS: got 10.0.0.1:6379; no Ray cluster answers there \(refused\)"):
         sessions.start_ray("10.0.0.1:6379")
+
+
+def test_a_token_that_is_missing_or_wrong_is_said_with_where_it_belongs(failing):
+    """Seen to fail with Ray's own error and its traceback."""
+    failing(AuthenticationError("Token authentication is enabled but no authentication token was found. Ensure ..."))
+    with pytest.raises(ConfigError) as caught:
+        sessions.start_ray("10.0.0.1:6379")
+    assert str(caught.value).startswith("RAY_ADDRESS: got 10.0.0.1:6379; ") and "\n" not in str(caught.value)
+    assert all(part in str(caught.value) for part in ("missing here or wrong", "~/.ray/auth_token", "RAY_AUTH_TOKEN", "RAY_ADDRESS=local"))
+
+
+def test_a_cluster_of_another_user_is_said_with_the_way_to_run_without_it(monkeypatch):
+    """Seen to fail with "ask its owner for the right, or name another"."""
+
+    def unreadable():
+        raise PermissionError(13, "Permission denied", "/tmp/ray/ray_current_cluster")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(sessions, "running_cluster_address", unreadable)
+    with pytest.raises(ConfigError, match="^/tmp/ray/ray_current_cluster: .*another user's.* RAY_ADDRESS=local runs here"):
+        sessions.cluster_address()
 
 
 def test_a_tmpdir_too_long_for_sockets_is_left_for_a_short_one_and_a_ray_tmpdir_is_named(monkeypatch):

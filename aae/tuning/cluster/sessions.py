@@ -29,6 +29,7 @@ GOODBYE_S = 1.0  # after which Ray's servers are killed; Ray has left them by th
 END_S = 10.0  # what ending a dead session may take
 MAX_TEMP_BYTES = 33  # a socket's path has 107 bytes, 103 on macOS, and Ray adds up to 70
 MAX_CHARACTERS = 300
+RUN_HERE = "RAY_ADDRESS=local runs here"
 
 
 @contextlib.contextmanager
@@ -78,8 +79,10 @@ def start_ray(address: str | None) -> None:
             end_session(left)
             shutil.rmtree(left, ignore_errors=True)
         if address and isinstance(error, ConnectionError | ValueError):
-            want = "RAY_ADDRESS=local runs here"
-            raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({one_line(error)}); {want}") from None
+            raise ConfigError(f"RAY_ADDRESS: got {address}; no Ray cluster answers there ({one_line(error)}); {RUN_HERE}") from None
+        if address and isinstance(error, ray.exceptions.AuthenticationError):
+            want = "it belongs in ~/.ray/auth_token or in RAY_AUTH_TOKEN"
+            raise ConfigError(f"RAY_ADDRESS: got {address}; that cluster's token is missing here or wrong: {want}; {RUN_HERE}") from None
         if not address and isinstance(error, Exception):
             why = one_line(error).split(". ")[0][:MAX_CHARACTERS]  # what follows is advice on ray.init
             want = "; give it more memory" if "memory" in why else ""
@@ -143,14 +146,18 @@ def cluster_address() -> str | None:
     machine a node of. Raises ConfigError where nobody answers: Ray would ask for minutes."""
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        own = running_cluster_address()
+        try:
+            own = running_cluster_address()
+        except PermissionError as shut:
+            what = f"another user's Ray cluster on this machine ({shut.strerror})"
+            raise ConfigError(f"{shut.filename}: it is of {what}; {RUN_HERE}, RAY_ADDRESS=ADDRESS joins another") from None
         return own if own and no_answer_from(own) is None else None  # the file outlives a cluster that was killed
     if address == "local":
         return None
     if address.startswith("ray://"):
         raise ConfigError(f"RAY_ADDRESS: got {address}; run launch.py on the cluster's head node, with RAY_ADDRESS=auto")
     if address != "auto" and (error := no_answer_from(address)) is not None:
-        raise ConfigError(f"RAY_ADDRESS: got {address}; nobody answers there ({error}); RAY_ADDRESS=local runs here")
+        raise ConfigError(f"RAY_ADDRESS: got {address}; nobody answers there ({error}); {RUN_HERE}")
     return address
 
 
