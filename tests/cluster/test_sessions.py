@@ -1,5 +1,6 @@
 """Ray that cannot start, folders that it cannot use, and a HOME that nobody can write."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from ray.exceptions import AuthenticationError
 
+from aae import download
 from aae.config import ConfigError
 from aae.tuning.cluster import home, sessions
 from tests.sweeping import PROJECT
@@ -122,7 +124,7 @@ def test_a_dead_session_goes_wherever_ray_had_put_it_and_nothing_else_does(tmp_p
 @pytest.fixture
 def no_home(monkeypatch):
     monkeypatch.setenv("HOME", "/proc/none")
-    for name in (*home.CACHE_VARIABLES, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+    for name in (*home.CACHE_VARIABLES, "AAE_DATA", "XDG_CACHE_HOME", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -139,6 +141,30 @@ def test_without_a_home_caches_lie_in_the_run_folder_while_it_works_and_the_toke
     assert list(tmp_path.iterdir()) == []
     home.make_session_token()
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_without_a_home_data_are_fetched_once_into_the_run_folder(no_home, monkeypatch, tmp_path):
+    """Seen to fail with a download at every hand-out."""
+    content, fetched = b"a file", []
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may be root's
+    monkeypatch.setitem(download.FILES, "mnist", {"a": hashlib.sha256(content).hexdigest()})
+    monkeypatch.setattr(download, "SOURCES", (lambda name, files: fetched.append(name) or {"a": content},))
+    with home.caches_placed(tmp_path):
+        for _ in range(3):
+            download.fetch("mnist", download.cache_folder() / "mnist")
+        assert fetched == ["mnist"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_home_a_cache_that_is_there_or_can_be_made_is_the_cache(no_home, monkeypatch, tmp_path):
+    """As a read-only HOME that came with the data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    home.place_caches(tmp_path / "run")
+    assert "AAE_DATA" not in os.environ and os.environ["MPLCONFIGDIR"] == str(tmp_path / "run" / home.CACHES)
+    download.cache_folder().mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    home.place_caches(tmp_path / "run")
+    assert "AAE_DATA" not in os.environ
 
 
 def test_with_a_home_nothing_is_changed(no_home, monkeypatch, tmp_path):

@@ -1,5 +1,5 @@
-"""A HOME that cannot be written, as in a container under another user's number and on some compute nodes: what Ray, W&B and matplotlib
-would keep there lies elsewhere then."""
+"""A HOME that cannot be written, as in a container under another user's number and on some compute nodes: what Ray, W&B, matplotlib
+and this project would keep there lies elsewhere then."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from aae.download import CACHE_VARIABLE, cache_folder
 
 CACHES = ".caches"  # in a run folder, while a driver is at work
 CACHE_VARIABLES = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "MPLCONFIGDIR")
@@ -21,11 +23,20 @@ def home_is_writable(folder: str = "") -> bool:
     return home not in ("/", "~") and os.access(there if os.path.exists(there) else home, os.W_OK | os.X_OK)
 
 
+def has_data_cache() -> bool:
+    """Whether it is there, the user's own too, or can be made."""
+    folder = cache_folder()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there == folder or os.access(there, os.W_OK | os.X_OK)
+
+
 def place_caches(run: Path) -> None:
     """In a worker, and in the driver; what the user has set stays."""
     if not home_is_writable():
         for name in CACHE_VARIABLES:
             os.environ.setdefault(name, str(run.resolve() / CACHES))
+        if not has_data_cache():  # else every hand-out would fetch the data
+            os.environ[CACHE_VARIABLE] = str(run.resolve() / CACHES)
 
 
 @contextlib.contextmanager
