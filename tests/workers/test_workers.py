@@ -216,7 +216,7 @@ def asking(monkeypatch, tmp_path):
         return workers, said
 
     monkeypatch.setattr(pool, "POLL_S", 0.01)
-    monkeypatch.setattr(pool, "describe_nodes", lambda: "there is cpu: 0, gpu: 0 here")
+    monkeypatch.setattr(pool, "describe_nodes", lambda joined: "there is cpu: 0, gpu: 0 here")
     monkeypatch.setattr(pool, "session_folder", lambda: tmp_path)
     return make
 

@@ -45,7 +45,7 @@ class Place:
 
     def _count(self) -> int:
         here = sum(trials_fitting(node, self.resources) for node in alive_nodes().values())
-        kinds = [(trials_fitting(kind, self.resources), count) for kind, count in node_kinds()] if self.joined else []
+        kinds = [(trials_fitting(kind, self.resources), count) for kind, count in node_kinds(self.joined)]
         if here < sum(each * count for each, count in kinds):
             here += max(each for each, _ in kinds)
         return here if self.cap is None else min(here, self.cap)
@@ -55,7 +55,7 @@ class Place:
 
     @property
     def most_on_a_node(self) -> int:
-        nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
+        nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds(self.joined))]
         return max([1, *(trials_fitting(node, self.resources) for node in nodes)])
 
 
@@ -64,9 +64,11 @@ def alive_nodes() -> dict[str, dict[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
-def node_kinds() -> list[tuple[dict[str, float], int]]:
-    """(resources, how many at most) of what the autoscaler of this head may add: `ray up` leaves its file there. Empty without one,
-    and for machines of one's own, which all join by themselves."""
+def node_kinds(joined: bool) -> list[tuple[dict[str, float], int]]:
+    """(resources, how many at most) of what the autoscaler of this head may add: `ray up` leaves its file there. Empty without one, for
+    machines of one's own, which all join by themselves, and where no cluster is joined: the file outlives its cluster."""
+    if not joined:
+        return []
     try:
         config = yaml.safe_load(Path(os.path.expanduser(BOOTSTRAP)).read_text(encoding="utf-8"))
         kinds, head, most = config["available_node_types"], config["head_node_type"], config["max_workers"]
@@ -87,17 +89,17 @@ def trials_fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int
     return min(fitting(kind, amount) for kind, amount in trial.items() if amount)
 
 
-def trial_resources(sweep: Sweep) -> dict[str, float]:
+def trial_resources(sweep: Sweep, joined: bool) -> dict[str, float]:
     """What study.resources_per_trial says; under `auto` a core for each of train.num_threads, and a part of a GPU where there are any."""
     wanted = sweep.study.resources_per_trial
     if wanted != "auto":
         return dict(wanted)
-    nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds())]
+    nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds(joined))]
     gpus = any(node.get("GPU") for node in nodes)
     return {"cpu": sweep.fixed.train.num_threads} | ({"gpu": GPU_SHARE} if gpus else {})
 
 
-def describe_nodes() -> str:
+def describe_nodes(joined: bool) -> str:
     """What there is, a kind of node once; Ray lists nodes in no order."""
 
     def text(node: Mapping[str, float]) -> str:
@@ -105,5 +107,5 @@ def describe_nodes() -> str:
 
     kinds = Counter(text(node) for node in alive_nodes().values())
     here = "; ".join(f"{kind}" + (f" on each of {count} nodes" if count > 1 else "") for kind, count in sorted(kinds.items()))
-    more = "".join(f", and up to {count} nodes of {text(kind)} can be added" for kind, count in node_kinds() if count)
+    more = "".join(f", and up to {count} nodes of {text(kind)} can be added" for kind, count in node_kinds(joined) if count)
     return f"there is {here} here{more}"

@@ -263,9 +263,10 @@ def enter_cluster(sweep: Sweep, lock: DriverLock, stack: contextlib.ExitStack, c
     where one of them is not fit."""
     address = cluster_address()
     where = stack.enter_context(ray_running(lock, address))
-    place = Place(where, trial_resources(sweep), sweep.study.max_concurrent, joined=address is not None)
+    joined = address is not None
+    place = Place(where, trial_resources(sweep, joined), sweep.study.max_concurrent, joined)
     if place.slots < 1:
-        raise ConfigError(f"study.resources_per_trial: got {place.resources}; {describe_nodes()}: ask for less")
+        raise ConfigError(f"study.resources_per_trial: got {place.resources}; {describe_nodes(joined)}: ask for less")
     num = sum(node["Alive"] for node in ray.nodes())
     if num > 1:
         _, problems = check_nodes(sweep, sweep.study.path)

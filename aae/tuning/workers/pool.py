@@ -132,7 +132,7 @@ class Workers:
         if (self.place.joined or busy) and now - self.said > SAY_S:
             self.said = now
             needs = ", ".join(f"{amount:g} {kind}" for kind, amount in self.place.resources.items())
-            self.say(f"waiting for workers ({doing}); each takes {needs}; {describe_nodes()}")
+            self.say(f"waiting for workers ({doing}); each takes {needs}; {describe_nodes(self.place.joined)}")
 
     def begin(self, study: SweepStudy, observer: Observer) -> None:
         """The workers train the study's trials from now on."""
