@@ -1,5 +1,7 @@
 """Nodes that come, go, differ and do not fit: what is said of them, and a real sweep over Ray nodes in one process tree."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -78,7 +81,8 @@ def node(name: str, **resources: float) -> dict:
 def auto(num_threads: int) -> SimpleNamespace:
     """A sweep of study.resources_per_trial=auto."""
     return SimpleNamespace(
-        study=SimpleNamespace(resources_per_trial="auto"), fixed=SimpleNamespace(train=SimpleNamespace(num_threads=num_threads))
+        study=SimpleNamespace(resources_per_trial="auto", max_concurrent=None),
+        fixed=SimpleNamespace(train=SimpleNamespace(num_threads=num_threads)),
     )
 
 
@@ -149,6 +153,30 @@ def test_what_fits_nowhere_is_told_what_there_is(nodes, monkeypatch):
 def test_auto_is_a_core_a_thread_and_a_quarter_of_a_gpu_where_there_is_one(nodes, gpus, wanted):
     nodes.append(node("a", CPU=8, GPU=gpus))
     assert place.trial_resources(auto(num_threads=3), joined=True) == wanted
+
+
+@pytest.mark.parametrize(("usable", "wanted"), [(False, {"cpu": 3}), (True, {"cpu": 3, "gpu": 0.25})])
+def test_on_one_machine_auto_takes_a_gpu_only_where_torch_can_use_it(nodes, monkeypatch, usable, wanted):
+    """Ray counts cards. Seen to fail with four slots for sixteen cores beside a card that torch has no driver for."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
+    nodes.append(node("a", CPU=16, GPU=1))
+    assert place.trial_resources(auto(num_threads=3), joined=False) == wanted
+
+
+def test_a_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_said_under_auto(nodes, monkeypatch):
+    """Seen to fail with a training on the processor, and no word."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cluster, "ray", place.ray)
+    monkeypatch.setattr(cluster, "cluster_address", lambda: None)
+    monkeypatch.setattr(cluster, "ray_running", lambda *_: contextlib.nullcontext("this machine"))
+    nodes.append(node("a", CPU=4, GPU=1))
+    written, sweep = io.StringIO(), auto(num_threads=1)
+    with contextlib.ExitStack() as stack:
+        assert cluster.enter_cluster(sweep, None, stack, Console(file=written)).slots == 4
+        assert written.getvalue().startswith("warning: there is a GPU, and torch ")
+        sweep.study.resources_per_trial = {"cpu": 1, "gpu": 0.25}
+        with pytest.raises(ConfigError, match=r"^study.resources_per_trial: got .*gpu.*; torch .* can use no GPU here: "):
+            cluster.enter_cluster(sweep, None, stack, Console(file=written))
 
 
 # ---- whether a node is fit ----

@@ -141,6 +141,16 @@ def test_a_rehearsal_draws_a_set_of_pictures_and_says_once_what_breaks_there(mak
     assert isinstance(try_out(make_sweep(**{"train.sample_every": 0}).config({}), str(workplace)), Cost) and len(drawn) == 3
 
 
+@pytest.mark.parametrize(("total", "lines"), [(0, 1), (24 * 10**9, 0)])
+def test_workers_that_were_given_a_gpu_and_found_none_are_said(make_sweep, total, lines):
+    """Seen to fail with no word: a worker's torch may be one without CUDA."""
+    answers = [dataclasses.replace(cost(), gpu_total_bytes=total)] * len(cases_of(make_sweep()))
+    workers = SimpleNamespace(place=SimpleNamespace(resources={"gpu": 0.5}), gpu=True, ask=lambda *_: answers)
+    console = Console(file=io.StringIO(), width=500)
+    rehearse(make_sweep(), workers, console)
+    assert console.file.getvalue().count("warning: trials ask for a GPU, and torch finds none") == lines
+
+
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ray
+import torch
 import yaml
 
 from aae.tuning.spec.sweep import Sweep
@@ -90,12 +91,13 @@ def trials_fitting(node: Mapping[str, float], trial: Mapping[str, float]) -> int
 
 
 def trial_resources(sweep: Sweep, joined: bool) -> dict[str, float]:
-    """What study.resources_per_trial says; under `auto` a core for each of train.num_threads, and a part of a GPU where there are any."""
+    """What study.resources_per_trial says; under `auto` a core for each of train.num_threads, and a part of a GPU where there are any.
+    Where no cluster is joined they count only if torch can use them: Ray counts cards."""
     wanted = sweep.study.resources_per_trial
     if wanted != "auto":
         return dict(wanted)
     nodes = [*alive_nodes().values(), *(kind for kind, _ in node_kinds(joined))]
-    gpus = any(node.get("GPU") for node in nodes)
+    gpus = any(node.get("GPU") for node in nodes) and (joined or torch.cuda.is_available())
     return {"cpu": sweep.fixed.train.num_threads} | ({"gpu": GPU_SHARE} if gpus else {})
 
 

@@ -32,7 +32,7 @@ from aae.config import ConfigError, DataConfig
 from aae.data import DataError, load_configured
 from aae.errors import one_line
 from aae.runs import GB
-from aae.tuning.cluster.nodes import Place, describe_nodes, trial_resources
+from aae.tuning.cluster.nodes import Place, alive_nodes, describe_nodes, trial_resources
 from aae.tuning.cluster.sessions import cluster_address, ray_running
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.lock import DriverLock
@@ -259,11 +259,19 @@ def check_cluster(sweep: Sweep, console: Console) -> int:
 
 
 def enter_cluster(sweep: Sweep, lock: DriverLock, stack: contextlib.ExitStack, console: Console) -> Place:
-    """Starts Ray, or joins it, until the stack ends. Raises ConfigError where not one trial fits, and on a cluster of several nodes
-    where one of them is not fit."""
+    """Starts Ray, or joins it, until the stack ends. Raises ConfigError where not one trial fits, on one machine where it asks for a GPU
+    that torch cannot use, and on a cluster of several nodes where one of them is not fit."""
     address = cluster_address()
+    joined, asked = address is not None, sweep.study.resources_per_trial
+    unusable = not joined and not torch.cuda.is_available()
+    if unusable and asked != "auto" and asked.get("gpu"):
+        want = "ask for cpu alone, or install the GPU's driver and a torch for it"
+        raise ConfigError(f"study.resources_per_trial: got {dict(asked)}; torch {torch.__version__} can use no GPU here: {want}")
     where = stack.enter_context(ray_running(lock, address))
-    joined = address is not None
+    if unusable and any(node.get("GPU") for node in alive_nodes().values()):
+        console.print(
+            f"warning: there is a GPU, and torch {torch.__version__} cannot use it: trials train on the processor", soft_wrap=True
+        )
     place = Place(where, trial_resources(sweep, joined), sweep.study.max_concurrent, joined)
     if place.slots < 1:
         raise ConfigError(f"study.resources_per_trial: got {place.resources}; {describe_nodes(joined)}: ask for less")

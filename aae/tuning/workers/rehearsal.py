@@ -171,6 +171,9 @@ def rehearse(sweep: Sweep, workers: Workers, console: Console) -> dict[str, Cost
             raise ConfigError(refusal(sweep, case, failure, workers))
     costs = {case.name: cost for case, cost in zip(cases, found, strict=True) if isinstance(cost, Cost)}
     refuse_crowd(costs.values(), workers.place.resources.get("gpu", 0))
+    if workers.gpu and any(not cost.gpu_total_bytes for cost in costs.values()):
+        text = "warning: trials ask for a GPU, and torch finds none in the worker: they train on the processor (launch.py cluster check)"
+        console.print(text, soft_wrap=True)
     undrawn = next((why for why in (cost.not_drawn for cost in costs.values()) if why is not None), None)
     if undrawn is not None:
         text = f"warning: pictures cannot be drawn ({undrawn}); trials train without (train.sample_every=0 asks for none)"
