@@ -86,6 +86,26 @@ def test_a_key_in_a_file_of_wandbs_own_counts_where_online_is_asked_for(tmp_path
     assert choose_mode(print) == "online"
 
 
+@pytest.mark.parametrize("command", ["disabled", "offline"])
+def test_wandbs_own_switch_is_followed_where_wandb_mode_is_not_set(tmp_path, monkeypatch, command):
+    """`wandb disabled` and `wandb offline` leave it in ./wandb/settings. Seen to fail with every run uploaded, since there is a key."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert choose_mode(print) == "online"
+    subprocess.run([str(Path(sys.executable).with_name("wandb")), command], check=True, capture_output=True)
+    assert choose_mode(print) == command
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert choose_mode(print) == "online"
+
+
+def test_wandbs_switch_for_all_folders_is_followed_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "settings").write_text("[default]\nmode = offline\n")
+    assert choose_mode(print) == "offline"
+
+
 ASKS = """
 import sys
 from pathlib import Path

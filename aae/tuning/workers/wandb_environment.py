@@ -52,17 +52,26 @@ def forget_other_runs(say: Callable[[str], None] | None = None) -> None:
 def choose_mode(say: Callable[[str], None]) -> Mode:
     if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
         return "disabled"
-    asked = os.environ.get("WANDB_MODE", "").lower()
+    asked = (os.environ.get("WANDB_MODE") or mode_of_settings()).lower()
     mode: Mode = MODES[asked] if asked in MODES else "online" if has_key() else "offline"
     if mode == "online" and not has_key() and not wandb_has_key():
-        say(f"W&B: WANDB_MODE={asked}, and there is no key: the runs are offline; wandb login, or WANDB_API_KEY, gives one")
+        say(f"W&B: the mode is {asked}, and there is no key: the runs are offline; wandb login, or WANDB_API_KEY, gives one")
         os.environ["WANDB_MODE"] = "offline"  # so that it is said once
         return "offline"
     return mode
 
 
+def mode_of_settings() -> str:
+    """What `wandb disabled` and `wandb offline` leave in W&B's own files, the one in this folder before the user's. wandb.setup() says
+    the same and starts its service, which workers would inherit."""
+    import wandb
+
+    own = os.path.join(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb", "settings")
+    return wandb.Settings(settings_system=os.path.expanduser(own)).read_system_settings().all().get("mode", "")
+
+
 def has_key() -> bool:
-    """By a look at the usual places: W&B takes a second to import."""
+    """By a look at the usual places."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     base = os.environ.get("WANDB_BASE_URL")
