@@ -61,7 +61,14 @@ WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d7
 
 
 def cache_folder() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("aae-sweep")).expanduser()
+    """Raises DataError where AAE_DATA names the home of nobody."""
+    given = os.environ.get(CACHE_VARIABLE)
+    try:
+        return Path(given or pooch.os_cache("aae-sweep")).expanduser()
+    except RuntimeError:  # a user without HOME and without a name
+        if given:
+            raise DataError(f"{CACHE_VARIABLE}: got {given}; there is no such home folder: write the whole path") from None
+        return Path("/.cache/aae-sweep")  # as with HOME=/, which containers give
 
 
 def published_hashes(name: str, folder: str | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from ray.exceptions import AuthenticationError
 
 from aae import download
 from aae.config import ConfigError
+from aae.errors import DataError
 from aae.tuning.cluster import home, sessions
+from aae.tuning.workers.wandb_environment import has_key
 from tests.sweeping import PROJECT
 
 MEMORY = (
@@ -165,6 +168,24 @@ def test_without_a_home_a_cache_that_is_there_or_can_be_made_is_the_cache(no_hom
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     home.place_caches(tmp_path / "run")
     assert "AAE_DATA" not in os.environ
+
+
+def test_without_a_home_and_a_name_for_the_user_nothing_fails(no_home, monkeypatch, tmp_path):
+    """As in a container under any number. Seen to fail with "Could not determine home directory" and a traceback, twice."""
+
+    def nobody(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert download.cache_folder() == Path("/.cache/aae-sweep") and has_key() is False  # `/` is what a container gives it
+    home.place_caches(tmp_path)
+    assert download.cache_folder() == tmp_path / home.CACHES
+    monkeypatch.setenv("AAE_DATA", "~/data")
+    with pytest.raises(DataError, match="^AAE_DATA: got ~/data; there is no such home folder: write the whole path"):
+        download.cache_folder()
 
 
 def test_with_a_home_nothing_is_changed(no_home, monkeypatch, tmp_path):

@@ -78,7 +78,7 @@ def has_key() -> bool:
     host = urlsplit(base).netloc if base else HOSTS[0]
     try:
         # By its path: of the default file Python refuses one that others can read, which W&B does not.
-        known = netrc.netrc(os.environ.get("NETRC") or Path("~/.netrc").expanduser())
+        known = netrc.netrc(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
     except (OSError, ValueError, netrc.NetrcParseError):
         return False
     return any(known.authenticators(each) is not None for each in (HOSTS if host in HOSTS else (host,)))
