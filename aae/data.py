@@ -23,7 +23,7 @@ from torch import Tensor
 
 from aae.config import DataConfig, TrialConfig
 from aae.download import FILES, fetch_idx, fetch_svhn
-from aae.errors import DataError
+from aae.errors import DataError, refusal
 from aae.pictures import SHOWN_CHANNELS
 
 __all__ = [
@@ -133,6 +133,8 @@ def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
     `data.shuffle_seed` shuffles it before the split. Raises DataError."""
     keys = ("x_train", "y_train", "x_test", "y_test")
     try:
+        if path.is_file():
+            path.open("rb").close()  # is_zipfile says no to what may not be opened
         if not zipfile.is_zipfile(path):  # also a lone .npy, which np.load would return as an array
             raise OSError("no such file" if not path.exists() else "not a zip of arrays")
         with np.load(path, allow_pickle=False) as content:
@@ -146,6 +148,8 @@ def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     except DataError:
         raise
+    except PermissionError as error:
+        raise DataError(refusal(error)) from None
     except Exception as error:  # zip and numpy meet broken bytes with errors of many kinds
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez_compressed") from None

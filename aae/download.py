@@ -24,7 +24,7 @@ import numpy as np
 import pooch
 import scipy.io
 
-from aae.errors import DataError
+from aae.errors import DataError, refusal
 from aae.runs import write_atomically
 
 CACHE_VARIABLE = "AAE_DATA"
@@ -128,6 +128,8 @@ def read_own(folder: Path, wanted: dict[str, str]) -> dict[str, bytes]:
     for file, sha256 in wanted.items():
         try:
             contents[file] = (folder / file).read_bytes()
+        except PermissionError as error:
+            raise DataError(refusal(error)) from None
         except OSError as error:
             raise DataError(
                 f"{folder / file}: cannot be read ({error.strerror}); data.folder needs {' and '.join(wanted)}, null fetches them"
@@ -145,6 +147,8 @@ def read_checked(folder: Path, file: str, sha256: str) -> bytes | None:
             try:
                 with opener(path, "rb") as stream:
                     content: bytes = stream.read()
+            except PermissionError as error:
+                raise DataError(refusal(error)) from None
             except (OSError, EOFError, zlib.error) as error:
                 raise DataError(f"{path}: cannot be read ({error}); remove it, and it is fetched anew") from None
             got = hashlib.sha256(content).hexdigest()

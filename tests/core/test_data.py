@@ -339,6 +339,24 @@ def test_an_npz_that_is_wrong_is_refused_in_one_line(tmp_path, changes, message)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["npz", "mnist", "svhn"])
+def test_a_file_that_may_not_be_opened_is_said_as_that(tmp_path, monkeypatch, small_files, name):
+    """Seen to fail with "not a zip of arrays; save it with ..." and with "remove it, and it is fetched anew"."""
+    path = {"npz": tmp_path / "own.npz", "mnist": tmp_path / "train-images-idx3-ubyte", "svhn": tmp_path / "train_32x32.mat"}[name]
+    path.write_bytes(b"")
+
+    def shut(file, *arguments, **options):  # the tests may be root's
+        if Path(file) == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(file, *arguments, **options)
+
+    opened = open
+    monkeypatch.setattr("io.open", shut)
+    monkeypatch.setattr("builtins.open", shut)
+    with pytest.raises(DataError, match=rf"^{path}: you may not open this \(Permission denied\); ask its owner"):
+        load_dataset(name, str(path if name == "npz" else tmp_path), num_validation=10)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"hello", b"PK\x03\x04 cut off", "npy", "torn", "folder", "encrypted"])
 def test_a_file_that_is_no_npz_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "own.npz"
