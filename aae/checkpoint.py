@@ -15,7 +15,8 @@ from aae.model import Autoencoder
 from aae.runs import TrialFolder, read_json
 
 KEPT = ("epoch", "x_dim", "averaged")  # of a training that has ended
-UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)  # as torch says that a file is no checkpoint
+# As torch says that a file is no checkpoint. Its reader follows what the bytes say, so damaged ones meet what they may.
+UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, pickle.UnpicklingError)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -740,6 +741,26 @@ def test_a_checkpoint_that_cannot_be_read_is_refused_by_name(trained, damage):
         path.write_bytes({"empty": b"", "torn": content[: len(content) // 2], "text": b"hello"}[damage])
     with pytest.raises(ConfigError, match="holds no checkpoint" if damage == "none" else "checkpoint.pt: broken"):
         aae.load(trained)
+
+
+@pytest.mark.parametrize("damage", ["no text", "nothing to take", "no byte order", "another storage"])
+def test_a_checkpoint_that_is_damaged_counts_as_none(tmp_path, damage):
+    """Seen to fail with UnicodeDecodeError, IndexError, ValueError and AssertionError: the trial failed, and may begin at epoch 0."""
+    path, state = tmp_path / "checkpoint.pt", {"epoch": 3, "optimizers": {"w": torch.ones(4)}}
+    torch.save(state, path, _use_new_zipfile_serialization=damage != "another storage")
+    content = path.read_bytes()
+    assert checkpoint.resumable(path) is not None
+    before, key, after = content.rpartition(re.findall(rb"\d+", content)[-1])
+    damaged = {
+        "no text": content.replace(b"optimizers", b"optimi\xfaers"),
+        "nothing to take": b"\x80\x02.",
+        "no byte order": content.replace(b"little", b"li\x00tle"),
+        "another storage": before + b"7" * len(key) + after,
+    }
+    path.write_bytes(damaged[damage])
+    assert damaged[damage] != content and checkpoint.resumable(path) is None and checkpoint.epoch(path) == 0
+    checkpoint.shrink(path)
+    assert path.read_bytes() == damaged[damage]
 
 
 def test_a_checkpoint_loads_tensors_only(tmp_path):
