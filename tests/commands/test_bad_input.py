@@ -933,6 +933,11 @@ RIGHT = {
     ),
     "a file sorted by class": ({}, ["data.num_validation=5"], "warning: the 5 validation images hold no image of class 5, 6, 7, 8, 9: "),
     "a file that only the cluster has": ({}, ["data.folder=none.npz"], "warning: none.npz: cannot be read as .npz (no such file)"),
+    "a folder that only the cluster has": (
+        {},
+        ["data.name=mnist", "data.folder=minst"],
+        "warning: data.folder: got minst; no such folder: name the folder that has the data",
+    ),
     "a p(y)": ({}, [f"{P_OF_Y}={{kind: given, values: [{', '.join(['0.1'] * 10)}]}}"], "kind: given"),
     "a draw of any number": ({}, ["data.num_labels=25", "data.label_draw=random"], "label_draw: random"),
     "a step that does not divide its range": (
@@ -954,6 +959,12 @@ RIGHT = {
     "$ in a word that is no folder": ({"baselines": {"a$b": "{}"}}, [], "baseline a$b: run first"),
     "~ for the home folder": ({}, ["study.folder=~/runs"], "folder: ~/runs"),
 }
+
+
+def test_a_plan_refuses_a_file_in_place_of_mnists_folder_as_a_start_does(workplace, capsys):
+    """Seen to fail with a plan that looked at a user's own data alone."""
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    refused("launch", ["sweep.yaml", "data.name=mnist", "--plan"], ("data.folder: got tiny.npz", "write data.name=npz"), workplace, capsys)
 
 
 @pytest.mark.parametrize("name", RIGHT)

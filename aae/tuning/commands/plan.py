@@ -10,7 +10,7 @@ from rich.console import Console
 
 from aae import manifest
 from aae.data import DataError, data_warnings, load_configured
-from aae.download import published_hashes
+from aae.download import own_folder, published_hashes
 from aae.errors import ConfigError
 from aae.runs import CHOICE, FORECAST, JOURNAL, read_json, read_manifest
 from aae.tuning.driver import forecast
@@ -61,6 +61,8 @@ def warnings_and_refusals(sweep: Sweep, accept: bool) -> tuple[list[str], list[s
             dataset = load_configured(data)
             refuse_unfit_sweep(sweep, dataset)
             warnings += data_warnings(sweep.fixed, dataset)
+        elif data.folder:
+            own_folder(data.folder)
     except DataError as error:
         elsewhere = data.folder is not None and not Path(data.folder).expanduser().exists()
         (warnings if elsewhere else refused).append(f"{error}; the sweep would not start here" if elsewhere else str(error))
