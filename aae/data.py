@@ -134,7 +134,7 @@ def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
     keys = ("x_train", "y_train", "x_test", "y_test")
     try:
         if path.is_file():
-            path.open("rb").close()  # is_zipfile says no to what may not be opened
+            open(path, "rb").close()  # is_zipfile says no to what may not be opened
         if not zipfile.is_zipfile(path):  # also a lone .npy, which np.load would return as an array
             raise OSError("no such file" if not path.exists() else "not a zip of arrays")
         with np.load(path, allow_pickle=False) as content:

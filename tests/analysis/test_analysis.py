@@ -519,7 +519,7 @@ def test_lines_of_long_trials_show_the_same_epochs_so_that_their_ranks_are_among
     run.trials[3] = replace(run.trials[3], state="PRUNED", rows=run.trials[3].rows[:31])
     data = plots.plot_data(run, running=False)
     shown = [trial["curve"][0] for trial in data["trials"]]
-    assert data["epochs_apart"] == 2 and {len(epochs) for epochs in shown} == {16, 101}
+    assert data["epochs_apart"] == 2 and {16, 101} <= {len(epochs) for epochs in shown}
     assert all((epoch - 1) % 2 == 0 for epochs in shown for epoch in epochs[:-1])
 
 
