@@ -16,7 +16,7 @@ from aae.tuning.study.choice import ranked
 from aae.tuning.study.cube import Cube
 from aae.tuning.study.expected_improvement import log_expected_gain, suggest
 from aae.tuning.study.parents import load_sweep
-from aae.tuning.study.posterior import SPREADS, noise_of_draws, read_posterior
+from aae.tuning.study.posterior import SPREADS, choose_scale, noise_of_draws, read_posterior
 from aae.tuning.study.promise import chance_of_best, is_hopeless
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.study.trial_sampler import describe_sampler
@@ -98,8 +98,12 @@ def test_diverged_and_collapsed_trials_stand_at_the_same_bound():
 
 @pytest.mark.parametrize(("values", "is_log"), [([0.2, 0.1, 0.0], True), ([-80.0, -100.0, 3.0], False)])
 def test_the_logarithm_is_taken_of_what_is_never_negative(values, is_log):
-    posterior = read_posterior([told(n, n / 4, [value]) for n, value in enumerate(values)], LINE, 3)
-    assert posterior.is_log == is_log and np.isfinite(posterior.process.scaled_N).all()
+    """Of values that are all 0 there is a scale, and no posterior: `test_trials_that_all_end_alike_tell_no_noise`."""
+    trials = [told(n, n / 4, [value]) for n, value in enumerate(values)]
+    scale, found = choose_scale(trials)
+    assert found == is_log and np.isfinite([scale(value) for value in values]).all()
+    known = read_posterior(trials, LINE, 3)
+    assert known is None if len(set(values)) == 1 else known.is_log == is_log and np.isfinite(known.process.scaled_N).all()
 
 
 def test_a_hard_draw_is_no_noise_between_trials_and_the_rest_over_the_draws_is():
