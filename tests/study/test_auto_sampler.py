@@ -1,5 +1,8 @@
 """`{kind: auto}` and the one choice: the space as a cube, what trials tell, where to look next, which trial is the best."""
 
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import optuna
 import pytest
@@ -11,12 +14,12 @@ from aae.errors import ConfigError
 from aae.runs import DRAWS, REASON, expected_values, read_json
 from aae.tuning.driver.reproduction import best_trial
 from aae.tuning.spec.space import Entry, SearchSpace, decode_choice
-from aae.tuning.study import trial_sampler
-from aae.tuning.study.choice import ranked
+from aae.tuning.study import choice, expected_improvement, posterior, trial_sampler
+from aae.tuning.study.choice import describe_choice, ranked
 from aae.tuning.study.cube import Cube
 from aae.tuning.study.expected_improvement import log_expected_gain, suggest
 from aae.tuning.study.parents import load_sweep
-from aae.tuning.study.posterior import SPREADS, choose_scale, noise_of_draws, read_posterior
+from aae.tuning.study.posterior import LEAST_VARIANCE, SPREADS, UNKNOWN_VARIANCE, Foreteller, choose_scale, noise_of_draws, read_posterior
 from aae.tuning.study.promise import chance_of_best, is_hopeless
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.study.trial_sampler import describe_sampler
@@ -106,6 +109,59 @@ def test_the_logarithm_is_taken_of_what_is_never_negative(values, is_log):
     assert known is None if len(set(values)) == 1 else known.is_log == is_log and np.isfinite(known.process.scaled_N).all()
 
 
+def test_a_nought_counts_as_half_of_the_lowest_other_value():
+    """Seen to fail with the lowest other value itself: the trial without an error was no better than the next."""
+    scale, _ = choose_scale([told(0, 0.1, [0.4, 0.1]), told(1, 0.2, [0.0])])
+    assert scale(0.0) == pytest.approx(np.log(0.05)) and scale(0.4) == pytest.approx(np.log(0.4))
+
+
+@pytest.mark.parametrize("num", [3, 8], ids=["the mean gain of few", "a line"])
+def test_a_foretold_end_has_the_unit_of_a_metric_that_is_no_logarithm(num):
+    """Seen to fail with the standard deviation of the ends for their variance, and with a variance of few that has no unit."""
+
+    def end(unit):
+        ends = [3.0 + 2 * (n % 3) + 0.1 * n for n in range(num)]
+        trials = [told(n, n / num, [unit * (value + 4 + 0.3 * (n % 2)), unit * value]) for n, value in enumerate(ends)]
+        return Foreteller(trials, float).end(unit * 9.0, 1)
+
+    (mean, variance), (large, spread) = end(1.0), end(10.0)
+    assert (large, spread) == pytest.approx((10 * mean, 100 * variance)) and variance > 0
+
+
+def test_few_complete_trials_foretell_their_mean_gain_and_none_foretells_the_value_itself():
+    """Seen to fail with no gain: a pruned trial stood where it was stopped, far behind all that ran on."""
+    few = Foreteller([told(n, n / 3, [0.4, 0.2 * factor]) for n, factor in enumerate((0.9, 1.0, 1.1))], np.log)
+    mean, variance = few.end(0.3, 1)
+    assert mean == pytest.approx(np.log(0.3) + np.log([0.45, 0.5, 0.55]).mean()) and variance == UNKNOWN_VARIANCE
+    assert few.end(0.3, 7) == pytest.approx((np.log(0.3), UNKNOWN_VARIANCE))
+
+
+def test_a_line_leaves_collapsed_trials_out_and_is_never_quite_sure():
+    """Seen to fail with the collapsed trial in the regression, and with a variance of 0, which would outweigh everything else."""
+    good = [told(n, n / 8, [0.2 + 0.02 * n, 0.1 + 0.01 * n]) for n in range(8)]
+    line = Foreteller(good, np.log).line_from(1)
+    assert line.slope == pytest.approx(1) and line.variance == LEAST_VARIANCE
+    assert Foreteller([*good, told(8, 0.99, [0.2, 0.9])], np.log).line_from(1) == line
+
+
+def test_the_lowest_of_very_many_trials_are_fitted(monkeypatch):
+    """Seen to fail with the highest."""
+    monkeypatch.setattr(posterior, "MOST_TRIALS", 4)
+    values = (0.5, 0.1, 0.7, 0.2, 0.6, 0.3, 0.8, 0.4)
+    assert read_posterior([told(n, n / 8, [value]) for n, value in enumerate(values)], LINE, 3).numbers == [1, 3, 5, 7]
+
+
+def test_the_noise_that_a_trials_draws_show_is_the_processs():
+    """Seen to fail where `read_posterior` does not hand it on: both then have the noise that the values themselves show."""
+
+    def known(spread):
+        draws = np.exp(np.log(0.1) + spread * np.random.default_rng(0).standard_normal((12, 3)))
+        trials = [told(n, n / 12, [0.1 + 0.02 * n], **{DRAWS: row_K.tolist()}) for n, row_K in enumerate(draws)]
+        return read_posterior(trials, LINE, 3).process.noise_variance
+
+    assert known(0.5) > 10 * known(0.02)
+
+
 def test_a_hard_draw_is_no_noise_between_trials_and_the_rest_over_the_draws_is():
     random, hard_K = np.random.default_rng(0), np.array([0.0, 0.5, 1.0])
     noise_TK = 0.1 * random.standard_normal((200, 3))
@@ -149,6 +205,28 @@ def test_the_next_point_is_in_the_valley_away_from_a_running_trial_and_the_same_
     few = [told(n, x, [valley(x)]) for n, x in enumerate((0.0, 0.6, 1.0))]
     found = suggest(few, LINE, 0, 7)["x"]
     assert abs(suggest([*few, told(6, found, [], TrialState.RUNNING)], LINE, 0, 7)["x"] - found) > 0.05
+
+
+def test_the_gain_is_counted_from_the_lowest_mean_and_looked_for_around_the_lowest_means(monkeypatch):
+    """Seen to fail with the gain counted from the lowest value, which is low by luck, and with neighbours of the worst trials."""
+    values = [0.1 + (n - 7) ** 2 / 50 + 0.05 * (n % 2) for n in range(15)]
+    trials = [told(n, n / 15, [0.02 if n == 1 else value]) for n, value in enumerate(values)]
+    lowest, centres, gain, near = [], [], log_expected_gain, Cube.near
+    monkeypatch.setattr(expected_improvement, "log_expected_gain", lambda *of: lowest.append(of[2]) or gain(*of))
+    monkeypatch.setattr(Cube, "near", lambda cube, x_ND, *rest: centres.append(x_ND) or near(cube, x_ND, *rest))
+    suggest(trials, LINE, 0, 20)
+    means = {n: mean for n, (mean, _) in read_posterior(trials, LINE, 3).expected().items()}
+    assert set(lowest) == {min(means.values())} and min(means.values()) > np.log(0.02) + 0.3
+    best = sorted(means, key=means.get)[: expected_improvement.BEST]
+    for x_ND in centres:
+        around = x_ND[-expected_improvement.BEST * expected_improvement.NEIGHBOURS :, 0]
+        assert sorted(set(around)) == pytest.approx(sorted(n / 15 for n in best))
+
+
+def test_every_trial_looks_at_candidates_of_its_own():
+    """Seen to fail with a seed for the whole study: two trials that are asked at once would be compared at the same points."""
+    trials = [told(n, x, [valley(x)]) for n, x in enumerate((0.0, 0.15, 0.5, 0.6, 0.8, 1.0))]
+    assert suggest(trials, LINE, 0, 7) != suggest(trials, LINE, 0, 8)
 
 
 def test_the_first_points_lie_evenly():
@@ -225,6 +303,18 @@ def test_the_choice_is_the_lowest_mean_and_every_reader_has_it(tmp_path):
     assert of["low"] < of["expected"] < of["high"]
 
 
+def test_a_choice_ranks_complete_trials_alone_by_mean_with_95_percent_either_side(monkeypatch):
+    """Seen to fail with pruned trials among them, and with the variance in place of the standard deviation."""
+    monkeypatch.setattr(choice, "why_lowest", lambda *_: None)
+    expected = {0: (math.log(0.1), 0.5), 1: (math.log(0.05), 0.2), 2: (math.log(0.3), 0.1)}
+    known = SimpleNamespace(expected=lambda: expected, to_metric=math.exp)
+    trials = [told(0, 0.1, [0.1]), told(1, 0.2, [0.1], TrialState.PRUNED), told(2, 0.3, [0.1])]
+    found = describe_choice(None, trials, known)
+    assert found["by"] == "posterior mean" and found["trials"].keys() == {"0", "2"}
+    ends = {"expected": 0.1, "low": 0.1 * math.exp(-1.96 * 0.5), "high": 0.1 * math.exp(1.96 * 0.5)}
+    assert found["trials"]["0"] == pytest.approx(ends)
+
+
 @pytest.mark.parametrize(
     ("until", "study", "why"),
     [
@@ -267,6 +357,21 @@ def test_a_trial_that_stands_far_behind_is_hopeless_and_one_that_stands_as_the_b
     assert is_hopeless(posterior, running_at(0.9, [0.8, 0.6]), 2)
     assert not is_hopeless(posterior, running_at(0.15, [0.8, 0.2]), 2)
     assert chance_of_best(posterior, running_at(0.15, [0.8, 0.1]), 2) > chance_of_best(posterior, running_at(0.15, [0.8, 0.3]), 2)
+
+
+def test_the_chance_of_being_the_best_is_that_of_the_product_of_two_normals():
+    """Seen to fail with either weight as a standard deviation's, and with the square of the joint one."""
+    mean, std, end, variance, lowest = 0.5, 0.5, 0.2, 0.09, 0.3
+    known = SimpleNamespace(
+        process=SimpleNamespace(predict=lambda x_MD: (np.array([mean]), np.array([std]))),
+        cube=Cube(LINE),
+        foreteller=SimpleNamespace(end=lambda value, epoch: {(0.7, 2): (end, variance)}[value, epoch]),
+        expected=lambda: {0: (0.9, 1.0), 1: (lowest, 0.1)},
+    )
+    at, step = np.linspace(-5, 5, 200_001, retstep=True)
+    density = stats.norm.pdf(at, mean, std) * stats.norm.pdf(at, end, math.sqrt(variance))
+    chance = density[at <= lowest].sum() / density.sum()
+    assert chance_of_best(known, running_at(0.5, [0.8, 0.7]), 2) == pytest.approx(chance, abs=1e-3) and step < 1e-4
 
 
 def test_an_epoch_that_foretells_nothing_stops_nobody():
