@@ -59,6 +59,36 @@ def test_noise_that_was_measured_is_kept_to():
     assert process_of(wave, num=8, noise=0.0).kernel.noise < process.kernel.noise
 
 
+def test_another_unit_of_the_values_changes_nothing_but_the_unit():
+    """Seen to fail with the measured noise, or the covariance on top of it, over the scale and not over its square."""
+    random = np.random.default_rng(0)
+    x_ND, y_N, extra_NN = random.random((12, 2)), 3 * random.standard_normal(12), np.diag(random.random(12))
+    at = random.random((5, 2))
+    mean, std = GaussianProcess(x_ND, y_N, NUMBERS_D, extra_NN, 0.5).predict(at)
+    large, wide = GaussianProcess(x_ND, 10 * y_N, NUMBERS_D, 100 * extra_NN, 50.0).predict(at)
+    assert large == pytest.approx(10 * mean, rel=1e-3) and wide == pytest.approx(10 * std, rel=1e-3)
+
+
+def test_noise_that_is_known_of_each_value_is_not_found_again():
+    """Seen to fail with a fit that leaves `extra_NN` out: the noise was counted twice."""
+    random = np.random.default_rng(0)
+    x_ND = random.random((60, 2))
+    y_N = wave(x_ND) + random.standard_normal(60)
+    found, left = (GaussianProcess(x_ND, y_N, NUMBERS_D, known * np.eye(60)).noise_variance for known in (0.0, 1.0))
+    assert found == pytest.approx(1, rel=0.4) and left < 0.4 * found
+
+
+def test_a_process_with_a_level_is_fitted_to_the_same_values_with_the_same_noise():
+    """Seen to fail with the covariance on top of the noise in another unit, and with the noise that was measured forgotten."""
+    random = np.random.default_rng(0)
+    x_ND, extra_NN = random.random((12, 2)), np.diag(5 * random.random(12))
+    y_N = 7 * wave(x_ND) + random.standard_normal(12)
+    process = GaussianProcess(x_ND, y_N, NUMBERS_D, extra_NN, 4.0)
+    ours, other = process.with_level(2.0), GaussianProcess(x_ND, y_N, NUMBERS_D, extra_NN, process.noise_variance, 2.0)
+    assert ours.extra_NN == pytest.approx(other.extra_NN) and ours.noise_variance == pytest.approx(other.noise_variance, rel=1e-3)
+    assert ours.kernel.level == 2.0 and ours.predict(x_ND)[1] == pytest.approx(other.predict(x_ND)[1], rel=1e-3)
+
+
 def test_a_value_of_more_noise_moves_the_mean_less():
     x_ND = np.array([[0.1, 0.5], [0.5, 0.5], [0.9, 0.5], [0.3, 0.2]])
     y_N = np.array([0.0, 3.0, 0.0, 0.0])
