@@ -7,16 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from aae.runs import CHOICE
 from aae.tuning.commands import confirm as commands_confirm
 from aae.tuning.commands.sweep import say_what_is_next
 from aae.tuning.driver.run import Outcome
+from aae.tuning.spec.space import Entry, SearchSpace
 from aae.tuning.study import gain
+from aae.tuning.study.expected_improvement import log_expected_gain
 from aae.tuning.study.gaussian_process import GaussianProcess
 from aae.tuning.study.parents import load_sweep
+from aae.tuning.study.posterior import read_posterior
 from aae.tuning.study.study import Handout, SweepStudy
 from tests.sweeping import row
 
@@ -96,6 +100,86 @@ def test_the_joint_posterior_is_that_of_a_kernel_with_a_level_of_its_own():
     gain_MN = np.linalg.solve(own_NN, kernel(x_ND, x_MD)).T
     assert mean_M == pytest.approx(process.mean + gain_MN @ (y_N - process.mean), abs=1e-6)
     assert covariance_MM == pytest.approx(kernel(x_MD, x_MD) - gain_MN @ kernel(x_ND, x_MD), abs=1e-6)
+
+
+LINE = SearchSpace({"x": Entry("x", FloatDistribution(0.0, 1.0), {})})
+
+
+def told(number, x, values, state=TrialState.COMPLETE):
+    """A trial on LINE with a value an epoch; without a place there, a baseline outside of it."""
+    trial = create_trial(
+        state=state,
+        value=values[-1] if state == TrialState.COMPLETE else None,
+        params={} if x is None else {"x": x},
+        distributions={} if x is None else {"x": LINE.entries["x"].distribution},
+        intermediate_values=dict(enumerate(values, 1)),
+    )
+    trial.number = number
+    return trial
+
+
+def downhill(unit=1.0, above=1.0, extra=()):
+    """12 trials along a half of LINE whose values fall towards the other half, with noise."""
+    noise_N = 0.02 * np.random.default_rng(0).standard_normal(12)
+    own = [told(n, 0.5 + n / 24, [unit * (above + 0.2 + n / 24 + float(noise_N[n]))]) for n in range(12)]
+    return [*own, *extra]
+
+
+def gain_of(trials):
+    return gain.expected_gain(read_posterior(trials, LINE, 10), trials)
+
+
+def test_a_search_that_has_not_come_to_the_lowest_place_gains_something_and_more_trials_gain_more():
+    """Seen to fail with the sign the other way round, which ends every study with study.stop_below_gain."""
+    found = gain_of(downhill(above=0.0))
+    assert found["10"]["expected"] > 0.02 and found["20"]["expected"] >= found["10"]["expected"] and found["10"]["high"] > 0
+
+
+@pytest.mark.parametrize("above", [0.0, -2.0], ids=["a logarithm", "as it is"])
+def test_a_gain_is_in_the_unit_of_the_metric(above):
+    """Seen to fail with the gain of the logarithm, and with the noise in the unit of the process's scaled values."""
+    small, large = (gain_of(downhill(unit, above)) for unit in (1.0, 10.0))
+    for num in ("10", "20"):
+        assert large[num] == pytest.approx({key: 10 * value for key, value in small[num].items()}, rel=0.02, abs=0.02 * large[num]["high"])
+
+
+def test_a_gain_counts_from_the_complete_trials_and_lets_the_space_lie_elsewhere(monkeypatch):
+    """Seen to fail with a pruned trial among those that may be chosen, and with the posterior as it is."""
+    seen, play_on = [], gain.play_on
+    monkeypatch.setattr(gain, "play_on", lambda *of: seen.append(of) or play_on(*of))
+    trials = downhill(extra=[told(12, 0.1, [1.3], TrialState.PRUNED), told(13, None, [0.9])])
+    known = read_posterior(trials, LINE, 10)
+    gain.expected_gain(known, trials)
+    ((mean_M, covariance_MM, noise, num_told, other, num, _),) = seen
+    assert (num_told, num) == (12, 20) and other == pytest.approx(np.log(0.9)) and len(known.numbers) == 13
+    process = known.process.with_level(gain.LEVEL)
+    mean_C, covariance_CC = process.joint(known.process.x_ND[:12])
+    assert mean_M[:12] == pytest.approx(mean_C) and covariance_MM[:12, :12] == pytest.approx(covariance_CC)
+    assert noise == process.noise_variance
+
+
+def test_baselines_outside_of_the_space_count_on_the_scale_of_the_values():
+    """Seen to fail with a value of 0.2 beside logarithms: it was above all of them, and capped nothing."""
+    outside = [told(12, None, [0.3]), told(13, None, [0.2])]
+    assert gain.elsewhere(read_posterior(downhill(), LINE, 10), downhill(extra=outside)) == pytest.approx(np.log(0.2))
+    below = downhill(above=-2.0)
+    assert gain.elsewhere(read_posterior(below, LINE, 10), [*below, *outside]) == 0.2
+    assert gain.elsewhere(read_posterior(below, LINE, 10), below) == np.inf
+
+
+def test_candidates_are_those_of_the_largest_expected_gain():
+    """Seen to fail with those of the smallest."""
+    known, random = read_posterior(downhill(above=0.0), LINE, 10), np.random.default_rng(0)
+    lowest = float(known.process.predict(known.process.x_ND)[0].min())
+    x_ND = gain.candidates(known.cube, known.process, known.process.x_ND[:2], lowest, random)
+    anywhere_N = log_expected_gain(*known.process.predict(random.random((1000, 1))), lowest)
+    assert len(x_ND) == gain.CANDIDATES and log_expected_gain(*known.process.predict(x_ND), lowest).min() > np.quantile(anywhere_N, 0.7)
+
+
+def test_what_is_promised_is_of_the_next_ten_trials():
+    """Seen to fail with that of twenty."""
+    assert gain.promised({"why": None, "after": {"10": {"expected": 0.1}, "20": {"expected": 0.2}}}) == 0.1
+    assert gain.promised({"why": "nothing is searched", "after": {}}) is None
 
 
 def test_a_study_ends_where_the_next_ten_trials_promise_too_little_and_another_limit_goes_on(make_study):
