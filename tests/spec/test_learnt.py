@@ -15,8 +15,10 @@ from aae.paths import flatten, with_later_paths
 from aae.runs import read_json, write_json
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import Entry, SearchSpace
+from aae.tuning.study import posterior
+from aae.tuning.study.cube import HERE, Cube
 from aae.tuning.study.parents import load_sweep
-from aae.tuning.study.posterior import read_posterior
+from aae.tuning.study.posterior import read_posterior, told_elsewhere
 from tests.golden import tiny_arrays
 from tests.refusals import refused
 from tests.sweeping import begun, count_told, train_here, train_out
@@ -179,6 +181,24 @@ def test_another_studys_level_does_not_matter_and_its_shape_does(level):
     assert found.numbers == [0, 1, 2] == list(found.expected())
     assert np.exp(mean_N[[5, 10]]) == pytest.approx(curve(x_ND[[5, 10], 0]), rel=0.1)
     assert x_ND[alone.process.predict(x_ND)[0].argmin(), 0] != pytest.approx(0.7, abs=0.05)
+
+
+def test_of_many_trials_elsewhere_those_from_the_lowest_to_the_highest_are_learnt(monkeypatch):
+    """Seen to fail with the lowest alone, which say nothing of where it is bad."""
+    monkeypatch.setattr(posterior, "MOST_LEARNT", 3)
+    space = SearchSpace({"x": Entry("x", FloatDistribution(0.0, 1.0), {})})
+    x_MD, value_M, _ = told_elsewhere([trial(n, n / 10, (7 * n) % 5 + 1.0) for n in range(5)], Cube(space, True), 1, float)
+    assert x_MD.tolist() == [[0.0, 1], [0.1, 1], [0.2, 1]] and value_M.tolist() == [-2, 0, 2]
+
+
+def test_what_was_tried_elsewhere_is_looked_at_as_a_point_of_this_study():
+    """Seen to fail with the points of the other study: its mean there is not this one's."""
+    space = SearchSpace({"x": Entry("x", FloatDistribution(0.0, 1.0), {})})
+    own, other = ([trial(n, (n + shift) / 4, 0.1 * n + 0.2) for n in range(4)] for shift in (0, 0.5))
+    found = read_posterior(own, space, 3, [other])
+    assert (found.tried_ND[:, -1] == HERE).all() and found.tried_ND[:, 0] == pytest.approx(
+        [n / 4 for n in (0, 1, 2, 3, 0.5, 1.5, 2.5, 3.5)]
+    )
 
 
 # ---- what cannot be
