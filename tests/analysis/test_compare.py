@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from aae.intervals import t_interval
 from aae.runs import read_json, write_json
 from analysis import compare
-from analysis.comparison import compare_runs, estimate, progress_of
+from analysis.comparison import best_after, compare_runs, estimate, progress_of, side_of
 from analysis.trials import Run, TrialRecord, read_run
 from tests.sweeping import PROJECT
 
@@ -99,6 +100,32 @@ def test_progress_is_over_the_slot_time_of_all_that_had_ended_pruned_ones_too():
     """Trial 0 ended last; a running one is not in it; a pruned one costs and is no best."""
     trials = [trial(0, 60, 50, 0.1), trial(1, 20, 20, 0.3), trial(2, 30, 5, 0.05, "PRUNED"), trial(3, 40, 10, 0.4), trial(4, None, 7, None)]
     assert progress_of(Run(Path("x"), "x", "val/error", {}, trials)) == ([20, 85], [0.3, 0.1])
+
+
+def test_a_trial_that_breaks_the_constraint_is_no_best_so_far():
+    """Seen to fail where the value alone counts."""
+    trials = [trial(0, 10, 10, 0.3), replace(trial(1, 20, 10, 0.1), excess=0.5), trial(2, 30, 10, 0.2)]
+    assert progress_of(Run(Path("x"), "x", "val/error", {}, trials)) == ([10, 30], [0.3, 0.2])
+
+
+def test_after_so_much_slot_time_the_last_best_that_it_had_found_counts(two):
+    """Seen to fail with the first best, and with the slot time of the longest run: a run's whole search against a part of another's."""
+    found = compare_runs(two)
+    progress = ([10.0, 20.0, 30.0], [0.3, 0.2, 0.1])
+    short, long = (replace(side, progress=progress, slot_s=slot_s) for side, slot_s in zip(found.sides, (25.0, 90.0), strict=True))
+    assert [best_after(long, seconds) for seconds in (5, 10, 25, 30, 90)] == [None, 0.3, 0.2, 0.1, 0.1]
+    rows = dict(compare.value_rows(replace(found, sides=[short, long])))
+    assert rows["lowest after 25 s of slot time"] == ["20.00 %", "20.00 %"]
+
+
+def test_the_best_trials_curve_ends_with_the_epoch_of_its_value_and_its_draws_give_its_interval():
+    """A worker may write a row that the study was not told. Seen to fail with that row in the curve, and with the mean as one draw."""
+    rows = [{"epoch": n, "val/error": 0.1 * n, "val/error_draws": [0.1 * n - 0.01, 0.1 * n, 0.1 * n + 0.01]} for n in (1, 2, 3)]
+    run = Run(Path("x"), "x", "val/error", {}, [replace(trial(0, 10, 10, 0.2), epochs=2, rows=rows)])
+    vars(run).update(confirmed=None, choice={})
+    side = side_of(run, "x")
+    assert side.curve == ([1, 2], [0.1, 0.2])
+    assert side.best.num == 3 and (side.best.low, side.best.high) == pytest.approx(t_interval([0.19, 0.2, 0.21]))
 
 
 def test_a_run_without_a_complete_trial_stands_beside_another(two, capsys):
