@@ -110,6 +110,12 @@ def test_codes_far_out_on_a_line_have_no_classes_and_are_no_error():
     assert 0 <= metrics.quadratic_discriminant_accuracy(line.expand(2000, 4), torch.arange(2000) % 10) < 0.2
 
 
+def test_the_discriminant_weighs_each_class_by_how_often_it_occurs():
+    """Seen to fail without it: of codes that say nothing it read the rare class for half of them."""
+    z, label = torch.randn(4000, 2, generator=seeded(), dtype=torch.float64), (torch.arange(4000) % 10 == 0).long()
+    assert metrics.quadratic_discriminant_accuracy(z, label) == pytest.approx(0.9, abs=0.01)
+
+
 def test_classes_with_too_few_codes_are_no_error():
     label = torch.zeros(100, dtype=torch.long)
     label[:3] = 7
@@ -144,6 +150,13 @@ def test_the_class_monitors_ask_how_far_q_of_y_is_from_the_prior_that_is_asked_f
     assert metrics.collapse_warnings(rows, 2) == []  # one class of ten images is no collapse where p(y) is 9 : 1
     uniform = [{key: value for key, value in row.items() if key != "val/class_count_of_prior"} for row in rows]
     assert len(metrics.collapse_warnings(uniform, 2)) == 1
+
+
+def test_the_class_count_is_of_the_most_likely_classes_and_not_of_their_probabilities():
+    """Seen to fail with the mean of q(y): a class that is never the most likely one counted as used."""
+    found = metrics.class_monitors(torch.tensor([[0.6, 0.4], [0.4, 0.6], [0.6, 0.4], [0.6, 0.4]]))
+    assert found["val/class_count"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)), rel=1e-5)
+    assert metrics.class_monitors(torch.tensor([[0.6, 0.4]] * 4))["val/class_count"] == pytest.approx(1)
 
 
 def test_five_classes_of_ten_count_as_five():
@@ -371,6 +384,14 @@ def test_a_sampled_encoders_codes_are_noisy_and_the_same_at_every_evaluation(dat
     assert metrics.evaluate(model, dataset.validation, config)[0] == metrics.evaluate(model, dataset.validation, config)[0]
 
 
+def test_a_sampled_encoders_noise_is_another_for_each_image(monkeypatch):
+    """Seen to fail with the same noise for every chunk: the codes of 10,000 images had that of 2,000."""
+    monkeypatch.setattr(metrics, "CHUNK", 3)
+    model, black = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10, sampled=True), torch.zeros(8, 36, dtype=torch.uint8)
+    _, _, z_NZ = metrics.encode(model, Split(black, torch.zeros(8, dtype=torch.long)))
+    assert len({tuple(z_Z) for z_Z in z_NZ.tolist()}) == 8
+
+
 # ---- the likelihood
 
 
@@ -421,6 +442,19 @@ def test_the_likelihood_is_scored_on_images_that_did_not_choose_the_width(datase
     pixels_NX = metrics.to_pixels(dataset.validation.images_NX)
     assert torch.equal(seen["choosing"], pixels_NX[::2]) and torch.equal(seen["images"], pixels_NX[1::2])
     assert len(seen["samples"]) == 30 and row["val/parzen_std"] in metrics.PARZEN_STDS
+
+
+def test_the_test_set_is_scored_on_fresh_samples_with_a_width_of_validation_images(dataset, monkeypatch):
+    """Seen to fail with the samples by which the search chose, and with a width that the scored images chose."""
+    seen = []
+    monkeypatch.setattr(metrics, "parzen", lambda samples, *images: seen.append((samples, *images)) or (torch.zeros(1), 0.1))
+    model, config = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10), tiny_config({"model.z_dim": 2, "train.parzen_samples": 30})
+    test = Split(dataset.train.images_NX[:7], dataset.train.label_N[:7])
+    metrics.evaluate(model, dataset.validation, config)
+    metrics.evaluate(model, test, config, fitted=dataset.validation)
+    (samples, choosing, _), (fresh, same, scored) = seen
+    assert torch.equal(same, choosing) and torch.equal(scored, metrics.to_pixels(test.images_NX))
+    assert fresh.shape == samples.shape and not torch.isclose(fresh, samples).all(dim=1).any()
 
 
 # ---- new images
