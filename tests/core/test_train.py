@@ -467,6 +467,39 @@ def test_every_phases_optimiser_gets_its_own_rate_times_the_schedules(dataset, m
     assert seen[6] == {name: rate / 2 for name, rate in rates.items()}
 
 
+def test_a_row_has_the_mean_of_every_term_over_its_steps_and_the_last_steps_rate(dataset, monkeypatch):
+    """Seen to fail with the last step's terms, and with the rate of the next epoch's first step."""
+    count = iter(range(100))
+
+    def look(state, batch, noise, rates, autocast):
+        return [torch.tensor(float(next(count)))] * sum(len(phase.terms) for phase in state.phases)
+
+    monkeypatch.setitem(training.UPDATE, "joint", look)
+    rows, schedule = [], {"kind": "step", "unit": "epoch", "drop_at": 1, "factor": 0.5}
+    train(tiny_config({"optim.schedule": schedule, "train.epochs": 2}), rows.append, dataset=dataset)
+    assert [row["reconstruction/reconstruction"] for row in rows] == [2.5, 8.5]  # of 6 steps each
+    assert [row["train/rate_multiplier"] for row in rows] == [1.0, 0.5]
+
+
+def test_the_first_average_is_the_weights_after_the_first_step(tmp_path, dataset):
+    """Seen to fail with the step counted before the average is taken: it kept half of the initial weights."""
+    trial = TrialFolder(tmp_path / "t")
+    attempt = trial.next_attempt()
+    train(tiny_config({"train.batch_size": 300, "train.epochs": 1, "train.ema_decay": 0.999}), nothing, trial, attempt, dataset)
+    saved = torch.load(attempt.checkpoint_path)
+    assert all(torch.equal(value, saved["model"][name]) for name, value in saved["averaged"].items())
+
+
+def test_each_error_is_of_its_own_weights(dataset):
+    """Seen to fail with the averaged weights' error twice."""
+    state = State(tiny_config({"train.ema_decay": 0.999}), 36, torch.device("cpu"))
+    with torch.no_grad():
+        state.model.encoder.heads.bias[3] += 100  # every image is of class 3, by the weights as they are
+        state.averaged.encoder.heads.bias[:2] += torch.tensor([100.0, 0.0])
+    row, prediction_N = training.measure(state, Split(dataset.validation.images_NX[:4], torch.tensor([0, 0, 0, 3])))
+    assert (row["val/error"], row["val/error_plain"]) == (0.25, 0.75) and prediction_N.tolist() == [0] * 4
+
+
 def test_a_checkpoint_of_a_gpu_is_read_and_made_small_where_there_is_none(tmp_path, monkeypatch, dataset):
     """As on the head of a cluster. Seen to fail without map_location: it was taken for a broken file, and for a guess in a report."""
     trial, path = TrialFolder(tmp_path / "t"), tmp_path / "gpu.pt"
