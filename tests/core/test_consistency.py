@@ -266,6 +266,17 @@ def test_the_term_and_shifts_have_streams_of_their_own_and_every_other_stream_ke
     assert torch.allclose(other.direction_BX.norm(dim=-1), torch.ones(50)) and other.direction_BX.shape == (50, 36)
 
 
+def test_what_the_term_draws_of_images_of_its_own_is_drawn_from_its_own_stream():
+    """Seen to fail with the other images' shift from the stream of the training images': their next shift was another one."""
+    noisy, other = (tiny_config({"objective.consistency": {"around": around}, "train.shift": 2}) for around in ("noisy", "other"))
+    label_B, after = torch.full((50,), -1), []
+    for config in (noisy, other):
+        generators = make_generators(config, CPU)
+        draw_noise(config, generators, label_B, 36, 20, 0)
+        after.append({name: generator.get_state() for name, generator in generators.items()})
+    assert {name for name in after[0] if not torch.equal(after[0][name], after[1][name])} == {"direction"}
+
+
 # ---- shifts
 
 
