@@ -189,7 +189,7 @@ def test_every_replay_has_a_seed_of_its_own_and_every_surrogate_two_thirds_of_th
     """Seen to fail with one seed for the replays of a surrogate, and with all trials in each surrogate."""
     seen = []
 
-    def search(sweep, seed):
+    def search(sweep, seed, place):
         return seed
 
     def found_by(search, task, cube, random, epochs, budgets):
