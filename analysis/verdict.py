@@ -106,7 +106,7 @@ def seen(run: Run, best: TrialRecord) -> list[str]:
         return []
     if not is_error(run.metric):
         told = best.config.get("model.class_source") == "label"
-        labels = "their labels, of which the decoder is told" if told else "none of their labels"
+        labels = "their labels, which the decoder is told" if told else "none of their labels"
         return [f"The search used {num:,} validation images, after every epoch of every trial, and {labels}."]
     error = 100 * math.sqrt(best.value * (1 - best.value) / num)
     unseen = run.metric == "val/cluster_error" and not best.config.get("objective.adversarial_z.sees_label")

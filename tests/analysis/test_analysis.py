@@ -261,7 +261,7 @@ def test_under_a_constraint_the_lowest_trial_that_breaks_it_is_not_the_best_and_
     run = play(tmp_path, fates, study=HELD, trial=UNSUPERVISED, baselines={"known": INSIDE, "wild": OUTSIDE})
     lines = page.search_verdict(read_run(run))
     told = replace(read_run(run).trials[2], config=read_run(run).trials[2].config | {"model.class_source": "label"})
-    assert "their labels, of which the decoder is told" in verdict.seen(read_run(run), told)[0]
+    assert "and their labels, which the decoder is told." in verdict.seen(read_run(run), told)[0]
     assert lines[0] == ("Best configuration: trial 2, val/reconstruction 25 after 1 epoch, with val/prior_mismatch 0.2 (at most 0.2).")
     assert "1 of 3 complete trials break val/prior_mismatch at most 0.2: trial 1 (wild) (0.5)." in lines
     assert "Baseline wild (trial 1): 20, and it breaks the constraint: no number to compare with." in lines
