@@ -151,6 +151,7 @@ LABELS = {
     "semi_vat": 100,
     "quick": 100,
     "dim_reduction_100": 100,
+    "dim_reduction_100_vat": 100,
     "dim_reduction_1000": 1000,
     "svhn": 1000,
 }  # that classification reads
