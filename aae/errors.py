@@ -49,6 +49,13 @@ def is_full_disk(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
+def fault(error: Exception) -> str:
+    """The line of what ends a sweep and nobody typed."""
+    if is_full_disk(error):
+        return f"{error.filename or 'the run folder'}: the disk is full; make room, and the same command goes on"
+    return str(error)
+
+
 def one_line(error: Exception) -> str:
     """OmegaConf and YAML explain over several lines; users get one, with the full path first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

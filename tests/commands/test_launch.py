@@ -1,5 +1,6 @@
 """launch.py before a command's own work: help at once, a misspelt command, streams that are closed."""
 
+import errno
 import importlib
 import os
 import subprocess
@@ -142,3 +143,15 @@ def test_what_a_command_was_asked_for_and_cannot_be_written_is_an_error_and_a_re
     done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, env=environment, text=True, timeout=120)
     os.close(into)
     assert (done.returncode, done.stderr) == (0, "0\n" * len(asked))
+
+
+def test_a_disk_that_fills_while_a_sweep_runs_is_named_with_what_to_do(workplace, monkeypatch, capsys):
+    """Seen to fail: the bare number of the error."""
+
+    def fills(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/s/study.journal")
+
+    Path("s.yaml").write_text(sweep_text())
+    monkeypatch.setattr("aae.tuning.driver.run.run_sweep", fills)
+    assert launch.main(["s.yaml"]) == 1
+    assert capsys.readouterr().err == "launch.py: runs/s/study.journal: the disk is full; make room, and the same command goes on\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from aae.errors import fault
 from aae.tuning.commands.arguments import ACCEPT, add_overrides, command_parser
 from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
 
@@ -61,7 +62,7 @@ def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) 
     except PermissionError:  # launch.py has words for it
         raise
     except (RuntimeError, OSError) as error:
-        print(f"launch.py: {error}", file=sys.stderr)
+        print(f"launch.py: {fault(error)}", file=sys.stderr)
         return 1
     read = read_run(run)
     if read.confirmed is not None:

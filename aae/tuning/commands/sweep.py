@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from aae.errors import ConfigError
+from aae.errors import ConfigError, fault
 from aae.streams import require_written
 from aae.tuning.commands.arguments import ACCEPT, add_overrides, command_parser
 from aae.tuning.commands.output import add_json_option, apart_from_the_object, print_object
@@ -77,7 +77,7 @@ def run(arguments: list[str], console: Console) -> int:
     except PermissionError:  # launch.py has words for it
         raise
     except (RuntimeError, OSError) as error:
-        print(f"launch.py: {error}", file=sys.stderr)
+        print(f"launch.py: {fault(error)}", file=sys.stderr)
         return 1
     return say_what_is_next(checked, outcome, given.accept_changes, started, console)
 
