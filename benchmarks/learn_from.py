@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -25,7 +24,7 @@ from aae.tuning.replay.compare import JITTER, SLOTS
 from aae.tuning.replay.search import SweepSearch, Values, play
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
-from benchmarks.search_quality import REPLAYS_EACH, append, fitted, our_sweep
+from benchmarks.search_quality import REPLAYS_EACH, append, each_seed, fitted, our_sweep
 
 SMOOTH = {"near": 0.5, "far": 1.0}  # the distortion's spread, of the task's
 NEIGHBOURS = ("again", *SMOOTH, "opposite")
@@ -113,8 +112,7 @@ def main() -> None:
         our_sweep(("study.sampler={kind: auto, seed: 0}", "study.pruner={kind: NopPruner}")),
     )
     seeds = range(options.first_seed, options.first_seed + options.replays)
-    with ProcessPoolExecutor(options.processes) as pool:
-        rows = summary(list(pool.map(partial(replay, sweep, options.trials), seeds, chunksize=5)))
+    rows = summary(each_seed(partial(replay, sweep, options.trials), seeds, options.processes))
     for row in rows:
         print(row)
     line = {"benchmark": "learn_from", "trials": options.trials, "budgets": rows, "slots": SLOTS, "n": len(seeds)}

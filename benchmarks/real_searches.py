@@ -18,8 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from aae.intervals import INTERVAL, t_interval
 from aae.layers import read_sweep, trial_from_sweep
 from aae.manifest import git
 from aae.tuning.replay.compare import SLOTS
+from aae.tuning.replay.processes import run_jobs
 from analysis.trials import read_run
 from benchmarks.overhead import plain_trial
 from benchmarks.search_quality import PROJECT, RECORDS, SWEEP, our_sweep
@@ -97,7 +97,7 @@ def fit(folder: str, seed: int, minutes: float) -> None:
     print(json.dumps({"trials": len(results), "values": values, "found": best.metrics[sweep.study.metric]}))
 
 
-def error_again(values: dict[str, Any], seed: int) -> float:
+def error_again(values: dict[str, Any], seed: int, folder: str) -> float:
     """Validation error of these values from another initialisation."""
     from aae.train import train
 
@@ -111,16 +111,17 @@ def repeat(seed: int, minutes: float) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = search(name, Path(folder), seed, minutes)
         print(f"seed {seed}, {name}: {found[name]['trials']} trials, best {found[name]['found']}", flush=True)
-    with ProcessPoolExecutor(SLOTS, mp_context=get_context("spawn")) as pool:  # a fork would inherit torch's threads
-        for one in found.values():
-            if one["values"]:
-                one["again"] = [round(error, 4) for error in pool.map(error_again, [one["values"]] * len(SEEDS), SEEDS)]
+    chosen = [name for name, one in found.items() if one["values"]]
+    jobs = [partial(error_again, found[name]["values"], again) for name in chosen for again in SEEDS]
+    errors = np.reshape(run_jobs(jobs, SLOTS, lambda done: None) if jobs else [], (len(chosen), len(SEEDS)))
+    for name, error_S in zip(chosen, errors.round(4).tolist(), strict=True):
+        found[name]["again"] = error_S
     return found
 
 
 def summary(lines: list[dict[str, Any]]) -> list[str]:
-    """Of repeats of one length: the mean score of each search, and ours beside each other."""
-    score = {name: np.array([np.mean(line[name]["again"]) for line in lines]) for name in SEARCHES}
+    """Of repeats of one length: the mean score of each search, and ours beside each other. One that chose nothing is wrong everywhere."""
+    score = {name: np.array([np.mean(line[name].get("again", 1.0)) for line in lines]) for name in SEARCHES}
     said = [f"{len(lines)} repeats (seeds {', '.join(str(line['seed']) for line in lines)}) of {lines[0]['minutes']:g} min"]
     for name, score_R in score.items():
         text = f"{name}: {100 * score_R.mean():.2f} %, {np.mean([line[name]['trials'] for line in lines]):.0f} trials"

@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from aae.manifest import git
 from aae.runs import read_rows, write_rows
 from aae.tuning.replay import surrogate
 from aae.tuning.replay.compare import PART, SLOTS, found_by
+from aae.tuning.replay.processes import run_jobs
 from aae.tuning.replay.search import Search, SweepSearch, Values
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
@@ -52,6 +52,8 @@ TRUTHS = {"gaussian process": surrogate.GaussianProcess, "quadratic": Quadratic}
 EXPECTED, LOWEST = "posterior mean", "lowest"  # how a search chooses among its trials
 DRAW = "posterior draw"  # of the Gaussian process, another in each replay
 BASELINE, KNOWN_GOOD = "baseline", 0.2  # what a user had before the search: a configuration that this share of the random ones beats
+
+T = TypeVar("T")
 
 
 def record(run_path: Path) -> None:
@@ -187,13 +189,26 @@ def append(line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+def each_seed(one: Callable[[int], T], seeds: Sequence[int], num_processes: int) -> list[T]:
+    """What `one` makes of every seed, in processes; says on standard error how far it is."""
+
+    def say(done: int) -> None:
+        if done % REPLAYS_EACH == 0:
+            print(f"{done} of {len(seeds)} replays", file=sys.stderr, flush=True)
+
+    return run_jobs([partial(without_folder, one, seed) for seed in seeds], num_processes, say)
+
+
+def without_folder(one: Callable[[int], T], seed: int, folder: str) -> T:
+    return one(seed)
+
+
 def replays(options: argparse.Namespace) -> None:
     commit, sweep = git("rev-parse", "--short", "HEAD"), our_sweep(tuple(options.overrides))  # of the code that runs, not of the end
     fit = describe_fit(sweep)
     seeds = range(options.first_seed, options.first_seed + options.replays)
-    with ProcessPoolExecutor(options.processes) as pool:
-        one = partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice, options.their_choice)
-        scores = list(pool.map(one, seeds, chunksize=REPLAYS_EACH))
+    one = partial(replay, sweep, options.budgets, options.truth, options.noise, options.choice, options.their_choice)
+    scores = each_seed(one, seeds, options.processes)
     score_SRB = np.array([[score[name] for score in scores] for name in SEARCHERS])
     rows = summary(score_SRB, np.array([score[BASELINE][0] for score in scores]), options.budgets)
     print("\n".join(table(rows)))
