@@ -91,7 +91,7 @@ def test_a_pruned_trial_ends_where_complete_ones_came_to_from_its_epoch_and_is_l
 
 def test_diverged_and_collapsed_trials_stand_at_the_same_bound():
     values = [0.2, 0.22, 0.24, 0.26, 0.28, 0.9]
-    diverged = told(6, 0.5, [0.8], TrialState.PRUNED, **{REASON: "diverged: nan"})
+    diverged = told(6, 0.9, [0.8], TrialState.PRUNED, **{REASON: "diverged: nan"})
     posterior = read_posterior([*(told(n, n / 8, [value]) for n, value in enumerate(values)), diverged], LINE, 3)
     low, high = np.quantile(np.log(values), [0.25, 0.75])
     found = posterior.process.mean + posterior.process.scale * posterior.process.scaled_N
@@ -205,6 +205,35 @@ def test_the_next_point_is_in_the_valley_away_from_a_running_trial_and_the_same_
     few = [told(n, x, [valley(x)]) for n, x in enumerate((0.0, 0.6, 1.0))]
     found = suggest(few, LINE, 0, 7)["x"]
     assert abs(suggest([*few, told(6, found, [], TrialState.RUNNING)], LINE, 0, 7)["x"] - found) > 0.05
+
+
+def test_a_failed_trial_is_not_asked_again_at_once():
+    """Seen to fail: nothing was learnt of it, so the same corner stood highest until the study was used up."""
+    few = [told(n, x, [valley(x)]) for n, x in enumerate((0.0, 0.6, 1.0))]
+    found = suggest(few, LINE, 0, 7)["x"]
+    assert abs(suggest([*few, told(6, found, [], TrialState.FAIL)], LINE, 0, 7)["x"] - found) > 0.05
+
+
+def test_a_space_of_seven_configurations_is_asked_once_each_before_one_is_asked_again():
+    """Equal parameters train to equal bits. Seen to fail: the lowest mean was asked again and again."""
+    space, trials = SearchSpace({"x": Entry("x", IntDistribution(6, 12), {})}), []
+    for number in range(8):
+        x = suggest(trials, space, 0, number)["x"]
+        value = [0.1 + (x - 8) ** 2 / 50]
+        params = {"params": {"x": x}, "distributions": {"x": space.entries["x"].distribution}}
+        trials.append(create_trial(value=value[0], intermediate_values={1: value[0]}, **params))
+        trials[-1].number = number
+    assert sorted(trial.params["x"] for trial in trials[:7]) == list(range(6, 13)) and 6 <= trials[7].params["x"] <= 12
+
+
+def test_a_copy_of_a_trial_is_no_second_measurement():
+    """TPE and random search ask for some in a finite space. Seen to fail: the lowest value was confirmed by itself."""
+    once = [told(n, n / 8, [0.1 + 0.05 * (n % 3)]) for n in range(9)]
+    copies = [told(n, 3 / 8, [0.1]) for n in (9, 10, 11)]
+    alone, found = (read_posterior(trials, LINE, 3).expected() for trials in (once, once + copies))
+    assert alone == {number: found[number] for number in range(9)} and [found[n] for n in (9, 10, 11)] == [found[3]] * 3
+    stopped = told(12, 5 / 8, [0.4], TrialState.PRUNED)
+    assert read_posterior([*once, stopped], LINE, 3).expected()[12] == alone[5]
 
 
 def test_the_gain_is_counted_from_the_lowest_mean_and_looked_for_around_the_lowest_means(monkeypatch):
@@ -377,9 +406,9 @@ def test_the_chance_of_being_the_best_is_that_of_the_product_of_two_normals():
 def test_an_epoch_that_foretells_nothing_stops_nobody():
     """The values at epoch 2 have no order of the end's; the same trial is stopped where they have."""
     then, ends = (0.3, 0.2, 0.5, 0.4, 0.3, 0.2), (0.1, 0.2, 0.1, 0.2, 0.3, 0.1)
-    told_there = [told(n, 0.5, [0.8, then[n], ends[n]]) for n in range(6)]
+    told_there = [told(n, 0.5 + 0.001 * n, [0.8, then[n], ends[n]]) for n in range(6)]
     assert not is_hopeless(read_posterior(told_there, LINE, 3), running_at(0.5, [0.8, 0.5]), 2)
-    ordered = [told(n, 0.5, [0.8, 2 * end + 0.001 * n, end]) for n, end in enumerate((0.1, 0.2, 0.11, 0.2, 0.3, 0.12))]
+    ordered = [told(n, 0.5 + 0.001 * n, [0.8, 2 * end + 0.001 * n, end]) for n, end in enumerate((0.1, 0.2, 0.11, 0.2, 0.3, 0.12))]
     assert is_hopeless(read_posterior(ordered, LINE, 3), running_at(0.5, [0.8, 0.5]), 2)
 
 

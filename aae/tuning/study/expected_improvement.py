@@ -1,8 +1,9 @@
 """The sampler of `{kind: auto}`: the point where the Gaussian process expects the largest gain.
 
 The gain is counted from the lowest posterior mean. Optuna's own GPSampler counts it from the lowest value, which noise made low, and
-leaves pruned trials out. Running trials stand at their mean. Every point follows from the told trials and the trial's number: a study
-that is gone on with asks the same ones.
+leaves pruned trials out. Running trials stand at their mean, and so do failed ones: else each would be asked again. A point that a
+trial has is not asked while there is another: equal parameters train to equal bits. Every point follows from the told trials and the
+trial's number: a study that is gone on with asks the same ones.
 """
 
 # N candidates, D paths of the space
@@ -23,6 +24,7 @@ from aae.tuning.study.posterior import Posterior, read_posterior
 
 STARTUP_TRIALS = 6  # spread evenly, before there is something to learn from
 STARTUP_COMPLETE = 3
+LOOKED_AT = 64  # points of the sequence from a trial's own on, for one that is new
 CANDIDATES, NEIGHBOURS = 2000, 64  # at random, and around each of the best
 STEPS = (0.1, 0.03)  # how far those lie, in edges of the cube
 BEST = 8
@@ -34,21 +36,30 @@ def suggest(
 ) -> dict[str, Any]:
     """A value for every path, as Optuna has them. `others`: told trials of other studies."""
     posterior = read_posterior([trial for trial in trials if trial.number != number], space, STARTUP_COMPLETE, others)
-    if posterior is None or (number < STARTUP_TRIALS and not others):
-        return spread_evenly(Cube(space), seed, number)
     before = [trial for trial in trials if trial.number < number and trial.params]
-    running = [trial for trial in before if trial.state == TrialState.RUNNING or not posterior.numbers]
-    return most_promising(posterior, running, np.random.default_rng([seed, number]))
+    if posterior is None or (number < STARTUP_TRIALS and not others):
+        return spread_evenly(Cube(space), before, seed, number)
+    return most_promising(posterior, before, np.random.default_rng([seed, number]))
 
 
-def spread_evenly(cube: Cube, seed: int, number: int) -> dict[str, Any]:
+def is_new(cube: Cube, x_ND: np.ndarray, before: Sequence[FrozenTrial]) -> np.ndarray:
+    """(N,) whether no trial before has this point."""
+    own_D = ~cube.is_study_D
+    asked = {tuple(x_D) for x_D in cube.points_of(before)[:, own_D].round(9).tolist()}
+    return np.array([tuple(x_D) not in asked for x_D in x_ND[:, own_D].round(9).tolist()])
+
+
+def spread_evenly(cube: Cube, before: Sequence[FrozenTrial], seed: int, number: int) -> dict[str, Any]:
     """The points of a scrambled Sobol sequence."""
-    uniform_ND = qmc.Sobol(len(cube.entries), rng=seed).random_base2(number.bit_length())
-    return cube.params(cube.points(uniform_ND[number : number + 1])[0])
+    uniform_ND = qmc.Sobol(len(cube.entries), rng=seed).random_base2((number + LOOKED_AT).bit_length())
+    x_ND = cube.points(uniform_ND[number : number + LOOKED_AT])
+    return cube.params(x_ND[is_new(cube, x_ND, before).argmax()])  # the first, where none is new
 
 
-def most_promising(posterior: Posterior, running: Sequence[FrozenTrial], random: np.random.Generator) -> dict[str, Any]:
+def most_promising(posterior: Posterior, before: Sequence[FrozenTrial], random: np.random.Generator) -> dict[str, Any]:
     cube, process = posterior.cube, posterior.process
+    unknown = (TrialState.RUNNING, TrialState.FAIL)
+    running = [trial for trial in before if trial.state in unknown or not posterior.numbers]
     tried_ND = posterior.tried_ND
     mean_N, _ = process.predict(tried_ND)
     tried_ND, lowest = tried_ND[mean_N.argsort()[:BEST]], float(mean_N.min())
@@ -60,7 +71,8 @@ def most_promising(posterior: Posterior, running: Sequence[FrozenTrial], random:
         centres_MD = np.repeat(np.r_[x_ND[(-gain_N).argsort()[:BEST]], tried_ND], NEIGHBOURS, axis=0)
         near_MD = cube.near(centres_MD, step, random)
         x_ND, gain_N = np.r_[x_ND, near_MD], np.r_[gain_N, log_expected_gain(*process.predict(near_MD), lowest)]
-    return cube.params(x_ND[gain_N.argmax()])
+    new_N = is_new(cube, x_ND, before)
+    return cube.params(x_ND[np.where(new_N | ~new_N.any(), gain_N, -np.inf).argmax()])
 
 
 def log_expected_gain(mean_N: np.ndarray, std_N: np.ndarray, lowest: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -100,11 +101,13 @@ class Posterior:
     numbers: list[int]
     is_log: bool
     foreteller: Foreteller
+    original: dict[int, int]  # of each told trial; of a copy it is another, which has the same parameters
 
     def expected(self) -> dict[int, tuple[float, float]]:
         """trial -> (mean, standard deviation) of what its configuration comes to without noise, scaled."""
         mean_T, std_T = self.process.predict(self.process.x_ND[: len(self.numbers)])
-        return {number: (float(mean), float(std)) for number, mean, std in zip(self.numbers, mean_T, std_T, strict=True)}
+        known = {number: (float(mean), float(std)) for number, mean, std in zip(self.numbers, mean_T, std_T, strict=True)}
+        return {number: known[first] for number, first in self.original.items() if first in known}
 
     @property
     def tried_ND(self) -> np.ndarray:
@@ -121,7 +124,7 @@ def read_posterior(
     """None where fewer than `least` searched trials are complete, or all end alike: then nothing is known of the noise. `others`: told
     trials of other studies, as aae/tuning/study/learning.py reads them. Where there are some, they speak alone until then."""
     cube = Cube(space, bool(others))
-    told = told_and_searched(trials)
+    told, original = without_copies(told_and_searched(trials))
     if sum(trial.state == TrialState.COMPLETE for trial in told) < max(least, 2):
         if not others:
             return None
@@ -139,11 +142,21 @@ def read_posterior(
     if np.ptp(value_N) <= ROUNDING * max(1.0, float(np.abs(value_N).max())):
         return None
     process = GaussianProcess(x_ND, value_N, cube.is_choice_D, extra_NN, noise_of_draws(told, scale))
-    return Posterior(cube, process, [trial.number for trial in told], is_log, foreteller)
+    return Posterior(cube, process, [trial.number for trial in told], is_log, foreteller, original)
 
 
 def told_and_searched(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.params and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+
+def without_copies(told: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], dict[int, int]]:
+    """(one trial of each configuration, the number of that one for every trial). Equal parameters train to equal bits: a copy, which a
+    finite space makes TPE and random search ask for, is no second measurement. A complete trial stands for a pruned one."""
+    first: dict[tuple[tuple[str, Any], ...], FrozenTrial] = {}
+    for trial in sorted(told, key=lambda trial: (trial.state != TrialState.COMPLETE, trial.number)):
+        first.setdefault(tuple(sorted(trial.params.items())), trial)
+    original = {trial.number: first[tuple(sorted(trial.params.items()))].number for trial in told}
+    return [trial for trial in told if original[trial.number] == trial.number], original
 
 
 def foretell_all(told: Sequence[FrozenTrial], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
