@@ -257,7 +257,7 @@ def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
 
 def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> int:
     """Trains with a progress bar, or a line an epoch where there is no terminal. Returns the exit code."""
-    attempt, started = folder.next_attempt(), time.monotonic()
+    attempt = folder.next_attempt()
     done = len(attempt.rows())
     console = Console()
     print(f"{folder.path}: {config.train.epochs} epochs on {device_name()}" + (f", going on after {done}" if done else ""))
@@ -288,7 +288,7 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
             print(f"interrupted after epoch {len(attempt.rows())}; the same command goes on from there", file=sys.stderr)
             return 130
     rows = attempt.rows()
-    result = {"state": state, "epochs": len(rows), "seconds": round(time.monotonic() - started, 1), "reason": reason}
+    result = {"state": state, "epochs": len(rows), "seconds": round(folder.seconds(rows), 1), "reason": reason}
     write_json(folder.result_path, result | {"metrics": rows[-1] if rows else {}})
     for warning in metrics.collapse_warnings(rows, config.model.num_classes):
         print(f"warning: {warning}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Ray that cannot start, folders that it cannot use, and a HOME that nobody can write."""
 
+import errno
 import hashlib
 import os
 import pwd
@@ -168,6 +169,18 @@ def test_without_a_home_a_cache_that_is_there_or_can_be_made_is_the_cache(no_hom
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     home.place_caches(tmp_path / "run")
     assert "AAE_DATA" not in os.environ
+
+
+def test_a_home_of_another_user_that_may_not_be_entered_is_no_hindrance(no_home, monkeypatch, tmp_path):
+    """Seen to fail: Path.exists raises below it, and every sweep was refused."""
+
+    def may_not(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", may_not)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    home.place_caches(tmp_path / "run")
+    assert os.environ["AAE_DATA"] == str(tmp_path / "run" / home.CACHES)
 
 
 def test_without_a_home_and_a_name_for_the_user_nothing_fails(no_home, monkeypatch, tmp_path):

@@ -658,6 +658,8 @@ def test_one_training_writes_what_a_trial_writes_and_ends_with_code_0(sweep, wor
     assert (result["state"], result["epochs"], result["metrics"]) == ("COMPLETE", 2, TrialFolder(folder).rows()[-1])
     captured = capsys.readouterr()
     assert captured.out.count("\nepoch ") == 2 and captured.err == ""
+    assert training.main([sweep]) == 0
+    assert json.loads((folder / "result.json").read_text()) == result  # its seconds are those of its epochs, not of the last command
 
 
 def test_a_baseline_has_a_folder_of_its_own_and_its_own_values(sweep, workplace):

@@ -71,6 +71,8 @@ def test_the_time_left_counts_how_old_running_trials_are(make_sweep, workplace, 
     assert console.forecast() is None
     console.seconds, console.live_since = [80.0, 120.0], {number: 1000.0 - age for number, age in enumerate(ages)}
     assert console.forecast() == seconds
+    console.place.slots = 0  # while no node is left that fits a trial; seen to fail with a division by it
+    assert console.forecast() is None
 
 
 # ---- the rehearsal ----

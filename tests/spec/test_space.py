@@ -287,6 +287,14 @@ def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_t
     assert sweep_of(tmp_path, soon.replace("low: 0", "low: 2"), epochs, "study.pruner={kind: auto}").notes == ()
 
 
+def test_trials_that_would_be_copies_are_said(tmp_path):
+    path = tmp_path / "s.yaml"
+    trial = "trial: {data: {num_labels: 100}, objective: {adversarial_y: {}, classification: {}}}\n"
+    path.write_text("study: {name: s, num_trials: 5}\n" + trial + "baselines: {plain: {model.z_dim: 3}}\n")
+    said = "nothing is searched: trials 1 to 4 are one training again and again; study.num_trials=2 has it once"
+    assert load_sweep(path, {}).notes == (said,) and load_sweep(path, {"study.num_trials": 2}).notes == ()
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -10,7 +10,7 @@ from rich.console import Console
 from aae import manifest
 from aae.config import ConfigError
 from aae.imports import imported_files
-from aae.runs import read_manifest
+from aae.runs import read_manifest, trial_folder, write_json
 from aae.tuning.driver import run as driver
 from aae.tuning.driver.opening import recognise
 from aae.tuning.study.parents import load_sweep
@@ -148,6 +148,19 @@ def test_other_data_are_refused_and_cannot_be_accepted(go_on):
     Path("s/manifest.json").write_text(json.dumps(made))
     with pytest.raises(ConfigError, match="restore the data"):
         go_on(accept=True)
+
+
+def test_the_epochs_of_a_parent_are_not_a_forks_own_code(go_on):
+    """Seen to fail: both codes were said to have trained it."""
+    go_on()
+    change()
+    study = go_on(accept=True)
+    folder = trial_folder(study.run, 0)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.next_attempt().write_row({"epoch": 1, "val/error": 0.5})
+    write_json(folder.fork_path, {"epoch": 1})
+    study.next()
+    assert code_numbers(study.trial(0)) == [1]
 
 
 def test_accepted_code_is_written_down_and_trials_say_which_one_made_them(go_on):

@@ -481,6 +481,20 @@ def test_a_trial_that_has_reported_all_of_its_epochs_is_complete_whatever_its_fo
     assert search.trials.study.trial(0).state == TrialState.COMPLETE and search.suggest("ray-1") == "FINISHED"
 
 
+def test_a_training_that_is_repeated_for_its_last_weights_and_stopped_on_the_way_is_not_complete(make_search):
+    """Seen to fail: told complete with an older epoch's weights, and a confirmation could never be reported."""
+    search = make_search()
+    search.suggest("ray-0")
+    for epoch in range(1, search.trials.study.sweep.epochs + 1):
+        search.take_result("ray-0", search.trials.live["ray-0"].attempt.write_row(row(epoch, 0.5)))
+    search.on_trial_complete("ray-0", error=True)  # before its last checkpoint
+    search.suggest("ray-1")
+    search.take_result("ray-1", row(1, 0.5))
+    search.trials.stopping.set()
+    search.on_trial_complete("ray-1")
+    assert search.trials.study.trial(0).state == TrialState.RUNNING
+
+
 def test_a_trial_that_ends_early_without_a_word_is_handed_out_again(make_search):
     search = make_search()
     for attempt in range(3):

@@ -26,7 +26,7 @@ def home_is_writable(folder: str = "") -> bool:
 def has_data_cache() -> bool:
     """Whether it is there, the user's own too, or can be made."""
     folder = cache_folder()
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there = next(each for each in (folder, *folder.parents) if os.path.exists(each))  # Path.exists raises below what may not be entered
     return there == folder or os.access(there, os.W_OK | os.X_OK)
 
 

@@ -132,14 +132,15 @@ class SweepConsole:
 
     def forecast(self) -> float | None:
         """Seconds to the end: each further trial takes the mean of the ended ones, a running one that less its age."""
-        if not self.seconds:
+        slots = self.place.slots
+        if not self.seconds or not slots:  # none, while no node is left that fits a trial
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
         mean, now = sum(self.seconds) / len(self.seconds), time.monotonic()
         with self.lock:
             running = [max(mean - (now - since), 0.0) for since in self.live_since.values()]
         waiting = max(self.study.num_trials - told - len(running), 0)
-        return max((waiting * mean + sum(running)) / self.place.slots, *running, 0.0)
+        return max((waiting * mean + sum(running)) / slots, *running, 0.0)
 
     def table(self) -> Group:
         trials = self.study.trials()

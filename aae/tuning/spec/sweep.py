@@ -26,7 +26,7 @@ from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig, StudyConfig
 from aae.tuning.spec.fork import FROM_EPOCH, Fork
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace, read_space
-from aae.tuning.spec.whole_checks import check_together, pruner_notes
+from aae.tuning.spec.whole_checks import check_together, copies_notes, pruner_notes
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | N
     baselines = {name: read_baseline(file, name, typed, sweep) for name in map(str, file.baselines)}
     sweep = replace(sweep, baselines=baselines)
     check_together(sweep)
-    return replace(sweep, notes=(*notes, *(fork.notes if fork is not None else ()), *pruner_notes(sweep)))
+    return replace(sweep, notes=(*notes, *(fork.notes if fork is not None else ()), *copies_notes(sweep), *pruner_notes(sweep)))
 
 
 def over_parent(parent: dict[str, Any], trial: DictConfig) -> DictConfig:

@@ -92,6 +92,14 @@ def check_confirm(sweep: Sweep) -> None:
         require(seed in SEARCH, path, seed, want)
 
 
+def copies_notes(sweep: Sweep) -> list[str]:
+    """Without a search space every trial after the baselines is the fixed part, with the same seeds."""
+    num, enough = sweep.study.num_trials, len(sweep.baselines) + 1
+    if sweep.space.entries or num <= enough:
+        return []
+    return [f"nothing is searched: trials {enough - 1} to {num - 1} are one training again and again; study.num_trials={enough} has it once"]
+
+
 def pruner_notes(sweep: Sweep) -> list[str]:
     pruner, first = sweep.study.pruner, first_rung(sweep.study.pruner)
     if pruner["kind"] == "NopPruner" or first <= sweep.last_rung:

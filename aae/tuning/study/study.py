@@ -56,6 +56,7 @@ class Handout:
     folder: TrialFolder
     attempt: Attempt
     first_epoch: int  # epochs done before this attempt
+    last_epoch: int = 0  # that this attempt reported
 
 
 class SweepStudy:
@@ -181,7 +182,7 @@ class SweepStudy:
         rows = attempt.rows()
         if self.catch_up(number, rows):
             return None
-        made_by = code_numbers(self.trial(number)) if rows else []
+        made_by = code_numbers(self.trial(number)) if len(rows) > folder.fork.get("epoch", 0) else []
         if self.code_number not in made_by and self.code_number:
             self.storage.set_trial_user_attr(self.id_of(number), CODE, [*made_by, self.code_number])
         return Handout(number, config, folder, attempt, len(rows))

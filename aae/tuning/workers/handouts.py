@@ -71,6 +71,7 @@ class HandOuts:
             self.study.tell(handout.number, state, row["reason"])
             return True
         stop = self.study.report(handout.number, row)
+        handout.last_epoch = row["epoch"]
         self.observer.epoch(handout.number, row)
         return stop or self.stopping.is_set() or row["epoch"] >= handout.config.train.epochs
 
@@ -92,7 +93,8 @@ class HandOuts:
         elif cause is not None and stopping:  # a budget's end, see Workers.end_attempts: it stays RUNNING
             return
         elif cause is None:
-            if (trial.last_step or 0) >= handout.config.train.epochs:  # what was reported, not what a network's folder shows by now
+            # What it reported: the study may know the last epoch of an attempt before, whose last weights are lost.
+            if handout.last_epoch >= handout.config.train.epochs:
                 self.study.tell(number, TrialState.COMPLETE)
             elif stopping:  # on request: it stays RUNNING, shown as interrupted
                 return
