@@ -10,6 +10,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from scipy import stats
 
+from aae.runs import PARENT
 from analysis.trials import MAX_LISTED, Run, TrialRecord
 
 BEST_SHARE, MIN_BEST = 0.05, 3  # of the complete trials: those whose values are looked at
@@ -91,9 +92,11 @@ def idle_parameters(run: Run) -> list[str]:
         else:
             p = stats.ks_2samp(inside, outside).pvalue
         if p > NO_SIGN:
+            where, way = f"search_space.{path}", "set it under trial:, and the search has one dimension less"
+            if path == PARENT:
+                where, way = "study.fork.top_k", "1, in a new study, takes the best parent alone"
             lines.append(
-                f"search_space.{path}: no sign that it matters (the best quarter of {len(having)} trials has the values of the rest, "
-                f"p = {p:.2f}): set it under trial:, and the search has one dimension less"
+                f"{where}: no sign that it matters (the best quarter of {len(having)} trials has the values of the rest, p = {p:.2f}): {way}"
             )
     return lines
 

@@ -137,6 +137,8 @@ def judgement(found: Confirmed) -> list[str]:
         asked = report["asked"]["baseline"]
         if asked is None:
             return ["No baseline was named, so the winner is reported alone."]
+        if all(candidate["baseline"] is not None for candidate in report["candidates"]):
+            return [f"No searched configuration was a candidate, so the baseline {asked} is reported alone."]
         return [
             f"The baseline {asked} itself won the selection: nothing that was searched did better, and there is no difference to report."
         ]
@@ -150,13 +152,18 @@ def judgement(found: Confirmed) -> list[str]:
     lines = [
         f"The {better} is better than the {worse}: the interval of the difference lies on one side of 0; on {count} of {len(gap)} draws."
     ]
-    return lines if high < 0 else [*lines, "It was selected on other draws by its validation error, and these draws contradict that."]
+    if high < 0:
+        return lines
+    over = {candidate["trial"]: candidate.get("excess", 0.0) for candidate in report["candidates"]}
+    if over.get(report["baseline"]["trial"], 0.0) > over.get(report["winner"]["trial"], 0.0):
+        return [*lines, "In the selection it broke the study's constraint, or by more than the winner, which was chosen for that."]
+    return [*lines, "It was selected on other draws by its validation error, and these draws contradict that."]
 
 
 def spread_of(found: Confirmed, role: str) -> str:
     values = found.known(role)
     if not values:
-        return f"{found.report[role]['name']}: every training failed."
+        return f"{found.report[role]['name']}: no training has a value."
     each = ", ".join(found.plain(value) for value in found.values(role))
     return (
         f"{found.report[role]['name']}, every draw: {each}{' %' if found.percent else ''}; "
@@ -167,14 +174,17 @@ def spread_of(found: Confirmed, role: str) -> str:
 
 def accidents(found: Confirmed, role: str) -> list[str]:
     one = found.report[role]
-    diverged = [draw for draw, t in zip(found.report["draws"], one["trainings"], strict=True) if t["state"] == "PRUNED"]
-    failed = [draw for draw, t in zip(found.report["draws"], one["trainings"], strict=True) if t["state"] == "FAIL"]
+    trained = list(zip(found.report["draws"], one["trainings"], found.values(role), strict=True))
+    diverged = [draw for draw, t, value in trained if t["state"] == "PRUNED" and value is not None]
+    left_out = [(draw, t["state"]) for draw, t, value in trained if value is None]
     lines = []
     if diverged:
         text = "counted with the last weights that were finite, or as guessing where there are none"
         lines.append(f"{one['name']} diverged on draw {', '.join(map(str, diverged))}: {text}.")
-    if failed and found.known(role):
-        lines.append(f"{one['name']} failed on draw {', '.join(map(str, failed))}, which its mean leaves out: that may flatter it.")
+    if left_out and found.known(role):
+        what = "failed" if all(state == "FAIL" for _, state in left_out) else "failed, or diverged without a value,"
+        draws = ", ".join(str(draw) for draw, _ in left_out)
+        lines.append(f"{one['name']} {what} on draw {draws}, which its mean leaves out: that may flatter it.")
     return lines
 
 

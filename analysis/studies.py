@@ -53,13 +53,18 @@ def complete(run: Run) -> str:
     return "complete trial" if run.constraint is None else "complete trial that keeps the constraint"
 
 
+def kept(run: Run, count: int) -> str:
+    """What the trials that count are."""
+    return "complete" if run.constraint is None else f"complete and keep{'s' * (count == 1)} the constraint"
+
+
 def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
     study = optuna_study(run, final, baselines=False)
     count = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
     if run.trials and not run.searched_paths:
         raise NotDrawn(f"This study searched no parameter, so there are {what}.")
     if count < least:
-        raise NotDrawn(f"{plural(count, 'searched trial')} complete; {what} below {least}.")
+        raise NotDrawn(f"{plural(count, 'searched trial')} {kept(run, count)}; {what} below {least}.")
     return study, count
 
 
@@ -71,11 +76,10 @@ def importance_study(run: Run) -> tuple[optuna.Study, str]:
         reached = run.reached
         if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
             enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
-            raise NotDrawn(f"{plural(count, 'searched trial')} complete, {len(reached)} with a finished epoch; {enough}.")
+            raise NotDrawn(f"{plural(count, 'searched trial')} {kept(run, count)}, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
         study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
-        kept = "complete" if run.constraint is None else f"complete and keep{'s' * (count == 1)} the constraint"
-        few = f"only {count} {'is' if count == 1 else 'are'} {kept}, and {epoch} is the last epoch that all of these reached"
+        few = f"only {count} {'is' if count == 1 else 'are'} {kept(run, count)}, and {epoch} is the last epoch that all of these reached"
         what = f"{run.metric} at epoch {epoch} of complete and pruned trials ({few})"
         count = len(reached)
     if len({trial.value for trial in study.trials if trial.state == TrialState.COMPLETE}) == 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from aae.runs import TrialFolder
+from aae.runs import PARENT, TrialFolder
 from analysis.advice import advice, changed_code, edges, idle_parameters, pruned_too_soon
 from analysis.trials import Run, TrialRecord, read_run
 
@@ -15,6 +15,7 @@ SPACE = {
     "optim.generator.rate": FloatDistribution(0.001, 0.1, log=True),
     "model.z_dim": IntDistribution(2, 3),
     "optim.kind": CategoricalDistribution(["sgd", "adam"]),
+    PARENT: CategoricalDistribution([4, 9]),
 }
 
 
@@ -72,6 +73,12 @@ def test_a_parameter_that_does_nothing_is_named_and_one_that_does_is_not():
     ]
     assert not any("optim.kind" in line for line in named)
     assert sum("model.z_dim" in line for line in named) >= 10 and all("no sign that it matters" in line for line in named)
+
+
+def test_of_a_fork_whose_parents_are_alike_it_names_the_setting_that_there_is():
+    """Seen to fail: search_space.fork.parent was to be set under trial:, where it is refused."""
+    (line,) = idle_parameters(run([trial(number, [number // 2 + 1.0], **{PARENT: (4, 9)[number % 2]}) for number in range(40)]))
+    assert line.startswith("study.fork.top_k: no sign that it matters") and line.endswith("1, in a new study, takes the best parent alone")
 
 
 def test_few_trials_say_nothing_of_importance():

@@ -226,6 +226,16 @@ def test_a_baseline_that_is_the_best_by_its_own_number_says_why_a_lower_one_is_n
     assert "Baseline paper (trial 0) is itself the best: no searched configuration is expected to be better." in lines
 
 
+def test_a_baseline_outside_the_space_whose_number_is_the_lowest_has_no_neighbours(tmp_path):
+    """Seen to fail: they made it look like luck."""
+    folder = play(tmp_path, [Fate([0.3, 0.2, 0.03]), Fate([0.3, 0.3, 0.031])], baselines={"paper": OUTSIDE})
+    expected = {"1": {"expected": 0.029, "low": 0.02, "high": 0.04}}
+    write_json(folder / "choice.json", {"by": "posterior mean", "why": None, "trials": expected, "gain": {"why": "x", "after": {}}})
+    lines = page.search_verdict(read_run(folder))
+    assert lines[0].startswith("Best configuration: trial 1,")
+    assert lines[2].startswith("The lowest number is trial 0 (paper)'s 3.00 %, which lies outside the search space") and "luck" not in lines[2]
+
+
 def test_a_baseline_that_failed_is_no_number_to_compare_with(tmp_path):
     lines = page.search_verdict(read_run(play(tmp_path, [failed("MemoryError"), Fate([0.3, 0.2, 0.1])], baselines={"paper": OUTSIDE})))
     assert lines[0].startswith("Best configuration: trial 1,")
@@ -295,7 +305,7 @@ def test_what_breaks_the_constraint_tells_no_importance(tmp_path):
     """Seen to count them, and to name what breaks it."""
     broken = [Fate([20.0 - n / 10], more={"val/prior_mismatch": 0.5}) for n in range(7)]
     kept = [Fate([30.0], more={"val/prior_mismatch": 0.1})] * 3
-    with pytest.raises(studies.NotDrawn, match="3 searched trials complete, 3 with a finished epoch"):
+    with pytest.raises(studies.NotDrawn, match="3 searched trials complete and keep the constraint, 3 with a finished epoch"):
         studies.importance_study(read_run(play(tmp_path, broken + kept, study=HELD, trial=UNSUPERVISED)))
 
 

@@ -1,5 +1,6 @@
 """A replay: its queue where the answer is known, the surrogate on known curves, the command and what it refuses."""
 
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -336,14 +337,16 @@ def test_a_study_that_cannot_be_replayed_is_refused(name, workplace, capsys):
     refused("launch", ["replay", str(searched(**made)), *arguments], says, workplace, capsys)
 
 
-def test_the_command_that_a_refusal_names_makes_trials_to_be_replayed(workplace, capsys):
-    import shlex
-
-    folder = searched(3)
+@pytest.mark.parametrize(
+    "study", [{}, {"sampler": "{kind: auto}", "stop_below_gain": "0.001", "confirm": "{report_draws: 2}"}], ids=["plain", "not played"]
+)
+def test_the_command_that_a_refusal_names_makes_trials_to_be_replayed(study, workplace, capsys):
+    """Seen to fail with stop_below_gain, which a random search may not have, and to go on with a confirmation."""
+    folder = searched(3, **study)
     _, _, error = run("launch", ["replay", str(folder)], capsys)
     words = shlex.split(error[error.index("python launch.py") :])[2:]
     code, out, _ = run("launch", [*words, "--plan"], capsys)
-    assert code == 0 and "name: mine_random" in out and "NopPruner" in out
+    assert code == 0 and "name: mine_random" in out and "NopPruner" in out and "report_draws" not in out
 
 
 @pytest.mark.parametrize(("path", "says"), [("runs/none", "runs/none: no such folder"), ("tiny.npz", "tiny.npz: holds no sweep")])

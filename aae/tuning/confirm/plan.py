@@ -107,9 +107,10 @@ def seed_path(config: dict[str, Any]) -> str:
 
 
 def on_draw(config: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The configuration on a draw."""
+    """The configuration on a draw. A checkpoint an epoch: the report scores a training that diverges with its last finite weights."""
     labels = {"label_seed": seed, "num_draws": 1} if seed_path(config) == "data.label_seed" else {}
-    return config | {"data": config["data"] | labels, "train": config["train"] | {"seed": seed, "keep_epochs": []}}
+    train = config["train"] | {"seed": seed, "keep_epochs": [], "checkpoint_every": "1"}
+    return config | {"data": config["data"] | labels, "train": train}
 
 
 def value_of(trial: FrozenTrial, metric: str, num_classes: int) -> float | None:

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae import metrics
 from aae.errors import ConfigError, require
+from aae.layers import read_sweep
 from aae.tuning.replay.processes import run_jobs
 from aae.tuning.replay.search import Search, SweepSearch, Values, play
 from aae.tuning.replay.surrogate import Recorded, Surrogate, cross_validate
@@ -53,7 +54,7 @@ def read_recorded(run: Path, sweep: Sweep) -> Recorded:
     trials = read_trials(run)
     epochs, cube = range(1, sweep.epochs + 1), Cube(sweep.space)
     whole = [t for t in trials if t.state == TrialState.COMPLETE and t.params and all(e in t.intermediate_values for e in epochs)]
-    require(len(whole) >= LEAST, str(run), f"{len(whole)} complete searched trials", f"replay takes {LEAST}: {command_for(run, sweep)}")
+    require(len(whole) >= LEAST, str(run), f"{len(whole)} complete searched trials", f"replay takes {LEAST}: {command_for(run)}")
     curve_TE = np.array([[trial.intermediate_values[epoch] for epoch in epochs] for trial in whole])
     known = sweep.fixed.data.known_size  # of own data the heads are as many as the classes, but for clusters
     guess = guessing(sweep.study.metric, known[1] if known else sweep.fixed.model.num_classes)
@@ -64,11 +65,12 @@ def read_recorded(run: Path, sweep: Sweep) -> Recorded:
     return recorded
 
 
-def command_for(run: Path, sweep: Sweep) -> str:
+def command_for(run: Path) -> str:
     """What makes trials to be replayed: at random and never pruned, they stand for the whole space."""
     settings = [f"study.name={run.name}_random", "study.sampler={kind: RandomSampler, seed: 0}", "study.pruner={kind: NopPruner}"]
-    settings += [f"study.num_trials={2 * LEAST + len(sweep.baselines)}"]
-    settings += [f"study.{block}=null" for block in NOT_PLAYED if getattr(sweep.study, block) is not None]
+    file = read_sweep(run / "sweep.yaml")  # the settings of a replay have neither baselines nor what is not played
+    settings += [f"study.num_trials={2 * LEAST + len(file.baselines)}"]
+    settings += [f"study.{block}=null" for block in NOT_PLAYED if file.study.get(block) is not None]
     words = ["python", "launch.py", str(run / "sweep.yaml"), *settings]
     return " ".join(shlex.quote(word) for word in words)
 
