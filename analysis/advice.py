@@ -95,9 +95,8 @@ def idle_parameters(run: Run) -> list[str]:
             where, way = f"search_space.{path}", "set it under trial:, and the search has one dimension less"
             if path == PARENT:
                 where, way = "study.fork.top_k", "1, in a new study, takes the best parent alone"
-            lines.append(
-                f"{where}: no sign that it matters (the best quarter of {len(having)} trials has the values of the rest, p = {p:.2f}): {way}"
-            )
+            alike = f"the best quarter of {len(having)} trials has the values of the rest, p = {p:.2f}"
+            lines.append(f"{where}: no sign that it matters ({alike}): {way}")
     return lines
 
 

@@ -233,7 +233,9 @@ def test_a_baseline_outside_the_space_whose_number_is_the_lowest_has_no_neighbou
     write_json(folder / "choice.json", {"by": "posterior mean", "why": None, "trials": expected, "gain": {"why": "x", "after": {}}})
     lines = page.search_verdict(read_run(folder))
     assert lines[0].startswith("Best configuration: trial 1,")
-    assert lines[2].startswith("The lowest number is trial 0 (paper)'s 3.00 %, which lies outside the search space") and "luck" not in lines[2]
+    assert (
+        lines[2].startswith("The lowest number is trial 0 (paper)'s 3.00 %, which lies outside the search space") and "luck" not in lines[2]
+    )
 
 
 def test_a_baseline_that_failed_is_no_number_to_compare_with(tmp_path):

@@ -97,7 +97,9 @@ def copies_notes(sweep: Sweep) -> list[str]:
     num, enough = sweep.study.num_trials, len(sweep.baselines) + 1
     if sweep.space.entries or num <= enough:
         return []
-    return [f"nothing is searched: trials {enough - 1} to {num - 1} are one training again and again; study.num_trials={enough} has it once"]
+    return [
+        f"nothing is searched: trials {enough - 1} to {num - 1} are one training again and again; study.num_trials={enough} has it once"
+    ]
 
 
 def pruner_notes(sweep: Sweep) -> list[str]:
