@@ -48,7 +48,8 @@ def test_a_plan(workplace, capfd):
     found, _ = answer("SWEEP", ["s.yaml", "--plan", "model.z_dim=3", "study.folder=elsewhere"], capfd)
     assert (found["study"], found["folder"]) == ("s", "elsewhere/s") and not Path("elsewhere").exists()
     assert found["sweep"]["trial"]["model"]["z_dim"] == 3 and found["sweep"]["search_space"] == {}
-    assert found["notes"] == ["model.z_dim is set on the command line: not searched"]
+    copies = "nothing is searched: trials 1 to 2 are one training again and again; study.num_trials=2 has it once"
+    assert found["notes"] == ["model.z_dim is set on the command line: not searched", copies]
     assert found["cases"] == [{"name": "baseline slow", "values": {"optim.reconstruction.rate": 0.001}}]
     assert found["forecast"]["from"] == "header" and found["forecast"]["text"].startswith("3 s (from")
 

@@ -132,8 +132,7 @@ class SweepConsole:
 
     def forecast(self) -> float | None:
         """Seconds to the end: each further trial takes the mean of the ended ones, a running one that less its age."""
-        slots = self.place.slots
-        if not self.seconds or not slots:  # none, while no node is left that fits a trial
+        if not self.seconds or not (slots := self.place.slots):  # none, while no node is left that fits a trial
             return None
         told = sum(trial.state.is_finished() for trial in self.study.trials())
         mean, now = sum(self.seconds) / len(self.seconds), time.monotonic()
