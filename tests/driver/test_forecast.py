@@ -354,7 +354,7 @@ def test_a_budget_of_minutes_ends_running_epochs_and_the_same_command_goes_on(tm
             "name: npz, folder: tiny.npz, num_validation: 105", "name: mnist"
         )
     )
-    command = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}", "train.epochs=1", "train.batch_size=5", "data.num_labels=100"]
+    command = [str(tmp_path / "s.yaml"), f"study.folder={tmp_path}", "train.epochs=1", "train.batch_size=2", "data.num_labels=100"]
     with launched(str(tmp_path), *command, "study.max_minutes=0.6") as driver:
         output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 0, output
