@@ -32,7 +32,7 @@ from aae.tuning.replay.compare import SLOTS
 from aae.tuning.replay.processes import run_jobs
 from analysis.trials import read_run
 from benchmarks.overhead import plain_trial
-from benchmarks.search_quality import PROJECT, RECORDS, SWEEP, our_sweep
+from benchmarks.search_quality import PROJECT, RECORDS, SWEEP, our_sweep, without_folder
 
 BENCHMARK = "real_searches"
 SEEDS = (1, 2, 3)
@@ -97,7 +97,7 @@ def fit(folder: str, seed: int, minutes: float) -> None:
     print(json.dumps({"trials": len(results), "values": values, "found": best.metrics[sweep.study.metric]}))
 
 
-def error_again(values: dict[str, Any], seed: int, folder: str) -> float:
+def error_again(values: dict[str, Any], seed: int) -> float:
     """Validation error of these values from another initialisation."""
     from aae.train import train
 
@@ -112,7 +112,7 @@ def repeat(seed: int, minutes: float) -> dict[str, Any]:
             found[name] = search(name, Path(folder), seed, minutes)
         print(f"seed {seed}, {name}: {found[name]['trials']} trials, best {found[name]['found']}", flush=True)
     chosen = [name for name, one in found.items() if one["values"]]
-    jobs = [partial(error_again, found[name]["values"], again) for name in chosen for again in SEEDS]
+    jobs = [partial(without_folder, partial(error_again, found[name]["values"]), again) for name in chosen for again in SEEDS]
     errors = np.reshape(run_jobs(jobs, SLOTS, lambda done: None) if jobs else [], (len(chosen), len(SEEDS)))
     for name, error_S in zip(chosen, errors.round(4).tolist(), strict=True):
         found[name]["again"] = error_S
