@@ -49,10 +49,10 @@ def is_full_disk(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
-def fault(error: Exception) -> str:
-    """The line of what ends a sweep and nobody typed."""
+def fault(error: Exception, where: str | Path = "the run folder") -> str:
+    """The line of an error that is no wrong input. `where`: for a full disk that does not say it."""
     if is_full_disk(error):
-        return f"{error.filename or 'the run folder'}: the disk is full; make room, and the same command goes on"
+        return f"{error.filename or where}: the disk is full; make room, and the same command goes on"
     return str(error)
 
 

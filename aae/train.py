@@ -30,7 +30,7 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
-from aae.errors import REFUSED, Diverged, is_full_disk, refusal
+from aae.errors import REFUSED, Diverged, fault, is_full_disk, refusal
 from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
@@ -281,7 +281,7 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
         except OSError as error:
             if not is_full_disk(error):
                 raise
-            print(f"{folder.path}: the disk is full; make room, and the same command goes on", file=sys.stderr)
+            print(fault(error, folder.path), file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             progress.stop()

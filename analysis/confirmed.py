@@ -156,7 +156,7 @@ def judgement(found: Confirmed) -> list[str]:
         return lines
     over = {candidate["trial"]: candidate.get("excess", 0.0) for candidate in report["candidates"]}
     if over.get(report["baseline"]["trial"], 0.0) > over.get(report["winner"]["trial"], 0.0):
-        return [*lines, "In the selection it broke the study's constraint, or by more than the winner, which was chosen for that."]
+        return [*lines, "In the selection it broke the study's constraint by more than the winner did, which counts before the metric."]
     return [*lines, "It was selected on other draws by its validation error, and these draws contradict that."]
 
 

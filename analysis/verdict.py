@@ -64,7 +64,9 @@ def expected_lines(run: Run, best: TrialRecord) -> list[str]:
         lines = ["It lies outside the search space, so its own number ranks it; what all trials together say ranks the others."]
     lowest = run.lowest
     if lowest is not None and lowest is not best:
-        why = f"which lies outside the search space, so its own number ranks it: less is expected of trial {best.name}'s configuration"
+        why = (
+            f"which lies outside the search space, so its own number ranks it; a lower one is expected of trial {best.name}'s configuration"
+        )
         if lowest.expected:
             why = f"which its neighbours make look like luck: {run.value_text(lowest.expected['expected'])} is expected of it"
         lines.append(f"The lowest number is trial {lowest.name}'s {run.value_text(lowest.value)}, {why}.")

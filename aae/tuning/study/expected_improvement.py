@@ -1,8 +1,8 @@
 """The sampler of `{kind: auto}`: the point where the Gaussian process expects the largest gain.
 
 The gain is counted from the lowest posterior mean. Optuna's own GPSampler counts it from the lowest value, which noise made low, and
-leaves pruned trials out. Running trials stand at their mean, and so do failed ones: else each would be asked again. A point that a
-trial has is not asked while there is another: equal parameters train to equal bits. Every point follows from the told trials and the
+leaves pruned trials out. Running trials stand at their mean, and so do failed ones: else the same corner would be asked again and again.
+No point is asked twice while another is left: equal parameters train to equal bits. Every point follows from the told trials and the
 trial's number: a study that is gone on with asks the same ones.
 """
 
@@ -24,7 +24,7 @@ from aae.tuning.study.posterior import Posterior, read_posterior
 
 STARTUP_TRIALS = 6  # spread evenly, before there is something to learn from
 STARTUP_COMPLETE = 3
-LOOKED_AT = 64  # points of the sequence from a trial's own on, for one that is new
+LOOKED_AT = 64  # points of the even sequence, from a trial's own on, until one is new
 CANDIDATES, NEIGHBOURS = 2000, 64  # at random, and around each of the best
 STEPS = (0.1, 0.03)  # how far those lie, in edges of the cube
 BEST = 8

@@ -101,7 +101,7 @@ class Posterior:
     numbers: list[int]
     is_log: bool
     foreteller: Foreteller
-    original: dict[int, int]  # of each told trial; of a copy it is another, which has the same parameters
+    original: dict[int, int]  # told trial -> the one that was fitted with its parameters: itself, but for a copy
 
     def expected(self) -> dict[int, tuple[float, float]]:
         """trial -> (mean, standard deviation) of what its configuration comes to without noise, scaled."""
@@ -150,8 +150,8 @@ def told_and_searched(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def without_copies(told: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], dict[int, int]]:
-    """(one trial of each configuration, the number of that one for every trial). Equal parameters train to equal bits: a copy, which a
-    finite space makes TPE and random search ask for, is no second measurement. A complete trial stands for a pruned one."""
+    """(one trial of each configuration, every trial's number -> the number of that one). Equal parameters train to equal bits, so a copy,
+    as TPE and random search ask for in a finite space, is no second measurement. Of copies a complete one is kept, else the first."""
     first: dict[tuple[tuple[str, Any], ...], FrozenTrial] = {}
     for trial in sorted(told, key=lambda trial: (trial.state != TrialState.COMPLETE, trial.number)):
         first.setdefault(tuple(sorted(trial.params.items())), trial)
