@@ -1,11 +1,11 @@
 """What `study.learn_from` gains, replayed: our search with 20 trials of a neighbouring task against the same search without.
 
-    python -m benchmarks.learn_from [--replays N] [--first-seed SEED] [--trials 20] [--dry]
+    python -m benchmarks.learn_from [--each N] [--first-seed SEED] [--trials 20] [--dry]
 
-The task is a surrogate of benchmarks/search_quality.py, two slots, no pruner. The neighbour's trials are those of our own search on
-it. Neighbours: `again`, a surrogate of another random two thirds of the recorded trials; `near` and `far`, the task with a smooth
-random function added to the log error, 0.5 and 1 times as large as the task's own differences, and a third of the error; `opposite`,
-the task with every parameter turned round, which misleads. Appends a line to benchmarks/records.jsonl.
+The tasks are eight surrogates of benchmarks/search_quality.py in turn, --each replays on each, two slots, no pruner. The neighbour's
+trials are those of our own search on it. Neighbours: `again`, a surrogate of another random two thirds of the recorded trials; `near`
+and `far`, the task with a smooth random function added to the log error, 0.5 and 1 times as large as the task's own differences, and a
+third of the error; `opposite`, the task with every parameter turned round, which misleads. Appends a line to benchmarks/records.jsonl.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from aae.tuning.replay.compare import JITTER, SLOTS
 from aae.tuning.replay.search import SweepSearch, Values, play
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
-from benchmarks.search_quality import REPLAYS_EACH, append, each_seed, fitted, our_sweep
+from benchmarks.search_quality import append, each_seed, fitted, our_sweep, with_interval
 
 SMOOTH = {"near": 0.5, "far": 1.0}  # the distortion's spread, of the task's
 NEIGHBOURS = ("again", *SMOOTH, "opposite")
 LEVEL = np.log(1 / 3)
 WAVES, LENGTH = 200, 0.7  # of the random function: Matern-like, by random Fourier features
 BUDGETS = (8, 15, 30)
+SURROGATES = 8
 
 Curve = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -73,7 +74,7 @@ def search(
 
 def replay(sweep: Sweep, num: int, seed: int) -> dict[str, list[float]]:
     """neighbour or "alone" -> the error without noise of the choice at every budget."""
-    number = seed // REPLAYS_EACH
+    number = seed % SURROGATES
     task = fitted(number)
     chosen = {"alone": search(sweep, seed, task.noisy, BUDGETS, [])[0]}
     for name in NEIGHBOURS:
@@ -92,16 +93,15 @@ def summary(scores: list[dict[str, list[float]]]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"budget": budget, "alone": round(float(np.median(alone_R)), 4)}
         for name in NEIGHBOURS:
             learnt_R = np.array([score[name][index] for score in scores])
-            share = float(((learnt_R < alone_R) + (learnt_R == alone_R) / 2).mean())
-            error = float(np.sqrt(share * (1 - share) / len(scores)))
-            row[name] = {"median": round(float(np.median(learnt_R)), 4), "better": [round(share, 3), round(error, 3)]}
+            better_R = (learnt_R < alone_R) + (learnt_R == alone_R) / 2
+            row[name] = {"median": round(float(np.median(learnt_R)), 4), "better": with_interval(better_R.reshape(-1, SURROGATES).T)}
         rows.append(row)
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replays", type=int, default=200, metavar="N")
+    parser.add_argument("--each", type=int, default=25, metavar="N", help=f"replays on each of the {SURROGATES} tasks")
     parser.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="choose settings on other seeds than you report")
     parser.add_argument("--trials", type=int, default=20, metavar="N", help="of the neighbour")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
@@ -111,7 +111,7 @@ def main() -> None:
         git("rev-parse", "--short", "HEAD"),
         our_sweep(("study.sampler={kind: auto, seed: 0}", "study.pruner={kind: NopPruner}")),
     )
-    seeds = range(options.first_seed, options.first_seed + options.replays)
+    seeds = range(options.first_seed, options.first_seed + SURROGATES * options.each)
     rows = summary(each_seed(partial(replay, sweep, options.trials), seeds, options.processes))
     for row in rows:
         print(row)

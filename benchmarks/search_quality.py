@@ -145,17 +145,18 @@ def summary(score_SRB: np.ndarray, baseline_R: np.ndarray, budgets: list[int]) -
             row["worse_than_baseline"][name] = round(float((score_R > baseline_R).mean()), 3)
             if name != "ours":
                 better_R = (score_SR[0] < score_R) + (score_SR[0] == score_R) / 2
-                row["ours_better_than"][name] = [round(float(share), 3) for share in (better_R.mean(), *bootstrap(better_R))]
+                row["ours_better_than"][name] = with_interval(better_R.reshape(-1, min(REPLAYS_EACH, len(better_R))))
         found.append(row)
     return found
 
 
-def bootstrap(better_R: np.ndarray, times: int = 4000) -> np.ndarray:
-    """(2,), the 95 % interval of the mean: surrogates drawn anew, and replays within each, as those of one are not independent."""
-    random, better_KR = np.random.default_rng(0), better_R.reshape(-1, min(REPLAYS_EACH, len(better_R)))
+def with_interval(better_KR: np.ndarray, times: int = 4000) -> list[float]:
+    """[the mean, from, to], 95 % by bootstrap: surrogates drawn anew, and replays within each, as those of one are not independent."""
+    random = np.random.default_rng(0)
     num, each = better_KR.shape
     drawn_BK, inside_BKR = random.integers(num, size=(times, num)), random.integers(each, size=(times, num, each))
-    return np.quantile(better_KR[drawn_BK[..., None], inside_BKR].mean(axis=(1, 2)), [0.025, 0.975])
+    interval = np.quantile(better_KR[drawn_BK[..., None], inside_BKR].mean(axis=(1, 2)), [0.025, 0.975])
+    return [round(float(share), 3) for share in (better_KR.mean(), *interval)]
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:

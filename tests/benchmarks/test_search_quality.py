@@ -108,9 +108,9 @@ def test_a_posterior_draw_is_another_in_each_replay_and_the_same_for_a_seed():
 
 
 def test_the_bootstrap_is_wider_where_replays_of_one_surrogate_are_alike():
-    alike, apart = np.repeat([1.0, 0.0] * 4, 25), np.tile([1.0, 0.0], 100)
-    wide, narrow = search_quality.bootstrap(alike), search_quality.bootstrap(apart)
-    assert np.diff(wide) > 2 * np.diff(narrow) and narrow[0] < 0.5 < narrow[1]
+    alike, apart = np.repeat([1.0, 0.0] * 4, 25).reshape(8, 25), np.tile([1.0, 0.0], 100).reshape(8, 25)
+    (mean, *wide), (_, *narrow) = search_quality.with_interval(alike), search_quality.with_interval(apart)
+    assert np.diff(wide) > 2 * np.diff(narrow) and narrow[0] < mean == 0.5 < narrow[1]
 
 
 def test_shares_count_a_tie_as_half():
