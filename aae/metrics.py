@@ -44,7 +44,7 @@ from aae.model import Autoencoder, Encoder
 from aae.priors import NEAREST_PART, SAMPLE_PRIOR, sample_categorical, unlabelled
 from aae.runs import Row
 
-CHUNK = 2000  # images that pass the networks at once
+CHUNK, VOTERS = 2000, 5000  # images that pass the networks at once; codes whose distances are there at once
 NEIGHBOURS = 5  # that vote in val/knn_error
 ENERGY_CODES = 4000  # its cost grows with their square. Evenly spread: MNIST's first test images are unlike the rest
 PARZEN_IMAGES = 2000  # of validation: every other one chooses the width, the rest are scored
@@ -96,7 +96,7 @@ def class_logits(encoder: Encoder, split: Split) -> Tensor:
 @torch.no_grad()
 def encode(model: Autoencoder, split: Split) -> tuple[Tensor, Tensor, Tensor]:
     """(logits_NK, y_NK as the decoder is told it, z_NZ)."""
-    generator, encoder, codes = torch.Generator().manual_seed(0), model.encoder, []
+    generator, encoder, codes = torch.Generator().manual_seed(1), model.encoder, []  # 0 is the prior's samples'
     for x_BX, label_B in zip(chunks(split), split.label_N.split(CHUNK), strict=True):
         noise_BZ = torch.randn(len(x_BX), encoder.z_dim, generator=generator).to(x_BX.device) if encoder.sampled else None
         logits_BK, z_BZ = encoder(x_BX, noise_BZ)
@@ -161,8 +161,8 @@ def log_odds(logits_NK: Tensor) -> Tensor:
 def neighbour_error(code_NZ: Tensor, label_N: Tensor) -> float:
     """k-nearest-neighbour error, a fraction: the first half of the codes votes on the second, k = NEIGHBOURS."""
     half = len(code_NZ) // 2
-    nearest_MN = torch.cdist(code_NZ[half:], code_NZ[:half]).topk(min(NEIGHBOURS, half), largest=False).indices
-    return float((label_N[:half][nearest_MN].mode(dim=-1).values != label_N[half:]).double().mean())
+    nearest = [torch.cdist(m_MZ, code_NZ[:half]).topk(min(NEIGHBOURS, half), largest=False)[1] for m_MZ in code_NZ[half:].split(VOTERS)]
+    return float((label_N[:half][torch.cat(nearest)].mode(dim=-1).values != label_N[half:]).double().mean())
 
 
 @torch.no_grad()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from aae.config import AdversarialYConfig, ConsistencyConfig, HeadSeparationConfig, ObjectiveConfig, TermConfig, TrialConfig
+from aae.config import ObjectiveConfig, TrialConfig
+
+
+def every_term() -> ObjectiveConfig:
+    """With all blocks on, also those that are off by default."""
+    hints: dict[str, Any] = get_type_hints(ObjectiveConfig)  # a block's class, or `class | None`
+    kinds: dict[str, Any] = {name: next(kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)) for name, hint in hints.items()}
+    return ObjectiveConfig(**{name: kind() for name, kind in kinds.items()})
 
 
 def every_path() -> dict[str, Any]:
     """All that may be set, with its default; also of the blocks that are off by default."""
-    y, labels, vat, heads = AdversarialYConfig(), TermConfig(), ConsistencyConfig(), HeadSeparationConfig()
-    on = ObjectiveConfig(adversarial_y=y, classification=labels, consistency=vat, head_separation=heads)
-    return flatten(TrialConfig()) | flatten(on, "objective.")
+    return flatten(TrialConfig()) | flatten(every_term(), "objective.")
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

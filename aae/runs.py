@@ -260,7 +260,8 @@ class TrialFolder:
             if (previous.path / "predictions.npy").exists():
                 shutil.copy(previous.path / "predictions.npy", making)
             if previous.samples_path.exists():
-                shutil.copytree(previous.samples_path, making / "samples")
+                half_written = shutil.ignore_patterns(".*")  # by that worker, which renames it any moment
+                shutil.copytree(previous.samples_path, making / "samples", ignore=half_written)
         os.rename(making, target)
         return Attempt(target)
 

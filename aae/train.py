@@ -63,16 +63,12 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     if len(labelled.images_NX) and state.config.objective.classification is not None:
         order_SL = labelled_indices(len(labelled.label_N), num_labelled, steps, state.generators["labelled"]).to(device)
     everything = order_SL is not None and num_labelled == len(labelled.label_N)
-    labelled_NX = metrics.to_pixels(labelled.images_NX)
     names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
     sums = torch.zeros(len(names), device=device)
     for index in range(steps):
         x_BX, label_B = metrics.to_pixels(train.images_NX[order_SB[index]]), train.label_N[order_SB[index]]
-        x_LX, label_L = labelled_NX[:0], labelled.label_N[:0]
-        if order_SL is not None:
-            x_LX, label_L = labelled_NX, labelled.label_N
-            if not everything:
-                x_LX, label_L = labelled_NX[order_SL[index]], labelled.label_N[order_SL[index]]
+        rows_L = slice(0) if order_SL is None else slice(None) if everything else order_SL[index]
+        x_LX, label_L = metrics.to_pixels(labelled.images_NX[rows_L]), labelled.label_N[rows_L]
         noise = draw_noise(state.config, state.generators, label_B, state.x_dim, len(x_LX), state.epoch)
         other_BX = None
         if noise.other_pixels is not None:

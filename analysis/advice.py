@@ -4,6 +4,7 @@ code that changed on the way. Each in a sentence that says what to do; silent wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,20 @@ def advice(run: Run) -> list[str]:
     return [*edges(run), *idle_parameters(run), *pruned_too_soon(run), *changed_code(run)]
 
 
+def each_once(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The first searched trial of each configuration: a copy trains to the same bits, so it is no second sign of anything."""
+    first: dict[str, TrialRecord] = {}
+    for trial in trials:
+        first.setdefault(repr(sorted(trial.params.items())), trial)
+    return list(first.values())
+
+
 # ---- the space ----
 
 
 def edges(run: Run) -> list[str]:
     """Ranges whose best values all lie at one end."""
-    searched = [trial for trial in run.complete if trial.params]
+    searched = each_once(trial for trial in run.complete if trial.params)
     best = searched[: max(MIN_BEST, math.ceil(BEST_SHARE * len(searched)))]
     lines = []
     for path in run.searched_paths:
@@ -63,13 +72,14 @@ def place(distribution: Any, value: float) -> float:
 
 
 def share_at(distribution: Any, end: float) -> float:
-    """Of draws that lie at that end."""
+    """Of draws that lie at that end. Optuna draws a logarithmic whole number along the range from low - 1/2 to high + 1/2, and rounds."""
     step = distribution.step or (1 if isinstance(distribution, IntDistribution) else None)
     if step is None or (distribution.log and not isinstance(distribution, IntDistribution)):
         return EDGE_SHARE
     values = np.arange(distribution.low, distribution.high + step / 2, step)
     at = np.array([abs(place(distribution, value) - end) <= EDGE_SHARE for value in values])
-    return max(EDGE_SHARE, float(at.mean()))
+    weights = np.log((values + 0.5) / (values - 0.5)) if distribution.log else None
+    return max(EDGE_SHARE, float(np.average(at, weights=weights)))
 
 
 def idle_parameters(run: Run) -> list[str]:
@@ -103,11 +113,13 @@ def idle_parameters(run: Run) -> list[str]:
 def comparable(run: Run) -> list[tuple[TrialRecord, float]]:
     """Searched trials with a number of the same epoch, the best first: the last one of the complete trials where they are enough, else
     that of the last epoch which all reached."""
-    complete = [(trial, trial.value) for trial in run.complete if trial.params and trial.value is not None and not trial.excess]
+    searched = each_once(trial for trial in run.complete if trial.params and not trial.excess)
+    complete = [(trial, trial.value) for trial in searched if trial.value is not None]
     if len(complete) >= MIN_FOR_IMPORTANCE:
         return complete
-    epoch = min((len(trial.rows) for trial in run.reached), default=0)
-    at = [(trial, trial.rows[epoch - 1][run.metric]) for trial in run.reached if run.metric in trial.rows[epoch - 1]]
+    reached = each_once(run.reached)
+    epoch = min((len(trial.rows) for trial in reached), default=0)
+    at = [(trial, trial.rows[epoch - 1][run.metric]) for trial in reached if run.metric in trial.rows[epoch - 1]]
     return sorted(at, key=lambda pair: pair[1])
 
 

@@ -188,17 +188,20 @@ def accidents(found: Confirmed, role: str) -> list[str]:
     return lines
 
 
+def uncertainty(share: float, num: int) -> str:
+    """Of a share of wrong images, by the choice of the `num` images alone."""
+    if share in (0.0, 1.0):  # all alike: their spread says nothing
+        return f"up to {100 * (1 - 0.05 ** (1 / num)):.2g} points (95 %)"
+    return f"{100 * math.sqrt(share * (1 - share) / num):.2f} points (one standard error)"
+
+
 def test_error(found: Confirmed) -> list[str]:
     report, values = found.report, found.known("winner")
+    text = f"The test set was read once, {report['num_test']:,} images, after the last training"
     if not found.percent or not values:
-        return [f"The test set was read once, {report['num_test']:,} images, after the last training."]
-    p = float(np.mean(values))
-    error = math.sqrt(p * (1 - p) / report["num_test"])
-    text = (
-        f"The test set was read once, {report['num_test']:,} images, after the last training. The choice of its images makes the winner's "
-    )
-    text += f"error uncertain by {found.plain(error)} points (one standard error)"
+        return [f"{text}."]
     shared = report["difference_std_error_of_test_set"]
+    text += f". The choice of its images makes the winner's error uncertain by {uncertainty(float(np.mean(values)), report['num_test'])}"
     text += f" and the difference by {found.plain(shared)}" if shared is not None else ""
     return [f"{text}; the intervals do not hold that."]
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
-from analysis.advice import TOP_SHARE
+from analysis.advice import TOP_SHARE, each_once
 from analysis.trials import Run, TrialRecord, short_names
 
 MIN_FOR_IMPORTANCE_FIGURE = 8
@@ -69,14 +69,15 @@ def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
 
 
 def importance_study(run: Run) -> tuple[optuna.Study, str]:
-    """(what the importance is computed from, the caption that says so). Raises NotDrawn."""
-    study = optuna_study(run, final, baselines=False)
+    """(what the importance is computed from, the caption that says so): every configuration once. Raises NotDrawn."""
+    counted, searched = {trial.number for trial in each_once(run.complete)}, "different searched trial"
+    study = optuna_study(run, lambda trial: final(trial) if trial.number in counted else None, baselines=False)
     count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
     if count < MIN_FOR_IMPORTANCE_FIGURE:  # then pruned trials too, all judged at the same epoch
-        reached = run.reached
+        reached = each_once(run.reached)
         if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
             enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
-            raise NotDrawn(f"{plural(count, 'searched trial')} {kept(run, count)}, {len(reached)} with a finished epoch; {enough}.")
+            raise NotDrawn(f"{plural(count, searched)} {kept(run, count)}, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
         study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
         few = f"only {count} {'is' if count == 1 else 'are'} {kept(run, count)}, and {epoch} is the last epoch that all of these reached"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from aae.metrics import healthy_classes, is_error, shown
+from analysis.confirmed import uncertainty
 from analysis.gain import gain_lines
 from analysis.rungs import rung_lines
 from analysis.trials import MAX_LISTED, Run, TrialRecord, states
@@ -27,12 +28,13 @@ def search_verdict(run: Run) -> list[str]:
         else [trial.name for trial in run.complete if trial is not best and (trial.excess, trial.value) == (best.excess, best.value)]
     )
     if tied:
-        lines.append(f"Trial {', '.join(tied)} has the same number; the earlier one is named.")
+        alike = f"Trials {', '.join(tied)} have" if len(tied) > 1 else f"Trial {tied[0]} has"
+        lines.append(f"{alike} the same number; the earliest one is named.")
     unfinished = states(run)["interrupted"]
     if unfinished:
         lines.append(f"{unfinished} of {len(run.trials)} trials {'have' if unfinished > 1 else 'has'} not ended yet, so this may change.")
-    scored = sum(not trial.excess for trial in run.complete)
-    flatters = best is run.lowest and not best.excess and scored > 1
+    numbers = [trial.value for trial in run.complete if not trial.excess]
+    scored, flatters = len(numbers), best is run.lowest and not best.excess and len(set(numbers)) > 1
     lines.append(
         f"This is {'what the search alone said' if run.confirmed else 'no result yet'}: {describe_draw(best)}"
         + (f", and the lowest of {scored} complete trials' numbers, which flatters it." if flatters else ".")
@@ -110,12 +112,11 @@ def seen(run: Run, best: TrialRecord) -> list[str]:
         told = best.config.get("model.class_source") == "label"
         labels = "their labels, which the decoder is told" if told else "none of their labels"
         return [f"The search used {num:,} validation images, after every epoch of every trial, and {labels}."]
-    error = 100 * math.sqrt(best.value * (1 - best.value) / num)
     unseen = run.metric == "val/cluster_error" and not best.config.get("objective.adversarial_z.sees_label")
     training = " Training saw no label; this choice does." if unseen else ""
     return [
         f"The search used {num:,} validation labels, after every epoch of every trial.{training} Their number alone makes the error "
-        f"uncertain by {error:.2f} points (one standard error)."
+        f"uncertain by {uncertainty(best.value, num)}."
     ]
 
 

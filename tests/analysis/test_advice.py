@@ -4,11 +4,12 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from aae.runs import PARENT, TrialFolder
-from analysis.advice import advice, changed_code, edges, idle_parameters, pruned_too_soon
+from analysis.advice import EDGE_SHARE, advice, changed_code, edges, idle_parameters, place, pruned_too_soon, share_at
 from analysis.trials import Run, TrialRecord, read_run
 
 SPACE = {
@@ -59,6 +60,24 @@ def test_a_range_whose_best_values_lie_at_its_end_is_named_with_the_way_on():
     assert line.startswith("search_space.optim.generator.rate: the best 3 trials all lie at its upper end") and line.endswith(
         "raise its high, unless you set it there on purpose"
     )
+
+
+def test_one_configuration_that_was_tried_again_and_again_is_one_sign():
+    """Seen to fail: `the best 3 trials all lie at its upper end`, and all three were one training."""
+    twice = [trial(number, [0.1], **{"optim.generator.rate": 0.099}) for number in range(3)]
+    others = [trial(number, [0.2 + number / 100], **{"optim.generator.rate": 0.001 * number}) for number in range(3, 60)]
+    assert edges(run(twice + others)) == []
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 1000), (1, 100), (16, 1024)])
+def test_the_chance_of_an_end_is_that_of_optunas_draws_on_a_logarithmic_range_of_whole_numbers(low, high):
+    """Seen to be 0.5 at the upper end of 1 to 1000, where Optuna draws 0.1 of them."""
+    distribution = IntDistribution(low, high, log=True)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [study.ask({"x": distribution}).params["x"] for _ in range(4000)]
+    for end in (0.0, 1.0):
+        share = sum(abs(place(distribution, value) - end) <= EDGE_SHARE for value in drawn) / len(drawn)
+        assert share_at(distribution, end) == pytest.approx(max(share, EDGE_SHARE), abs=0.02)
 
 
 def test_where_nothing_matters_hardly_any_range_is_named():

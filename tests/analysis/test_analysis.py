@@ -252,7 +252,7 @@ def test_a_tie_and_trials_that_go_on_are_said(tmp_path):
     fates = [Fate([0.3, 0.2, 0.1]), Fate([0.3, 0.2, 0.1]), Fate([0.3], "interrupted")]
     lines = page.search_verdict(read_run(play(tmp_path, fates)))
     assert lines[0].startswith("Best configuration: trial 0,")
-    assert "Trial 1 has the same number; the earlier one is named." in lines
+    assert "Trial 1 has the same number; the earliest one is named." in lines
     assert "1 of 3 trials has not ended yet, so this may change." in lines
 
 

@@ -589,10 +589,50 @@ STUDIES = {
     "folder that takes nothing": ({}, ["study.folder=/proc/runs"], ("/proc/runs/mine: cannot be written", "study.folder=")),
     "study is an interpolation": ({"study": {"folder": "'${oc.env:HOME}'"}}, [], ("study.folder", "interpolations are not read")),
     # the search space
-    "nothing to try": ({"space": "{}"}, [], ("search_space and baselines are both empty", "give something to try")),
+    "nothing to try": ({"space": "{}"}, [], ("search_space is empty, and there are no baselines", "give something to try")),
+    "nothing left to try": (
+        {"space": {"model.z_dim": "{kind: int, low: 2, high: 4}"}},
+        ["model.z_dim=3"],
+        ("model.z_dim is set on the command line: not searched, and there are no baselines", "give something to try"),
+    ),
+    "a number that no float holds": (
+        {"space": {"model.z_dim": f"{{kind: int, low: 2, high: 1{400 * '0'}}}"}},
+        [],
+        ("search_space.model.z_dim.high", "give a whole number of at most"),
+    ),
+    "a limit that no float holds": ({}, [f"study.max_disk_gb=1{400 * '0'}"], ("study.max_disk_gb", "give a positive finite number")),
+    "a step too small": (
+        {"space": {"optim.generator.rate": "{kind: float, low: 0.01, high: 0.1, step: 1.0e-30}"}},
+        [],
+        ("search_space.optim.generator.rate.step: got 1e-30", "give at least"),
+    ),
+    "a choice twice in two types": (
+        {"space": {"model.z_dim": "{kind: categorical, choices: [4, '4']}"}},
+        [],
+        ("search_space.model.z_dim.choices: got 4 and '4'", "name it once"),
+    ),
+    "a condition that never holds": (
+        {
+            "space": {
+                "train.input_noise_std": "{kind: float, low: 0.0, high: 0.5}",
+                "optim.generator.rate": "{kind: float, low: 0.01, high: 0.1, when: {train.input_noise_std: 0.3}}",
+            }
+        },
+        [],
+        ("when.train.input_noise_std", "hardly ever gives exactly such a value", "a step"),
+    ),
+    "a block as a choice": (
+        {"space": {"objective.adversarial_y": "{kind: categorical, choices: [null, {weight: 2}]}"}},
+        [],
+        ("search_space.objective.adversarial_y: got a whole block", "as objective.adversarial_y."),
+    ),
     "space is a list": ({"space": "[model.z_dim]"}, [], ("search_space", "give a block of keys")),
     "unknown path": ({"space": {"model.zdim": "{kind: int, low: 1, high: 2}"}}, [], ("model.zdim: no such path", "sweep.yaml:14")),
-    "path of a block": ({"space": {"model": "{kind: int, low: 1, high: 2}"}}, [], ("search_space.model: no such path", "sweep.yaml:14")),
+    "path of a block": (
+        {"space": {"model": "{kind: int, low: 1, high: 2}"}},
+        [],
+        ("search_space.model: got a whole block; search paths in it, as model.z_dim", "sweep.yaml:14"),
+    ),
     "path without its block": ({"space": {"z_dim": "{kind: int, low: 1, high: 2}"}}, [], ("did you mean model.z_dim", "sweep.yaml:14")),
     "block is off": (
         {"space": {"objective.classification.weight": RATE}, "trial": NO_LABELS},

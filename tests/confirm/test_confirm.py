@@ -125,6 +125,19 @@ def test_candidates_are_all_baselines_and_the_best_searched_configurations(workp
     assert plan.compared == [3, 0, 5, 4, 2, 1] and plan.asked_trials == 6
 
 
+def test_a_configuration_that_was_searched_twice_is_one_candidate(workplace, monkeypatch):
+    """In a space of three values a random search asks some again. Seen to fail: the second and third candidates were copies."""
+    text = sweep_file(workplace).read_text().replace("low: 2, high: 12", "low: 2, high: 4").replace("num_trials: 6", "num_trials: 14")
+    monkeypatch.setitem(globals(), "SWEEP", text.replace("{", "{{").replace("}", "}}"))
+    monkeypatch.setitem(globals(), "ERRORS", dict.fromkeys(range(14), 0.5) | {0: 0.12, 1: 0.4})
+    run = search(workplace)
+    plan, _ = asked_for(run, select_k=3)
+    values = [candidate.config["model"]["z_dim"] for candidate in plan.candidates[2:]]
+    assert sorted(values) == [2, 3, 4]
+    with pytest.raises(ConfigError, match="got 4; 3 different searched configurations are complete: give at most that"):
+        asked_for(run, select_k=4)
+
+
 def test_a_search_that_was_cut_off_among_its_baselines_can_be_confirmed_by_a_baseline(workplace):
     """Seen to fail with fewer trials than baselines counted as a number below 0: select_k of 0 was above it."""
     sweep = load_sweep(sweep_file(workplace), {"study.num_trials": 1, "study.confirm": {"select_k": 0, "report_draws": 2}})
@@ -758,7 +771,11 @@ def test_a_run_that_cannot_be_confirmed_is_refused_and_nothing_is_written(workpl
     none = {number: (TrialState.FAIL, "died") for number in range(6)}
     for states, block, words in (
         (none, "{report_draws: 5}", "no trial is complete"),
-        ({3: (TrialState.PRUNED, "pruned"), 5: (TrialState.PRUNED, "pruned")}, "{report_draws: 5}", "2 searched trials are complete"),
+        (
+            {3: (TrialState.PRUNED, "pruned"), 5: (TrialState.PRUNED, "pruned")},
+            "{report_draws: 5}",
+            "2 different searched configurations are complete",
+        ),
     ):
         run = search(workplace, states)
         before = listing(workplace)

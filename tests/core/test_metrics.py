@@ -284,6 +284,13 @@ def test_neighbours_in_the_first_half_vote_on_the_second():
     assert metrics.neighbour_error(torch.cat([half, half]), torch.cat([1 - label, label])) == 1.0
 
 
+def test_the_distances_of_some_codes_at_once_give_the_same_votes(monkeypatch):
+    code_NZ, label_N = torch.randn(90, 2, generator=torch.Generator().manual_seed(0)), torch.arange(90) % 3
+    whole = metrics.neighbour_error(code_NZ, label_N)
+    monkeypatch.setattr(metrics, "VOTERS", 7)
+    assert metrics.neighbour_error(code_NZ, label_N) == whole and 0 < whole < 1
+
+
 def test_a_neighbour_votes_with_its_own_label():
     """Two places in turn. Seen to fail with each neighbour's label that of the next image, which in blocks of a class nobody notices."""
     label = torch.arange(40) % 2

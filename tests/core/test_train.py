@@ -589,6 +589,7 @@ def test_the_next_attempt_shares_the_checkpoint_and_copies_the_rows(tmp_path):
     (first.path / "predictions.npy").write_bytes(b"npy")
     first.samples_path.mkdir()
     (first.samples_path / "epoch-0001.png").write_bytes(b"png")
+    os.symlink("renamed", first.samples_path / ".epoch-0002.png")  # half written: gone before it is copied. Seen to end the sweep
     second = trial.next_attempt()
     assert (first.path.name, second.path.name) == ("attempt-0", "attempt-1")
     assert os.path.samefile(first.checkpoint_path, second.checkpoint_path)

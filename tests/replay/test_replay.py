@@ -231,7 +231,7 @@ def test_the_table_compares_each_budget_with_random_search_at_that_budget():
 # ---- the command
 
 
-SPACE = {"model.z_dim": "{kind: int, low: 2, high: 12}", "optim.schedule.kind": "{kind: categorical, choices: [constant, cosine]}"}
+SPACE = {"model.z_dim": "{kind: int, low: 2, high: 40}", "optim.schedule.kind": "{kind: categorical, choices: [constant, cosine]}"}
 DROP = {"optim.schedule.drop_at": "{kind: float, low: 0.5, high: 0.9, when: {optim.schedule.kind: [cosine]}}"}
 EPOCHS = 6
 
@@ -244,11 +244,11 @@ def searched(num, state=TrialState.COMPLETE, **study) -> Path:
     folder, random = sweep.study.path, np.random.default_rng(0)
     folder.mkdir(parents=True)
     write_down(folder, sweep, {"id": "x", "precision": "float32", "sweep": sweep.fingerprint()} | manifest.describe([], {}))
-    made = SweepStudy(folder, sweep)
+    made, order = SweepStudy(folder, sweep), random.permutation(39)  # no configuration twice
     for number in range(num):
-        params = {"model.z_dim": int(random.integers(2, 13)), "optim.schedule.kind": ["constant", "cosine"][number % 2]}
+        params = {"model.z_dim": 2 + int(order[number // 2]), "optim.schedule.kind": ["constant", "cosine"][number % 2]}
         params |= {"optim.schedule.drop_at": random.uniform(0.5, 0.9)} if number % 2 else {}
-        value_E = (0.05 + 0.02 * params["model.z_dim"]) * (2 - np.arange(EPOCHS) / EPOCHS) * np.exp(0.05 * random.standard_normal(EPOCHS))
+        value_E = (0.05 + 0.006 * params["model.z_dim"]) * (2 - np.arange(EPOCHS) / EPOCHS) * np.exp(0.05 * random.standard_normal(EPOCHS))
         told = {epoch: float(value) for epoch, value in enumerate(value_E, 1)}
         distributions = {path: sweep.space.entries[path].distribution for path in params}
         value = told[EPOCHS] if state == TrialState.COMPLETE else None
@@ -323,8 +323,12 @@ def test_a_study_that_ends_by_its_gain_is_compared_with_random_search_too(workpl
 
 COMMAND = ("python launch.py runs/mine/sweep.yaml study.name=mine_random", "{kind: NopPruner}", "study.num_trials=40")
 WRONG = {
-    "too few": (dict(num=19), [], ("runs/mine: got 19 complete searched trials", "replay takes 20", *COMMAND)),
-    "only pruned ones": (dict(num=30, state=TrialState.PRUNED), [], ("runs/mine: got 0 complete searched trials", *COMMAND)),
+    "too few": (dict(num=19), [], ("runs/mine: got 19 different configurations that are complete", "replay takes 20", *COMMAND)),
+    "only pruned ones": (
+        dict(num=30, state=TrialState.PRUNED),
+        [],
+        ("runs/mine: got 0 different configurations that are complete", *COMMAND),
+    ),
     "a constraint": (dict(num=1, constraint="{metric: val/prior_mismatch, upper: 0.2}"), [], ("a study with a constraint",)),
     "no budget": (dict(num=20), ["--budgets", "0"], ("--budgets: got 0", "at least 2")),
     "no replay": (dict(num=20), ["--replays", "-1"], ("--replays: got -1", "at least 1")),

@@ -12,13 +12,15 @@ from optuna.trial import TrialState, create_trial
 from aae.config import ConfigError, ConsistencyConfig, TrialConfig
 from aae.layers import parse_overrides
 from aae.paths import flatten, with_later_paths
-from aae.runs import read_json, write_json
+from aae.runs import read_json, read_manifest, write_json
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import Entry, SearchSpace
 from aae.tuning.study import posterior
 from aae.tuning.study.cube import HERE, Cube
+from aae.tuning.study.journal import read_trials
+from aae.tuning.study.learning import trials_inside
 from aae.tuning.study.parents import load_sweep
-from aae.tuning.study.posterior import read_posterior, told_elsewhere
+from aae.tuning.study.posterior import read_posterior, told_elsewhere, without_copies
 from tests.golden import tiny_arrays
 from tests.refusals import refused
 from tests.sweeping import begun, count_told, train_here, train_out
@@ -102,6 +104,17 @@ def test_a_study_goes_on_with_what_it_began_with_although_the_other_goes_on_too(
     with begun(second()) as study:
         assert [begun_with[0], *(study.values(study.ask()) for _ in range(2))] == whole
     assert second("study.name=later").learnt[0].trials == tuple(range(8))
+
+
+def test_copies_of_a_configuration_in_the_other_study_are_learnt_once(place):
+    """Seen to fail: they told the process that there is no noise. Two configurations that only here are one stay two."""
+    trials = read_trials(Path("runs/first"))
+    for trial, z_dim in zip(trials[3:], (9, 9, 11), strict=True):
+        trial.params = {"model.z_dim": z_dim, "optim.generator.rate": 0.1}
+    told, _ = without_copies(trials)
+    assert [trial.number for trial in told] == [0, 1, 2, 3, 5]
+    space = SearchSpace({"optim.generator.rate": second().space.entries["optim.generator.rate"]})
+    assert len(trials_inside(space, Path("runs/first"), read_manifest(Path("runs/first")), told)) == 5
 
 
 def test_going_on_without_what_was_learnt_from_is_refused(place):

@@ -174,6 +174,30 @@ def test_a_condition_holds_where_its_path_is_searched_and_has_the_value(tmp_path
         assert list(cube.points(cube.point(params)[None])[0]) == list(cube.point(params))  # so has the sampler's cube
 
 
+def test_a_condition_on_a_stepped_range_holds_at_the_value_as_it_is_written(tmp_path):
+    """Optuna's 0.1 + 2 * 0.1 is 0.30000000000000004. Seen to fail: the path was never sampled."""
+    entries = "train.input_noise_std: {kind: float, low: 0.1, high: 0.5, step: 0.1}\n"
+    entries += "optim.generator.rate: {kind: float, low: 0.01, high: 0.1, when: {train.input_noise_std: [0.3]}}\n"
+    found = samples(sweep_of(tmp_path, entries), 60)
+    with_it = [values["train.input_noise_std"] for values in found if "optim.generator.rate" in values]
+    assert with_it and set(with_it) == {0.1 + 2 * 0.1} and len({values["train.input_noise_std"] for values in found}) == 5
+
+
+def test_a_weight_and_the_rate_of_a_phase_with_another_term_are_two_knobs(tmp_path):
+    """Seen to be refused with the consistency term in the phase."""
+    entries = "objective.classification.weight: {kind: float, low: 0.1, high: 1}\n"
+    entries += "optim.classification.rate: {kind: float, low: 0.01, high: 0.1}\n"
+    with pytest.raises(ConfigError, match="one knob"):
+        sweep_of(tmp_path, entries)
+    assert len(sweep_of(tmp_path, entries, "objective.consistency.weight=1").space.entries) == 2
+    of_generator = (
+        "objective.adversarial_z.weight: {kind: float, low: 0.1, high: 1}\noptim.generator.rate: {kind: float, low: 0.01, high: 0.1}\n"
+    )
+    assert len(sweep_of(tmp_path, of_generator).space.entries) == 2
+    with pytest.raises(ConfigError, match="one knob"):
+        sweep_of(tmp_path, of_generator, "objective.adversarial_y=null", "objective.classification=null", "model.class_source=none")
+
+
 def test_a_list_is_a_choice_and_comes_back_as_a_list(tmp_path):
     sweep = sweep_of(tmp_path, "model.hidden_dims: {kind: categorical, choices: [[16], [16, 8], [4, 4, 4]]}")
     found = {tuple(sweep.config(values).model.hidden_dims) for values in samples(sweep, 30)}

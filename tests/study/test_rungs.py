@@ -10,7 +10,7 @@ from scipy import stats
 
 from aae.runs import CHOICE, VERDICT
 from aae.tuning.study.parents import load_sweep
-from aae.tuning.study.rungs import LEAST_TRIALS, rank_correlation
+from aae.tuning.study.rungs import LEAST_TRIALS, correlation_with_end, rank_correlation, whole_trials
 from aae.tuning.study.study import SweepStudy
 from tests.sweeping import row
 
@@ -21,7 +21,7 @@ trial:
   objective: {adversarial_y: {}, classification: {}}
   train: {epochs: 6}
 search_space:
-  model.z_dim: {kind: int, low: 6, high: 12}
+  optim.generator.rate: {kind: float, low: 0.03, high: 0.3}
 """
 HALVING = "{kind: SuccessiveHalvingPruner, min_resource: 1, reduction_factor: 2}"
 MEDIAN = "{kind: MedianPruner, n_startup_trials: 1}"
@@ -65,6 +65,16 @@ def judged(study: SweepStudy, curve_E: list[float]) -> int:
         if study.report(number, row(epoch, value)):
             return epoch
     return 6
+
+
+def test_copies_of_a_configuration_are_one_whole_trial(make_study):
+    """Seen to fail: eleven configurations, of which one was asked ten times, counted as the twenty trials that it takes."""
+    study = make_study()
+    whole(study, range(20), [curve(number, 1) for number in range(20)])
+    trials = study.trials()
+    for trial in trials[11:]:
+        trial.params = dict(trials[0].params)
+    assert [trial.number for trial in whole_trials(trials)] == list(range(11)) and correlation_with_end(whole_trials(trials), 2) is None
 
 
 def test_the_rank_correlation_is_scipys_with_ties_and_nothing_without_order():

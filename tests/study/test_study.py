@@ -618,6 +618,15 @@ def test_a_study_that_was_begun_before_a_path_existed_goes_on_with_its_default_a
         )
 
 
+def test_a_renamed_run_is_refused_with_the_name_that_it_had(workplace):
+    """Seen to advise study.name=other, which the user had just given."""
+    Path("s.yaml").write_text(SWEEP.format(num_trials=2, pruner=HALVING, baselines="{}"))
+    recorded = json.loads(json.dumps(load_sweep("s.yaml", {}).fingerprint()))
+    name = recorded["study"]["name"]
+    with pytest.raises(ConfigError, match=f"runs/other: it holds the study {name}, so it was renamed; call the folder {name} again"):
+        opening.refuse_changes(recorded, load_sweep("s.yaml", {"study.name": "other"}), Path("runs/other"))
+
+
 def test_the_run_folder_has_the_study_as_it_was_last_started(make_study, tmp_path):
     """Seen to keep the first num_trials, so that the page said that an extended sweep had ended."""
     for num, limit in ((4, None), (40, 0.5)):

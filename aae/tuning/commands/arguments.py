@@ -15,7 +15,7 @@ USAGE = """\
   python launch.py replay runs/NAME                           which sampler, rungs and budget would have found how much
   python launch.py dashboard runs/quick                       optuna-dashboard over it, in a browser; it only reads
   python launch.py schema                                     the JSON Schema of a sweep file, for editors
-  python launch.py cluster check|down FILE                    a Ray cluster: whether it fits, and its end: docs/cluster.md
+  python launch.py cluster check|down FILE                    check a Ray cluster, or end it: docs/cluster.md
 """
 ACCEPT = "go on although the code or versions that trials depend on have changed since; the trials then carry which code made them"
 

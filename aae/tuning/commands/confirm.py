@@ -19,12 +19,12 @@ if TYPE_CHECKING:  # with Optuna, which takes a second to import
 def run(arguments: list[str], console: Console) -> int:
     options = command_parser(
         "confirm",
-        "Select the winner on fresh draws, freeze it, and report it on others; or go on with that. The block study.confirm has select_k "
+        "Select the winner on fresh draws, freeze it, and report its error on other draws; or go on where this was stopped. The block study.confirm has select_k "
         "and select_draws (3 each), report_draws or half_width, and baseline: docs/confirm.md. Budgets may be set too, as "
         "study.max_minutes.",
     )
     options.add_argument("run", type=Path, help="a run folder, for example runs/quick")
-    add_overrides(options, "study.confirm=...", "where the sweep file has none, as study.confirm.report_draws=10")
+    add_overrides(options, "study.confirm=...", "what to confirm, if the sweep file does not say it: study.confirm.report_draws=10")
     options.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     add_json_option(options, "what was found")
     given = options.parse_intermixed_args(arguments)

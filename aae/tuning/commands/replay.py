@@ -17,7 +17,7 @@ from aae.tuning.commands.arguments import command_parser
 def run(arguments: list[str], console: Console) -> int:
     text = "Replay other samplers, rungs and budgets on surrogates of this study's own curves, in simulated time."
     options = command_parser("replay", text)
-    options.add_argument("run", type=Path, help="a run folder with 20 complete trials or more; best one that was sampled at random")
+    options.add_argument("run", type=Path, help="a run folder with at least 20 different complete trials; best of a RandomSampler")
     options.add_argument(
         "--budgets",
         type=int,

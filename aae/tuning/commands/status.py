@@ -108,7 +108,8 @@ def print_status(run: Path, found: dict[str, Any], console: Console) -> None:
         for line in verdict_of(run)[:1]:
             console.print(line, soft_wrap=True)
     if found["states"].get("interrupted"):
-        console.print("the same launch.py command goes on with it")
+        renamed = "" if run.resolve().name == found["study"] else f"renamed from {found['study']}: call it so again, and "
+        console.print(f"{renamed}the same launch.py command goes on with it", soft_wrap=True)
 
 
 def verdict_of(run: Path) -> list[str]:

@@ -39,7 +39,7 @@ from aae.tuning.spec.sweep import Sweep, refuse_unfit_draws
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import open_study, read_trials
 from aae.tuning.study.lock import DriverLock
-from aae.tuning.study.optuna_views import baseline_name, is_baseline
+from aae.tuning.study.optuna_views import baseline_name, each_once, is_baseline
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from aae.tuning.workers.pool import Workers
@@ -91,10 +91,11 @@ def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
     assert asked is not None
     trials = searched_trials(run)
     complete = ranked(trials, run)
-    searched = [trial for trial in complete if not is_baseline(trial)]
-    if asked.select_k > len(searched):
-        raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {len(searched)} searched trials are complete: give at most that")
     baselines = [trial for trial in trials if is_baseline(trial) and trial_folder(run, trial.number).config_path.is_file()]
+    searched = [trial for trial in each_once([*baselines, *complete]) if not is_baseline(trial)]
+    if asked.select_k > len(searched):
+        there = f"{len(searched)} different searched configurations are complete"
+        raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {there}: give at most that")
     candidates = []
     for trial in [*baselines, *searched[: asked.select_k]]:
         config = checkpoint.read_config(trial_folder(run, trial.number).path)

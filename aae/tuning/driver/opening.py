@@ -92,6 +92,11 @@ def new_id(run: Path) -> str:
 def refuse_changes(recorded: dict[str, Any], sweep: Sweep, run: Path) -> None:
     """Going on with another sweep would mix two studies. Raises ConfigError with the difference."""
     now = json.loads(json.dumps(sweep.fingerprint()))
+    name = recorded["study"]["name"]
+    if name != now["study"]["name"]:
+        raise ConfigError(
+            f"{run}: it holds the study {name}, so it was renamed; call the folder {name} again, or name another with study.name"
+        )
     was = recorded | {"trial": with_later_paths(recorded["trial"])}
     differs = [
         f"{part}.{key} was {was[part].get(key)}, is {now[part].get(key)}"

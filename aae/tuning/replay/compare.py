@@ -31,6 +31,7 @@ from aae.tuning.spec.space import encode_choice
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.cube import Cube
 from aae.tuning.study.journal import read_trials
+from aae.tuning.study.optuna_views import each_once
 from aae.tuning.study.parents import load_sweep
 
 SLOTS, JITTER = 2, 0.05
@@ -53,8 +54,9 @@ def read_recorded(run: Path, sweep: Sweep) -> Recorded:
     require(bool(sweep.space.entries), str(run), "a study that searches nothing", "give one with a search_space")
     trials = read_trials(run)
     epochs, cube = range(1, sweep.epochs + 1), Cube(sweep.space)
-    whole = [t for t in trials if t.state == TrialState.COMPLETE and t.params and all(e in t.intermediate_values for e in epochs)]
-    require(len(whole) >= LEAST, str(run), f"{len(whole)} complete searched trials", f"replay takes {LEAST}: {command_for(run)}")
+    whole = each_once(t for t in trials if t.state == TrialState.COMPLETE and t.params and all(e in t.intermediate_values for e in epochs))
+    got = f"{len(whole)} different configurations that are complete"
+    require(len(whole) >= LEAST, str(run), got, f"replay takes {LEAST}: {command_for(run)}")
     curve_TE = np.array([[trial.intermediate_values[epoch] for epoch in epochs] for trial in whole])
     known = sweep.fixed.data.known_size  # of own data the heads are as many as the classes, but for clusters
     guess = guessing(sweep.study.metric, known[1] if known else sweep.fixed.model.num_classes)
@@ -67,8 +69,9 @@ def read_recorded(run: Path, sweep: Sweep) -> Recorded:
 
 def command_for(run: Path) -> str:
     """What makes trials to be replayed: at random and never pruned, they stand for the whole space."""
-    settings = [f"study.name={run.name}_random", "study.sampler={kind: RandomSampler, seed: 0}", "study.pruner={kind: NopPruner}"]
     file = read_sweep(run / "sweep.yaml")  # the settings of a replay have neither baselines nor what is not played
+    name = f"{file.study['name']}_random"  # the folder may have been renamed, to what no study can be called
+    settings = [f"study.name={name}", "study.sampler={kind: RandomSampler, seed: 0}", "study.pruner={kind: NopPruner}"]
     settings += [f"study.num_trials={2 * LEAST + len(file.baselines)}"]
     settings += [f"study.{block}=null" for block in NOT_PLAYED if file.study.get(block) is not None]
     words = ["python", "launch.py", str(run / "sweep.yaml"), *settings]

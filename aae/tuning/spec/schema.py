@@ -18,24 +18,19 @@ from collections.abc import Callable
 from typing import Any
 
 from aae.config import (
-    AdversarialYConfig,
     ConfigError,
-    ConsistencyConfig,
     DataConfig,
-    HeadSeparationConfig,
     ModelConfig,
-    ObjectiveConfig,
     OptimConfig,
     ScheduleConfig,
-    TermConfig,
     TrainConfig,
     TrialConfig,
 )
-from aae.paths import every_path
+from aae.paths import every_path, every_term
 from aae.tuning.spec.blocks import ConfirmConfig, ForkConfig, StudyConfig
 from aae.tuning.spec.metrics import CONSTRAINTS, METRICS
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, arguments_of, check_kind
-from aae.tuning.spec.space import is_searchable
+from aae.tuning.spec.space_reader import is_searchable
 
 Schema = dict[str, Any]
 Taken = Callable[[str, Any], bool]  # (path, value)
@@ -46,12 +41,7 @@ NEAR = 2.0**-20  # so near to an end that a range without the end holds it; exac
 PERMISSIVE = TrialConfig(
     data=DataConfig(name="npz", folder="data.npz", num_labels=BIG),
     model=ModelConfig(combine="heads"),
-    objective=ObjectiveConfig(
-        adversarial_y=AdversarialYConfig(),
-        classification=TermConfig(),
-        consistency=ConsistencyConfig(),
-        head_separation=HeadSeparationConfig(),
-    ),
+    objective=every_term(),
     optim=OptimConfig(schedule=ScheduleConfig(unit="epoch", drop_at=0.0)),
     train=TrainConfig(epochs=BIG),
 )

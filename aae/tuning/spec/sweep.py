@@ -25,7 +25,8 @@ from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig, StudyConfig, read_study_block, refuse_without_block
 from aae.tuning.spec.fork import FROM_EPOCH, Fork
 from aae.tuning.spec.learnt import Learnt
-from aae.tuning.spec.space import SearchSpace, read_space
+from aae.tuning.spec.space import SearchSpace
+from aae.tuning.spec.space_reader import read_space
 from aae.tuning.spec.whole_checks import check_together, copies_notes, pruner_notes
 
 
@@ -227,7 +228,8 @@ def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
 
 def refuse_unfit_sweep(sweep: Sweep, dataset: Dataset) -> None:
     """What only the data can tell, for the fixed part, every baseline and both ends of what is searched. Raises DataError."""
-    paths = ("train.batch_size", "train.labelled_batch_size", "train.shift", "model.num_classes", "model.class_source")
+    paths = ["train.batch_size", "train.labelled_batch_size", "train.shift", "model.num_classes", "model.class_source"]
+    paths += ["objective.adversarial_y.prior.kind"]
     ends = [values for path in paths if path in sweep.space.entries for values in sweep.space.with_ends(sweep.space.entries[path])]
     for values in [{}, *sweep.baselines.values(), *ends]:
         refuse_unfit(sweep.config(values), dataset)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def check_together(sweep: Sweep) -> None:
     """What no block can see alone."""
     if not sweep.space.entries and not sweep.baselines:
-        raise ConfigError(f"{sweep.source}: search_space and baselines are both empty; give something to try (aae.train trains one alone)")
+        what = "; ".join(sweep.notes) or "search_space is empty"
+        raise ConfigError(f"{sweep.source}: {what}, and there are no baselines; give something to try (aae.train trains one alone)")
     check_fork(sweep)
     check_confirm(sweep)
     has_it, want = METRICS[sweep.study.metric]
@@ -37,11 +38,13 @@ def check_together(sweep: Sweep) -> None:
                 "searched under a pruner",
                 "rungs compare equal epochs of equal batches: set it in trial:, or use the NopPruner",
             )
-    for path, rate in (
-        ("objective.reconstruction.weight", "optim.reconstruction.rate"),
-        ("objective.classification.weight", "optim.classification.rate"),
+    objective = sweep.fixed.objective
+    for path, rate, other in (  # the phase's other term: with it a weight and the rate are two knobs
+        ("objective.reconstruction.weight", "optim.reconstruction.rate", objective.head_separation),
+        ("objective.adversarial_z.weight", "optim.generator.rate", objective.adversarial_y),
+        ("objective.classification.weight", "optim.classification.rate", objective.consistency),
     ):
-        both = path in sweep.space.entries and rate in sweep.space.entries
+        both = path in sweep.space.entries and rate in sweep.space.entries and other is None
         require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
 
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from aae.runs import CHOICE, expected_values, write_json
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.gain import describe_gain
-from aae.tuning.study.optuna_views import best_first
+from aae.tuning.study.optuna_views import best_first, each_once
 from aae.tuning.study.posterior import Posterior, read_posterior
 from aae.tuning.study.rungs import describe_rungs
 
@@ -25,13 +25,13 @@ SPREAD = 1.96  # standard deviations either side: 95 %
 
 def why_lowest(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str | None:
     """Why the lowest number is the choice; None: the posterior mean is."""
-    complete = sum(trial.state == TrialState.COMPLETE and bool(trial.params) for trial in trials)
+    complete = each_once(trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params)
     if not sweep.space.entries:
         return "nothing is searched"
     if sweep.study.sampler["kind"] == "RandomSampler":
         return "the search is random"
-    if complete < LEAST_COMPLETE:
-        return f"fewer than {LEAST_COMPLETE} searched trials are complete"
+    if len(complete) < LEAST_COMPLETE:
+        return f"fewer than {LEAST_COMPLETE} different configurations of the search are complete"
     return None
 
 

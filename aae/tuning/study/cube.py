@@ -27,6 +27,10 @@ class Cube:
         self.is_study_D = np.array([entry.path == STUDY for entry in self.entries])
         self.inactive_D = np.where(self.is_choice_D, INACTIVE_CHOICE, INACTIVE_NUMBER)
 
+    @property
+    def is_finite(self) -> bool:
+        return all(getattr(entry.distribution, "step", 1) is not None for entry in self.entries)
+
     def point(self, params: Mapping[str, Any]) -> np.ndarray:
         """(D,) of this study; `params` as Optuna has them."""
         params = {STUDY: HERE} | dict(params)
@@ -43,14 +47,15 @@ class Cube:
 
     def points(self, uniform_ND: np.ndarray) -> np.ndarray:
         """(N, D) points that a configuration can have, from uniform numbers."""
-        x_ND = np.empty_like(uniform_ND)
+        x_ND, active_ND = np.empty_like(uniform_ND), np.ones_like(uniform_ND, dtype=bool)
         column = {entry.path: d for d, entry in enumerate(self.entries)}
         for d, entry in enumerate(self.entries):
             x_ND[:, d] = snap(entry, uniform_ND[:, d])
             for parent, allowed in entry.when.items():
                 p = column[parent]
                 places = [to_place(self.entries[p], encode_choice(value)) for value in allowed if self.entries[p].contains(value)]
-                x_ND[~np.isin(x_ND[:, p].round(9), np.round(places, 9)), d] = self.inactive_D[d]
+                active_ND[:, d] &= active_ND[:, p] & np.isin(x_ND[:, p].round(9), np.round(places, 9))
+            x_ND[~active_ND[:, d], d] = self.inactive_D[d]
         return x_ND
 
     def near(self, x_ND: np.ndarray, step: float, random: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,7 @@ from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.expected_improvement import STARTUP_COMPLETE
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.optuna_views import word_of
-from aae.tuning.study.posterior import told_and_searched
+from aae.tuning.study.posterior import told_and_searched, without_copies
 from aae.tuning.study.trial_sampler import why_tpe
 
 PATH = "study.learn_from"
@@ -58,7 +58,8 @@ def read_learnt(sweep: Sweep, other: Path, run: Path) -> Learnt:
     require(other.resolve() != run.resolve(), PATH, other, "that is this study itself: its own trials are seen anyway")
     metric = made["sweep"]["study"]["metric"]
     require(metric == sweep.study.metric, PATH, other, f"its metric is {metric} and this study's is {sweep.study.metric}: leave it out")
-    told, inside = told_and_searched(read_trials(other)), trials_inside(sweep.space, other, made)
+    told, _ = without_copies(told_and_searched(read_trials(other)))
+    inside = trials_inside(sweep.space, other, made, told)
     complete = sum(trial.state == TrialState.COMPLETE for trial in inside)
     want = f"{complete} complete trials of its {len(told)} told ones lie in this search space, and {STARTUP_COMPLETE} are needed"
     require(complete >= STARTUP_COMPLETE, PATH, other, f"{want}: widen the ranges, or leave it out")
@@ -75,7 +76,8 @@ def read_others(sweep: Sweep) -> list[list[FrozenTrial]]:
     for learnt in sweep.learnt:
         other = Path(learnt.run)
         made = read_manifest(other) if (other / JOURNAL).is_file() else None
-        trials = [] if made is None else [t for t in trials_inside(sweep.space, other, made) if t.number in learnt.trials]
+        told = [] if made is None else [trial for trial in read_trials(other) if trial.number in learnt.trials]
+        trials = [] if made is None else trials_inside(sweep.space, other, made, told_and_searched(told))
         if sha256_of(trials) != learnt.sha256:
             want = "restore it, or start a fresh study with study.name=other"
             raise ConfigError(f"{PATH}: {other} is gone, or its trials are not those that this study began with; {want}")
@@ -83,11 +85,11 @@ def read_others(sweep: Sweep) -> list[list[FrozenTrial]]:
     return found
 
 
-def trials_inside(space: SearchSpace, other: Path, made: dict[str, Any]) -> list[FrozenTrial]:
-    """Told trials of the study in `other`, its manifest `made`, with parameters of this space. What was fixed there stands at its value,
-    of a fork's trial what its parent had. One with a value outside of this space is left out. Raises ConfigError."""
+def trials_inside(space: SearchSpace, other: Path, made: dict[str, Any], told: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of the `told` trials of the study in `other`, its manifest `made`, that lie in this space, with its parameters. What was fixed
+    there stands at its value, of a fork's trial what its parent had. Raises ConfigError."""
     fixed, found = with_later_paths(made["sweep"]["trial"]), []
-    for trial in told_and_searched(read_trials(other)):
+    for trial in told:
         whole = own_values(trial_folder(other, trial.number)) if made.get("fork") else fixed
         params = space.params_of(whole | {path: decode_choice(value) for path, value in trial.params.items()})
         if params is not None:

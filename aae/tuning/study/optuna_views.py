@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -14,6 +15,20 @@ def best_first(trials: Sequence[FrozenTrial], expected: Mapping[int, float]) -> 
     of a trial, to be ranked by instead of its value."""
     complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
     return sorted(complete, key=lambda t: rank(expected.get(t.number, t.value or 0.0), excess(t.constraints), t.number))
+
+
+def configuration(trial: FrozenTrial) -> tuple[Any, ...]:
+    """What tells its configuration from others: its parameters. A trial without any, as a baseline outside the space, is one of its own."""
+    return tuple(sorted(trial.params.items())) or (trial.number,)
+
+
+def each_once(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The first trial of each configuration. Equal parameters train to equal bits, so a copy, as TPE and random search ask for in a finite
+    space, is no second measurement: whatever counts trials, or learns from them, counts it once."""
+    first: dict[tuple[Any, ...], FrozenTrial] = {}
+    for trial in trials:
+        first.setdefault(configuration(trial), trial)
+    return list(first.values())
 
 
 def is_baseline(trial: FrozenTrial) -> bool:

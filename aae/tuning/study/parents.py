@@ -19,6 +19,7 @@ from aae.tuning.spec.sweep import Sweep, compose_sweep, read_study_of
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.learning import read_others, with_learnt
+from aae.tuning.study.optuna_views import each_once
 
 
 def load_sweep(path: str | Path, overrides: dict[str, Any], run: Path | None = None) -> Sweep:
@@ -41,8 +42,8 @@ def read_parents(asked: ForkConfig, run: Path) -> Fork:
     require(made is not None, "study.fork.run", asked.run, "it holds no sweep; run the study to fork first, and give its folder")
     assert made is not None
     trials = read_trials(other)
-    complete, num_left = ranked(trials, other), sum(not trial.state.is_finished() for trial in trials)
-    want = f"{len(complete)} trials of {other} are complete: " + ("give at most that" if complete else "run it on")
+    complete, num_left = each_once(ranked(trials, other)), sum(not trial.state.is_finished() for trial in trials)
+    want = f"{len(complete)} different configurations of {other} are complete: " + ("give at most that" if complete else "run it on")
     require(asked.top_k <= len(complete), "study.fork.top_k", asked.top_k, want)
     parents = tuple(read_parent(asked, trial.number, trial.value) for trial in complete[: asked.top_k])
     changed = manifest.training_changes(manifest.current(made), manifest.describe([], made["data"]))

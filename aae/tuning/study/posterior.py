@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -21,7 +20,7 @@ from aae.runs import DRAWS
 from aae.tuning.spec.space import SearchSpace
 from aae.tuning.study.cube import HERE, Cube
 from aae.tuning.study.gaussian_process import GaussianProcess
-from aae.tuning.study.optuna_views import last_value, word_of
+from aae.tuning.study.optuna_views import configuration, each_once, last_value, word_of
 
 MOST_TRIALS = 500  # the lowest: the driver fits them anew whenever a trial is told
 MOST_LEARNT = 100  # of another study, from the lowest to the highest
@@ -150,13 +149,11 @@ def told_and_searched(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def without_copies(told: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], dict[int, int]]:
-    """(one trial of each configuration, every trial's number -> the number of that one). Equal parameters train to equal bits, so a copy,
-    as TPE and random search ask for in a finite space, is no second measurement. Of copies a complete one is kept, else the first."""
-    first: dict[tuple[tuple[str, Any], ...], FrozenTrial] = {}
-    for trial in sorted(told, key=lambda trial: (trial.state != TrialState.COMPLETE, trial.number)):
-        first.setdefault(tuple(sorted(trial.params.items())), trial)
-    original = {trial.number: first[tuple(sorted(trial.params.items()))].number for trial in told}
-    return [trial for trial in told if original[trial.number] == trial.number], original
+    """(one trial of each configuration, every trial's number -> the number of that one). Of copies a complete one is kept, else the
+    first."""
+    kept = each_once(sorted(told, key=lambda trial: (trial.state != TrialState.COMPLETE, trial.number)))
+    number_of = {configuration(trial): trial.number for trial in kept}
+    return sorted(kept, key=lambda trial: trial.number), {trial.number: number_of[configuration(trial)] for trial in told}
 
 
 def foretell_all(told: Sequence[FrozenTrial], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
@@ -189,11 +186,14 @@ def choose_scale(told: Sequence[FrozenTrial]) -> tuple[Scale, bool]:
 
 def noise_of_draws(told: Sequence[FrozenTrial], scale: Scale) -> float | None:
     """The variance of a trial's mean over its draws, where it has several. A draw that is hard is so for all trials: that is no noise
-    between them."""
+    between them. One draw that collapsed says nothing of the others' noise: a trial of far more spread than most is left out."""
     draws = [trial.user_attrs[DRAWS] for trial in told if DRAWS in trial.user_attrs and trial.state == TrialState.COMPLETE]
     if len(draws) < FORETELLERS or len({len(row) for row in draws}) > 1 or len(draws[0]) < 2:
         return None
     value_TK = np.array([[scale(value) for value in row] for row in draws])
+    spread_T = (value_TK - np.median(value_TK, axis=0)).std(axis=1)
+    low, high = np.quantile(spread_T, [0.25, 0.75])
+    value_TK = value_TK[spread_T <= high + SPREADS * (high - low)]
     left_TK = value_TK - value_TK.mean(axis=0) - value_TK.mean(axis=1, keepdims=True) + value_TK.mean()
     num, num_draws = value_TK.shape
     return float((left_TK**2).sum() / ((num - 1) * (num_draws - 1)) / num_draws)

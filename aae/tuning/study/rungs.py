@@ -19,7 +19,7 @@ from scipy import stats
 from aae.runs import VERDICT
 from aae.tuning.spec.samplers_and_pruners import AUTO
 from aae.tuning.spec.sweep import Sweep
-from aae.tuning.study.optuna_views import is_baseline
+from aae.tuning.study.optuna_views import each_once, is_baseline
 
 LEAST_TRIALS = 20  # before so many complete ones, the file's own rungs hold: fewer tell a correlation to a third only
 LEAST_CORRELATION = 0.6  # between epochs 3 and 4 of the 72 curves in docs/log.md
@@ -34,8 +34,8 @@ def rank_correlation(a_T: np.ndarray, b_T: np.ndarray) -> float:
 
 
 def whole_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The searched ones that ran all of their epochs."""
-    whole = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params and not is_baseline(trial)]
+    """The searched ones that ran all of their epochs, one of each configuration."""
+    whole = each_once(trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params and not is_baseline(trial))
     return whole[-MOST_TRIALS:]
 
 
