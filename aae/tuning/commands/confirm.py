@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # with Optuna, which takes a second to import
 def run(arguments: list[str], console: Console) -> int:
     options = command_parser(
         "confirm",
-        "Select the winner on fresh draws, freeze it, and report its error on other draws; or go on where this was stopped. The block study.confirm has select_k "
+        "Select the winner on fresh draws, freeze it, and report its error on other draws; or go on where this was stopped. "
+        "The block study.confirm has select_k "
         "and select_draws (3 each), report_draws or half_width, and baseline: docs/confirm.md. Budgets may be set too, as "
         "study.max_minutes.",
     )
