@@ -188,14 +188,14 @@ def test_a_weight_and_the_rate_of_a_phase_with_another_term_are_two_knobs(tmp_pa
     entries = "objective.classification.weight: {kind: float, low: 0.1, high: 1}\n"
     entries += "optim.classification.rate: {kind: float, low: 0.01, high: 0.1}\n"
     with pytest.raises(ConfigError, match="one knob"):
-        sweep_of(tmp_path, entries)
-    assert len(sweep_of(tmp_path, entries, "objective.consistency.weight=1").space.entries) == 2
+        sweep_of(tmp_path, entries, "objective.consistency=null")
+    assert len(sweep_of(tmp_path, entries).space.entries) == 2
     of_generator = (
         "objective.adversarial_z.weight: {kind: float, low: 0.1, high: 1}\noptim.generator.rate: {kind: float, low: 0.01, high: 0.1}\n"
     )
     assert len(sweep_of(tmp_path, of_generator).space.entries) == 2
     with pytest.raises(ConfigError, match="one knob"):
-        sweep_of(tmp_path, of_generator, "objective.adversarial_y=null", "objective.classification=null", "model.class_source=none")
+        sweep_of(tmp_path, of_generator, "objective.adversarial_y=null", "objective.consistency.aligned=false")
 
 
 def test_a_list_is_a_choice_and_comes_back_as_a_list(tmp_path):
