@@ -78,10 +78,8 @@ def load_dataset(name: str, folder: str | None = None, num_validation: int = 10_
     """A dataset on the CPU, fetched at the first call. Raises DataError where it cannot be had or is not what it should be."""
     (images, labels, _, _, unlabelled), shape, hashes = read_arrays(name, folder)
     if not 2 <= num_validation < len(images):
-        want = f"of the {len(images)} images for training and validation" + (
-            f" give 2 to {len(images) - 1}" if len(images) > 2 else " none is left"
-        )
-        raise DataError(f"data.num_validation: got {num_validation}; {want}")
+        want = f"give 2 to {len(images) - 1}" if len(images) > 2 else "bring more"
+        raise DataError(f"data.num_validation: got {num_validation}; there are {len(images)} images for training and validation: {want}")
     everything = Split(to_rows(images), torch.as_tensor(labels.astype(np.int64)))
     if shuffle_seed is not None:
         everything = everything.rows(torch.as_tensor(np.random.default_rng(shuffle_seed).permutation(len(images))))

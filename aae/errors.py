@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import sys
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -39,11 +38,6 @@ def refusal(error: Exception) -> str:
 def require(ok: bool, path: str, got: Any, want: str) -> None:
     if not ok:
         raise ConfigError(f"{path}: got {got}; {want}")
-
-
-def is_number(value: Any) -> TypeGuard[int | float]:
-    """Finite, and no whole number that a float cannot hold: math.isfinite raises OverflowError for one."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def no_sweep(run: Path) -> ConfigError:

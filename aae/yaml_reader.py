@@ -26,6 +26,7 @@ TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}  # what i
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+MOST_DIGITS = 300  # that a float can hold, which it may be made
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 # Octal, in groups, in minutes and seconds: which number these are differs from reader to reader.
@@ -86,6 +87,7 @@ def scalar(text: str, where: str, path: str) -> Any:
         want = "write one number, without colons" if ":" in text else f"write {bare}, without leading zeros and underscores"
         require(False, where, text, want)
     if INT.fullmatch(text):
+        require(len(text) <= MOST_DIGITS, where, f"a number of {len(text)} digits", "write a smaller one")
         return int(text, 0)
     if FLOAT.fullmatch(text):
         return float(text)

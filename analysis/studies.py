@@ -70,14 +70,16 @@ def complete_study(run: Run, least: int, what: str) -> tuple[optuna.Study, int]:
 
 def importance_study(run: Run) -> tuple[optuna.Study, str]:
     """(what the importance is computed from, the caption that says so): every configuration once. Raises NotDrawn."""
-    counted, searched = {trial.number for trial in each_once(run.complete)}, "different searched trial"
+    searched = [trial for trial in run.complete if trial.params]
+    counted = {trial.number for trial in each_once(searched)}
+    named = f"{'different ' * (len(counted) < len(searched))}searched trial"
     study = optuna_study(run, lambda trial: final(trial) if trial.number in counted else None, baselines=False)
     count, what = sum(trial.state == TrialState.COMPLETE for trial in study.trials), f"the final {run.metric} of the complete trials"
     if count < MIN_FOR_IMPORTANCE_FIGURE:  # then pruned trials too, all judged at the same epoch
         reached = each_once(run.reached)
         if len(reached) < MIN_FOR_IMPORTANCE_FIGURE:
             enough = f"an importance of parameters would be noise below {MIN_FOR_IMPORTANCE_FIGURE}"
-            raise NotDrawn(f"{plural(count, searched)} {kept(run, count)}, {len(reached)} with a finished epoch; {enough}.")
+            raise NotDrawn(f"{plural(count, named)} {kept(run, count)}, {len(reached)} with a finished epoch; {enough}.")
         epoch, numbers = min(len(trial.rows) for trial in reached), {trial.number for trial in reached}
         study = optuna_study(run, lambda trial: trial.rows[epoch - 1].get(run.metric) if trial.number in numbers else None, baselines=False)
         few = f"only {count} {'is' if count == 1 else 'are'} {kept(run, count)}, and {epoch} is the last epoch that all of these reached"

@@ -96,8 +96,13 @@ def test_a_parameter_that_does_nothing_is_named_and_one_that_does_is_not():
 
 def test_of_a_fork_whose_parents_are_alike_it_names_the_setting_that_there_is():
     """Seen to fail: search_space.fork.parent was to be set under trial:, where it is refused."""
-    (line,) = idle_parameters(run([trial(number, [number // 2 + 1.0], **{PARENT: (4, 9)[number % 2]}) for number in range(40)]))
+    (line,) = idle_parameters(of_two_parents())
     assert line.startswith("study.fork.top_k: no sign that it matters") and line.endswith("1, in a new study, takes the best parent alone")
+
+
+def of_two_parents() -> Run:
+    rates = {"optim.generator.rate": lambda number: 0.001 * (number + 1)}
+    return run([trial(n, [n // 2 + 1.0], **{PARENT: (4, 9)[n % 2]}, **{path: of(n) for path, of in rates.items()}) for n in range(40)])
 
 
 def test_few_trials_say_nothing_of_importance():

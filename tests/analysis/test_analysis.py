@@ -731,7 +731,7 @@ def test_a_section_without_a_plot_says_why_once(kind, tmp_path, undrawn):
 
 
 SAME_VALUE = [Fate([0.3, 0.2, 0.1]) for _ in range(10)]
-ONE_CHOICE = {"model.z_dim": {"kind": "int", "low": 6, "high": 6}}
+ONE_PATH = {"optim.generator.rate": {"kind": "float", "low": 0.01, "high": 0.1}}
 
 
 @pytest.mark.parametrize(
@@ -740,7 +740,7 @@ ONE_CHOICE = {"model.z_dim": {"kind": "int", "low": 6, "high": 6}}
         (SAME_VALUE, SPACE, "10 trials have the same val/error, so no parameter tells the better ones from the rest."),
         (
             [Fate([0.3, 0.2, 0.1 + 0.01 * number]) for number in range(10)],
-            ONE_CHOICE,
+            ONE_PATH,
             "An importance compares parameters, and this study searched only one.",
         ),
     ],

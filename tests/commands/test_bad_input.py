@@ -598,9 +598,18 @@ STUDIES = {
     "a number that no float holds": (
         {"space": {"model.z_dim": f"{{kind: int, low: 2, high: 1{400 * '0'}}}"}},
         [],
-        ("search_space.model.z_dim.high", "give a whole number of at most"),
+        ("search_space.model.z_dim.high: got a number of 401 digits", "write a smaller one"),
     ),
-    "a limit that no float holds": ({}, [f"study.max_disk_gb=1{400 * '0'}"], ("study.max_disk_gb", "give a positive finite number")),
+    "a limit that no float holds": (
+        {},
+        [f"study.max_disk_gb=1{400 * '0'}"],
+        ("study.max_disk_gb: got a number of 401 digits", "write a smaller one"),
+    ),
+    "a whole number that no sampler tells apart": (
+        {"space": {"model.z_dim": "{kind: int, low: 2, high: 99999999999999999999}"}},
+        [],
+        ("search_space.model.z_dim.high", "give a whole number of at most 9007199254740992"),
+    ),
     "a step too small": (
         {"space": {"optim.generator.rate": "{kind: float, low: 0.01, high: 0.1, step: 1.0e-30}"}},
         [],
@@ -1031,7 +1040,7 @@ def test_every_sweep_of_the_project_can_be_planned(sweep, workplace, capsys):
 
 # ---- what an editor says of the same files, by sweeps/schema.json
 
-UNSEEN = 39  # of the wrong files: what one value says of another, of the data or of the machine, and names that a pattern would hold
+UNSEEN = 43  # of the wrong files: what one value says of another, of the data or of the machine, and names that a pattern would hold
 
 
 def test_an_editor_underlines_most_of_the_wrong_files_and_none_of_the_right_ones(workplace):

@@ -26,6 +26,7 @@ from aae.tuning.driver.budget import Budget
 from aae.tuning.driver.forecast import forecast_left, foresee
 from aae.tuning.spec.fork import Fork
 from aae.tuning.spec.space import Entry, SearchSpace
+from aae.tuning.study.journal import read_trials
 from aae.tuning.study.learning import trials_inside
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
@@ -284,7 +285,7 @@ def test_what_is_learnt_from_a_fork_stands_where_each_parent_does(place):
     """Seen to fail: every trial stood where the best parent does."""
     made = read_json(Path("runs/decay/manifest.json"))
     path, entry = "optim.generator.rate", Entry("optim.generator.rate", FloatDistribution(1e-4, 1.0), {})
-    found = trials_inside(SearchSpace({path: entry}), Path("runs/decay"), made)
+    found = trials_inside(SearchSpace({path: entry}), Path("runs/decay"), made, read_trials(Path("runs/decay")))
     assert len({trial.params[path] for trial in found}) == 2
     for trial in found:
         assert trial.params[path] == checkpoint.read_config(trial_folder("runs/decay", trial.number).path).optim.generator.rate
@@ -351,7 +352,10 @@ WRONG = {
     "a trial for a run": (["study.fork.run=runs/rates/trials/0000"], ("study.fork.run", "holds no sweep")),
     "a number for a run": (["study.fork.run=3"], ("study.fork.run: got 3", "it holds no sweep")),
     "null for a run": (["study.fork.run=null"], ("study.fork.run: got None", "name the other study's folder")),
-    "more than there are": (["study.fork.top_k=5"], ("study.fork.top_k: got 5", "4 trials of runs/rates are complete: give at most that")),
+    "more than there are": (
+        ["study.fork.top_k=5"],
+        ("study.fork.top_k: got 5", "4 different configurations of runs/rates are complete: give at most that"),
+    ),
     "none of them": (["study.fork.top_k=0"], ("study.fork.top_k: got 0", "at least 1")),
     "half of one": (["study.fork.top_k=1.5"], ("study.fork.top_k: got 1.5", "whole number")),
     "an epoch that was not kept": (["study.fork.epoch=3"], ("study.fork.epoch: got 3", "checkpoints of epochs 2", "train.keep_epochs=[3]")),
@@ -446,7 +450,13 @@ def test_a_first_study_with_no_complete_trial_is_refused(searched, capsys):
         (shutil.rmtree if path == "trials" else os.remove)(Path("runs/rates") / path)
     SweepStudy(Path("runs/rates"), load_sweep("rates.yaml", {})).next()
     Path("decay.yaml").write_text(DECAY.format(draws=1))
-    refused("launch", ["decay.yaml"], ("study.fork.top_k: got 2", "0 trials of runs/rates are complete: run it on"), searched, capsys)
+    refused(
+        "launch",
+        ["decay.yaml"],
+        ("study.fork.top_k: got 2", "0 different configurations of runs/rates are complete: run it on"),
+        searched,
+        capsys,
+    )
 
 
 def test_checkpoints_that_are_gone_or_changed_are_refused_while_a_trial_will_ask_for_one(searched, capsys):

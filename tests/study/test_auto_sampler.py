@@ -177,7 +177,7 @@ def test_a_collapsed_draw_is_no_noise_of_the_others():
     without = noise_of_draws([told(n, 0.5, [0.1], **{DRAWS: row_K.tolist()}) for n, row_K in enumerate(draws)], np.log)
     draws[4, 1] = draws[11, 2] = 0.9
     found = noise_of_draws([told(n, 0.5, [0.1], **{DRAWS: row_K.tolist()}) for n, row_K in enumerate(draws)], np.log)
-    assert without == pytest.approx(0.1**2 / 3, rel=0.35) and found == pytest.approx(without, rel=0.35)
+    assert without == pytest.approx(0.1**2 / 3, rel=0.5) and found == pytest.approx(without, rel=0.35)
 
 
 def test_too_few_complete_trials_tell_nothing():

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aae.config import ConfigError, require
-from aae.errors import is_number, one_line
+from aae.errors import one_line
 from aae.tuning.spec.learnt import check_learn_from
 from aae.tuning.spec.metrics import CONSTRAINTS, METRICS, check_constraint
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, check_kind
@@ -63,7 +63,7 @@ class StudyConfig:
         for name in ("max_minutes", "max_disk_gb", "max_concurrent", "stop_below_gain"):
             value = getattr(self, name)
             want = "give a positive finite number, or null for no limit"
-            require(value is None or (is_number(value) and value > 0), f"study.{name}", value, want)
+            require(value is None or (value > 0 and math.isfinite(value)), f"study.{name}", value, want)
         check_stop(self.stop_below_gain, self.sampler, self.constraint)
         read_confirm_block(self.confirm)
         read_fork_block(self.fork)

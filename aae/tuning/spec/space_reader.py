@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from aae.config import TrialConfig
-from aae.errors import ConfigError, is_number, require
+from aae.errors import ConfigError, require
 from aae.layers import configure, set_paths, to_trial
 from aae.paths import flatten
 from aae.tuning.spec.space import Entry, SearchSpace, encode_choice
@@ -107,14 +107,15 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
         return CategoricalDistribution(encoded)
     low, high, log, step = spec.get("low"), spec.get("high"), spec.get("log", False), spec.get("step")
     for name, value in (("low", low), ("high", high)):
-        ok = is_number(value) and (kind == "float" or (isinstance(value, int) and abs(value) <= MOST))
+        ok = isinstance(value, int if kind == "int" else int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ok = ok and (kind == "float" or abs(value) <= MOST)
         require(ok, f"{where}.{name}", value, f"give {f'a whole number of at most {MOST}' if kind == 'int' else 'a finite number'}")
     require(low <= high, where, f"low {low} above high {high}", "swap them")
     require(isinstance(log, bool), f"{where}.log", log, "give true or false")
     require(not log or low > 0, f"{where}.low", low, "a logarithmic range starts above 0")
     require(not (log and step is not None), f"{where}.step", step, "a logarithmic range has no step: remove one of them")
     if step is not None:
-        ok = is_number(step) and (kind == "float" or isinstance(step, int)) and step > 0
+        ok = isinstance(step, int if kind == "int" else int | float) and not isinstance(step, bool) and step > 0
         require(ok, f"{where}.step", step, "give a positive number")
         require(
             (high - low) / step <= MOST, f"{where}.step", step, f"so many steps cannot be told apart: give at least {(high - low) / MOST:g}"
