@@ -181,9 +181,10 @@ def test_a_finite_space_promises_what_is_left_of_it_and_once_all_is_told_nothing
     steps = SearchSpace({"x": Entry("x", FloatDistribution(0.0, 1.1, step=0.1), {})})
 
     def on_steps(num):
-        trials = downhill()[:num]
-        for k, trial in enumerate(trials):
-            trial.params, trial.distributions = {"x": 0.1 * (k + 12 - num)}, {"x": steps.entries["x"].distribution}
+        value_N, trials = 0.3 * np.exp(0.1 * np.arange(num) / num + 0.3 * np.random.default_rng(1).standard_normal(num)), []
+        for k, value in enumerate(value_N.tolist()):
+            trials.append(told(k, 0.0, [value]))
+            trials[-1].params, trials[-1].distributions = {"x": 0.1 * (k + 12 - num)}, {"x": steps.entries["x"].distribution}
         return gain.expected_gain(read_posterior(trials, steps, 10), trials)
 
     assert on_steps(12) == {num: {"expected": 0.0, "low": 0.0, "high": 0.0} for num in ("10", "20")}
