@@ -89,7 +89,7 @@ def show(run: Run, console: Console) -> None:
         console.print(f"note: {line}", soft_wrap=True)
     if run.best is not None and run.best.params:
         values = ", ".join(f"{path}={number(value)}" for path, value in run.best.params.items())
-        console.print(f"trial {run.best.number} sampled {values}", soft_wrap=True)
+        console.print(f"trial {run.best.number} {'has' if run.best.baseline else 'sampled'} {values}", soft_wrap=True)
 
 
 def table_of(run: Run, trials: list[TrialRecord], width: int) -> Table:
