@@ -92,10 +92,10 @@ def make_plan(run: Path, sweep: Sweep, num_classes: int) -> Plan:
     trials = searched_trials(run)
     complete = ranked(trials, run)
     baselines = [trial for trial in trials if is_baseline(trial) and trial_folder(run, trial.number).config_path.is_file()]
-    searched = [trial for trial in each_once([*baselines, *complete]) if not is_baseline(trial)]
-    if asked.select_k > len(searched):
-        there = f"{len(searched)} different searched configurations are complete"
-        raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {there}: give at most that")
+    num = sum(not is_baseline(trial) for trial in complete)
+    if asked.select_k > num:
+        raise ConfigError(f"study.confirm.select_k: got {asked.select_k}; {num} searched trials are complete: give at most that")
+    searched = [trial for trial in each_once([*baselines, *complete]) if not is_baseline(trial)]  # a small space may have fewer
     candidates = []
     for trial in [*baselines, *searched[: asked.select_k]]:
         config = checkpoint.read_config(trial_folder(run, trial.number).path)
