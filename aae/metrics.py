@@ -96,7 +96,7 @@ def class_logits(encoder: Encoder, split: Split) -> Tensor:
 @torch.no_grad()
 def encode(model: Autoencoder, split: Split) -> tuple[Tensor, Tensor, Tensor]:
     """(logits_NK, y_NK as the decoder is told it, z_NZ)."""
-    generator, encoder, codes = torch.Generator().manual_seed(1), model.encoder, []  # 0 is the prior's samples'
+    generator, encoder, codes = torch.Generator().manual_seed(1), model.encoder, []  # 0 seeds the prior's samples
     for x_BX, label_B in zip(chunks(split), split.label_N.split(CHUNK), strict=True):
         noise_BZ = torch.randn(len(x_BX), encoder.z_dim, generator=generator).to(x_BX.device) if encoder.sampled else None
         logits_BK, z_BZ = encoder(x_BX, noise_BZ)

@@ -177,7 +177,7 @@ def test_a_condition_holds_where_its_path_is_searched_and_has_the_value(tmp_path
 def test_a_condition_on_a_stepped_range_holds_at_the_value_as_it_is_written(tmp_path):
     """Optuna's 0.1 + 2 * 0.1 is 0.30000000000000004. Seen to fail: the path was never sampled."""
     entries = "train.input_noise_std: {kind: float, low: 0.1, high: 0.5, step: 0.1}\n"
-    entries += "optim.generator.rate: {kind: float, low: 0.01, high: 0.1, when: {train.input_noise_std: [0.3]}}\n"
+    entries += "optim.generator.rate: {kind: float, low: 0.01, high: 0.1, when: {train.input_noise_std: [0.3, none]}}\n"
     found = samples(sweep_of(tmp_path, entries), 60)
     with_it = [values["train.input_noise_std"] for values in found if "optim.generator.rate" in values]
     assert with_it and set(with_it) == {0.1 + 2 * 0.1} and len({values["train.input_noise_std"] for values in found}) == 5

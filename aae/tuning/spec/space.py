@@ -45,7 +45,9 @@ class Entry:
     def is_one_of(self, value: Any, allowed: list[Any]) -> bool:
         """Whether a value sampled here is one of these. Of a stepped range it is low + k step, which is one of them but for rounding."""
         step = self.distribution.step if isinstance(self.distribution, FloatDistribution) else None
-        return value in allowed or (step is not None and any(abs(value - one) < 1e-8 * step for one in allowed))
+        if value in allowed or step is None:
+            return value in allowed
+        return any(abs(value - one) < 1e-8 * step for one in allowed if isinstance(one, int | float))
 
     def contains(self, value: Any) -> bool:
         d = self.distribution
