@@ -26,7 +26,7 @@ TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}  # what i
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-MOST_DIGITS = 300  # that a float can hold, which it may be made
+MOST_DIGITS = 250  # a float holds a number of so many, hexadecimal ones too
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 # Octal, in groups, in minutes and seconds: which number these are differs from reader to reader.

@@ -600,6 +600,11 @@ STUDIES = {
         [],
         ("search_space.model.z_dim.high: got a number of 401 digits", "write a smaller one"),
     ),
+    "a hexadecimal number that no float holds": (
+        {},
+        [f"study.max_disk_gb=0x{298 * 'f'}"],
+        ("study.max_disk_gb: got a number of 300 digits",),
+    ),
     "a limit that no float holds": (
         {},
         [f"study.max_disk_gb=1{400 * '0'}"],
@@ -1040,7 +1045,7 @@ def test_every_sweep_of_the_project_can_be_planned(sweep, workplace, capsys):
 
 # ---- what an editor says of the same files, by sweeps/schema.json
 
-UNSEEN = 43  # of the wrong files: what one value says of another, of the data or of the machine, and names that a pattern would hold
+UNSEEN = 42  # of the wrong files: what one value says of another, of the data or of the machine, and names that a pattern would hold
 
 
 def test_an_editor_underlines_most_of_the_wrong_files_and_none_of_the_right_ones(workplace):
