@@ -87,7 +87,9 @@ def test_the_sampler_sees_the_other_study_from_the_first_trial_on_and_its_trials
 def test_what_is_learnt_from_is_recorded_with_its_hash_and_its_difference_is_named(place):
     sweep = second()
     (note,) = [note for note in sweep.notes if "learns from" in note]
-    assert note == "learns from runs/first: 6 of its 6 told trials lie in this search space; otherwise there: train.epochs 1, here 2"
+    assert (
+        note == "learns from runs/first: 6 of its 6 told configurations lie in this search space; otherwise there: train.epochs 1, here 2"
+    )
     train_here(sweep)
     (stored,) = read_json(Path("runs/second/manifest.json"))["learnt"]
     assert Learnt.read(stored) == sweep.learnt[0] and len(stored["sha256"]) == 64 and stored["trials"] == list(range(6))
@@ -247,7 +249,7 @@ WRONG = {
     "with a fork": (["study.fork={run: runs/first, top_k: 1, epoch: 1}"], ("study.learn_from", "leave this or study.fork out")),
     "nothing inside": (
         ["model.hidden_dims=[16]"],
-        ("study.learn_from: got runs/first", "0 complete trials of its 6 told ones lie in this search space, and 3 are needed"),
+        ("study.learn_from: got runs/first", "0 complete configurations of its 6 told ones lie in this search space, and 3 are needed"),
     ),
 }
 

@@ -61,10 +61,10 @@ def read_learnt(sweep: Sweep, other: Path, run: Path) -> Learnt:
     told, _ = without_copies(told_and_searched(read_trials(other)))
     inside = trials_inside(sweep.space, other, made, told)
     complete = sum(trial.state == TrialState.COMPLETE for trial in inside)
-    want = f"{complete} complete trials of its {len(told)} told ones lie in this search space, and {STARTUP_COMPLETE} are needed"
+    want = f"{complete} complete configurations of its {len(told)} told ones lie in this search space, and {STARTUP_COMPLETE} are needed"
     require(complete >= STARTUP_COMPLETE, PATH, other, f"{want}: widen the ranges, or leave it out")
     otherwise = fixed_otherwise(sweep, made)
-    note = f"learns from {other}: {len(inside)} of its {len(told)} told trials lie in this search space"
+    note = f"learns from {other}: {len(inside)} of its {len(told)} told configurations lie in this search space"
     note += f"; otherwise there: {first_of(otherwise)}" if otherwise else ""
     return Learnt(str(other), made["id"], tuple(trial.number for trial in inside), sha256_of(inside), note)
 
