@@ -811,6 +811,21 @@ def test_while_a_confirmation_runs_a_trial_of_the_search_that_was_cut_off_does_n
         lock.release()
 
 
+def test_the_status_of_a_renamed_run_names_what_to_call_it(workplace, capsys):
+    """Seen to say that the same command goes on with it: it begins a new study."""
+    run = search(workplace, num=5)
+    SweepStudy(run, load_sweep(workplace / "s.yaml", {})).next()
+    run.rename(workplace / "other")
+    assert launch.main(["status", str(workplace / "other")]) == 0
+    assert "renamed from s: call it so again, and the same launch.py command goes on with it" in capsys.readouterr().out
+
+
+def test_where_no_image_is_wrong_or_all_are_the_error_is_still_uncertain():
+    """Seen to be 0.00 points: with none wrong of 500, up to 0.6 % may be."""
+    assert confirmed.uncertainty(0.0, 500) == confirmed.uncertainty(1.0, 500) == "up to 0.6 points (95 %)"
+    assert confirmed.uncertainty(0.5, 10_000) == "0.50 points (one standard error)"
+
+
 def test_what_was_begun_cannot_be_asked_for_otherwise(workplace, capsys):
     run = search(workplace)
     plan, _ = asked_for(run)

@@ -353,6 +353,13 @@ def test_the_command_that_a_refusal_names_makes_trials_to_be_replayed(study, wor
     assert code == 0 and "name: mine_random" in out and "NopPruner" in out and "report_draws" not in out
 
 
+def test_that_command_has_the_studys_name_where_the_folder_was_renamed(workplace, capsys):
+    """Seen to ask for study.name='my run_random', which is refused."""
+    searched(3).rename("my run")
+    _, _, error = run("launch", ["replay", "my run"], capsys)
+    assert "'my run/sweep.yaml' study.name=mine_random " in error
+
+
 @pytest.mark.parametrize(("path", "says"), [("runs/none", "runs/none: no such folder"), ("tiny.npz", "tiny.npz: holds no sweep")])
 def test_what_is_no_run_is_refused(path, says, workplace, capsys):
     refused("launch", ["replay", path], (path, says), workplace, capsys)
