@@ -10,7 +10,7 @@ val/component_error   fraction of images whose code is nearest to another class'
 val/component_error_of_prior  the same of the prior's own samples: what a perfect match still gets wrong
 val/knn_error         fraction of the second half of the images whose label is not that of most of their NEIGHBOURS nearest in
                       the first half, in the code W y + z
-val/parzen_nll        minus the mean log-likelihood of an image under a Parzen window over samples, in nats (`parzen`)
+val/parzen_nll        minus the mean log-likelihood of an image under a Parzen window over samples, in nats (`aae.likelihood`)
 val/parzen_std        the window's width that was chosen, in pixels
 val/reconstruction    half the squared distance, summed over pixels, mean over images (averaged weights, as all but error_plain)
 val/prior_mismatch    Gaussian prior: KL, in nats, of the normal fitted to the codes z to the prior; healthy < 0.2
@@ -23,7 +23,8 @@ val/class_entropy     mean entropy of q(y | x), in nats; healthy < 0.1
 val/class_count       exp of the entropy of the most likely classes' counts; healthy >= 9.5 of 10, of clusters >= 0.8 K
 val/class_count_of_prior  where p(y) is not uniform: the same of p(y), and what takes the place of K
 
-A sampled encoder's codes are drawn with a noise of their own, the same at every evaluation.
+A sampled encoder's codes are drawn with a noise of their own, the same at every evaluation. Where training moves its images
+(train.shift), what is said of z alone is of images moved likewise (`moved`); all else is of the images as they are.
 """
 
 # N images, M samples or images beside them, X pixels, Z style dim, K classes
@@ -40,15 +41,15 @@ from aae import losses
 from aae.config import TrialConfig
 from aae.data import Split
 from aae.errors import Diverged
+from aae.likelihood import PARZEN_IMAGES, parzen, parzen_choosing
 from aae.model import Autoencoder, Encoder
+from aae.noise import shifted
 from aae.priors import NEAREST_PART, SAMPLE_PRIOR, sample_categorical, unlabelled
 from aae.runs import Row
 
 CHUNK, VOTERS = 2000, 5000  # images that pass the networks at once; codes whose distances are there at once
 NEIGHBOURS = 5  # that vote in val/knn_error
 ENERGY_CODES = 4000  # its cost grows with their square. Evenly spread: MNIST's first test images are unlike the rest
-PARZEN_IMAGES = 2000  # of validation: every other one chooses the width, the rest are scored
-PARZEN_STDS = tuple(0.1 + 0.02 * step for step in range(21))  # 0.1 to 0.5
 
 
 def is_error(metric: str) -> bool:
@@ -106,7 +107,9 @@ def encode(model: Autoencoder, split: Split) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model: Autoencoder, split: Split, config: TrialConfig, fitted: Split | None = None) -> tuple[Row, Tensor]:
+def evaluate(
+    model: Autoencoder, split: Split, config: TrialConfig, image_shape: tuple[int, int, int], fitted: Split | None = None
+) -> tuple[Row, Tensor]:
     """(metrics of the averaged weights, predicted labels N). Reads the validation split, whatever is given as such. Raises Diverged.
 
     What is fitted to images, the labels of clusters and the width of the Parzen window, is fitted to those of `fitted` where they
@@ -130,7 +133,7 @@ def evaluate(model: Autoencoder, split: Split, config: TrialConfig, fitted: Spli
     row["val/reconstruction"] = float(squared) / len(z_NZ)
     if model.encoder.num_heads:
         row |= class_monitors(y_NK, config.objective.class_probabilities)
-    row |= style_monitors(z_NZ, label_N, config)
+    row |= style_monitors(encode(model, moved(split, config.train.shift, image_shape))[2] if config.train.shift else z_NZ, label_N, config)
     if config.model.combine == "heads":
         row["val/knn_error"] = neighbour_error(model.decoder.code(y_NK, z_NZ), label_N)
     if config.train.parzen_samples:
@@ -139,6 +142,16 @@ def evaluate(model: Autoencoder, split: Split, config: TrialConfig, fitted: Spli
         log_likelihood_N, std = parzen(samples_MX, to_pixels(parzen_choosing(fitted or split)), to_pixels(images_NX))
         row |= {"val/parzen_nll": -float(log_likelihood_N.mean()), "val/parzen_std": std}
     return row, prediction_N
+
+
+def moved(split: Split, furthest: int, image_shape: tuple[int, int, int]) -> Split:
+    """The images, each moved as training moves its own (train.shift), the same way at every evaluation. It is the codes of moved images
+    that a training matches to the prior: those of images as they are fill only a part of it."""
+    generator, images = torch.Generator().manual_seed(2), []
+    for images_BX in split.images_NX.split(CHUNK):
+        shift_B2 = torch.randint(-furthest, furthest + 1, (len(images_BX), 2), generator=generator).to(images_BX.device)
+        images.append(shifted(images_BX, shift_B2, furthest, image_shape))
+    return Split(torch.cat(images), split.label_N)
 
 
 def cluster_labels(logits_NK: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,29 +192,6 @@ def new_images(
         y_NK = sample_categorical(num, num_classes, generator, p) if label is None else torch.eye(num_classes)[label].expand(num, -1)
     pairs = zip(y_NK.to(device).split(CHUNK), z_NZ.to(device).split(CHUNK), strict=True)
     return torch.cat([model.decoder(y_BK, z_BZ) for y_BK, z_BZ in pairs])
-
-
-def parzen_choosing(validation: Split) -> Tensor:
-    """The images, uint8, that choose the window's width."""
-    return validation.images_NX[:PARZEN_IMAGES][::2]
-
-
-def parzen(samples_MX: Tensor, choosing_NX: Tensor, images_NX: Tensor) -> tuple[Tensor, float]:
-    """(log-likelihood of each of `images_NX`, in nats, the window's std). A normal of that std around each sample, the mean over
-    samples: Breuleux et al. 2011, as in Goodfellow et al. 2014. The std of PARZEN_STDS is that under which `choosing_NX`, which are
-    other images, are most likely. Pixels in [0, 1]. A crude estimate in 784 dimensions: it rewards memory, and grows with samples."""
-
-    def log_likelihood(images: Tensor, stds: Sequence[float]) -> Tensor:
-        """One row a std."""
-        log_p = []
-        for x_BX in images.split(500):
-            squared_BM = torch.cdist(x_BX, samples_MX).square()
-            norm = [math.log(len(samples_MX)) + 0.5 * x_BX.shape[1] * math.log(2 * math.pi * std**2) for std in stds]
-            log_p.append(torch.stack([(squared_BM * (-0.5 / std**2)).logsumexp(dim=-1) - n for std, n in zip(stds, norm, strict=True)]))
-        return torch.cat(log_p, dim=1)
-
-    std = PARZEN_STDS[int(log_likelihood(choosing_NX, PARZEN_STDS).mean(dim=1).argmax())]
-    return log_likelihood(images_NX, [std])[0], std
 
 
 def error(logits_NK: Tensor, label_N: Tensor) -> float:

@@ -140,7 +140,7 @@ def epochs(
         started = time.monotonic()
         means = [train_epoch(draw, dataset.image_shape, steps, autocast, rate) for draw in draws]
         trained = time.monotonic()
-        measured = [measure(draw.state, validation) for draw in draws]
+        measured = [measure(draw.state, validation, dataset.image_shape) for draw in draws]
         row: Row = {
             "epoch": epoch,
             **mean_row([values for values, _ in measured]),
@@ -174,9 +174,9 @@ def epochs(
         yield row
 
 
-def measure(state: State, validation: Split) -> tuple[Row, Tensor]:
+def measure(state: State, validation: Split, image_shape: tuple[int, int, int]) -> tuple[Row, Tensor]:
     """(validation metrics, predicted class of each image). Raises Diverged."""
-    row, prediction_N = metrics.evaluate(state.averaged, validation, state.config)
+    row, prediction_N = metrics.evaluate(state.averaged, validation, state.config, image_shape)
     if not all(math.isfinite(value) for value in row.values()):
         raise Diverged(f"a validation metric is not finite: {row}")
     if "val/error" in row:

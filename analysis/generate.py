@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aae import checkpoint, metrics, pictures
 from aae.config import TrialConfig, require
 from aae.data import KNOWN_SHAPES
 from aae.errors import REFUSED, refusal
+from aae.model import Encoder
 from aae.priors import NEAREST_PART
 from aae.runs import TrialFolder, write_atomically
 from aae.samples import ImageShape
@@ -32,9 +34,11 @@ def image_shape(folder: TrialFolder, config: TrialConfig, x_dim: int) -> ImageSh
     return KNOWN_SHAPES.get(config.data.name) or load_images(folder, config, x_dim).image_shape
 
 
-def generate(path: Path, number: int | None, num: int, seed: int, label: int | None, component: int | None) -> list[Path]:
-    """Writes a PNG, where one can show the images, and an .npy (uint8, (N, H, W), or (N, H, W, C) in colour) and returns their paths.
-    Raises ConfigError or DataError; nothing is written then."""
+def generate(
+    path: Path, number: int | None, num: int, seed: int, label: int | None, component: int | None
+) -> tuple[list[Path], float | None]:
+    """(paths, fraction of the images that the trial's own encoder reads as `label`). Writes a PNG, where one can show the images, and an
+    .npy (uint8, (N, H, W), or (N, H, W, C) in colour). Raises ConfigError or DataError; nothing is written then."""
     require(1 <= num <= MAX_IMAGES, "--num", num, f"give a count from 1 to {MAX_IMAGES}")
     require(0 <= seed < 2**63, "--seed", seed, "give a seed of at least 0, below 2^63")
     trained = find_trained(path, number)
@@ -47,9 +51,10 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
         num_parts = config.model.num_classes
         require(prior.kind in NEAREST_PART, "--component", component, f"the {prior.kind} prior has one part; leave --component out")
         require(0 <= component < num_parts, "--component", component, f"give a component from 0 to {num_parts - 1}")
-    pixels_NX = metrics.new_images(model, config, num, torch.Generator().manual_seed(seed), label, component).numpy()
+    pixels_NX = metrics.new_images(model, config, num, torch.Generator().manual_seed(seed), label, component)
+    read = fraction_read_as(model.encoder, pixels_NX, label) if label is not None and model.encoder.num_heads else None
     shape = image_shape(trained.folder, config, pixels_NX.shape[1])
-    images = (pixels_NX * 255).round().astype(np.uint8).reshape(num, *shape).transpose(0, 2, 3, 1)
+    images = (pixels_NX.numpy() * 255).round().astype(np.uint8).reshape(num, *shape).transpose(0, 2, 3, 1)
     buffer = io.BytesIO()
     np.save(buffer, images[..., 0] if shape[0] == 1 else images)
     asked = {"component": component, "class": label, "seed": seed}
@@ -58,8 +63,16 @@ def generate(path: Path, number: int | None, num: int, seed: int, label: int | N
         array = trained.picture(f"{stem}.npy")
         write_atomically(array, buffer.getvalue())
         if shape[0] not in pictures.SHOWN_CHANNELS:
-            return [array]
-        return [pictures.image_grid(trained.picture(f"{stem}.png"), pixels_NX[:MAX_SHOWN], shape, min(num, PNG_COLUMNS)), array]
+            return [array], read
+        shown = pictures.image_grid(trained.picture(f"{stem}.png"), pixels_NX[:MAX_SHOWN].numpy(), shape, min(num, PNG_COLUMNS))
+        return [shown, array], read
+
+
+@torch.no_grad()
+def fraction_read_as(encoder: Encoder, pixels_NX: Tensor, label: int) -> float:
+    """The style may hold some of the class: then images that were asked to be of one class show another."""
+    read_N = torch.cat([encoder(x_BX)[0].argmax(dim=-1) for x_BX in pixels_NX.split(metrics.CHUNK)])
+    return float((read_N == label).double().mean())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,12 +91,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--component", type=int, metavar="C", help="of this part of a mixture or swiss-roll prior (default: any)")
     options = parser.parse_args(arguments)
     try:
-        paths = generate(options.folder, options.trial, options.num, options.seed, options.label, options.component)
+        paths, read = generate(options.folder, options.trial, options.num, options.seed, options.label, options.component)
     except REFUSED as error:
         print(f"analysis.generate: {refusal(error)}", file=sys.stderr)
         return 2
     for path in paths:
         print(path)
+    if read is not None:
+        print(f"the trial's own encoder reads {100 * read:.0f} % of them as class {options.label}", file=sys.stderr)
     return 0
 
 

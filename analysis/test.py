@@ -18,6 +18,7 @@ from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset, Split, load_test
 from aae.errors import REFUSED, refusal
+from aae.likelihood import parzen, parzen_choosing
 from aae.model import Autoencoder
 from aae.runs import JOURNAL, Row, TrialFolder, command_folder, manifest_over, read_json, write_json
 from aae.streams import steady_streams
@@ -43,7 +44,7 @@ def test(path: Path, num: int) -> dict[str, Any]:
     place = config.data.folder and str(command_folder(config.data.folder, manifest_over(path)) / Path(config.data.folder).expanduser())
     images = load_test(config.data.name, place, result)
     without_parzen = dataclasses.replace(config, train=dataclasses.replace(config.train, parzen_samples=0))
-    row, _ = metrics.evaluate(model, images, without_parzen, fitted=dataset.validation)
+    row, _ = metrics.evaluate(model, images, without_parzen, dataset.image_shape, fitted=dataset.validation)
     values = {key.replace("val/", "test/"): value for key, value in row.items()}
     found = {
         "epochs": result["epochs"],
@@ -100,13 +101,13 @@ def likelihood(model: Autoencoder, config: TrialConfig, dataset: Dataset, images
     chooses the width of its window on validation images."""
     random = torch.Generator().manual_seed(1)  # the validation metric's samples are drawn from 0
     real = dataset.train.images_NX[torch.randperm(len(dataset.train.label_N), generator=random)[:num]]
-    choosing_NX, x_NX = metrics.to_pixels(metrics.parzen_choosing(dataset.validation)), metrics.to_pixels(images.images_NX)
+    choosing_NX, x_NX = metrics.to_pixels(parzen_choosing(dataset.validation)), metrics.to_pixels(images.images_NX)
     found = {}
     for name, samples_MX in {
         "samples": metrics.new_images(model, config, num, random),
         "training_images": metrics.to_pixels(real),
     }.items():
-        log_likelihood_N, std = metrics.parzen(samples_MX, choosing_NX, x_NX)
+        log_likelihood_N, std = parzen(samples_MX, choosing_NX, x_NX)
         found[name] = {
             "num": len(samples_MX),
             "mean": float(log_likelihood_N.mean()),

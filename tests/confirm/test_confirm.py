@@ -387,7 +387,7 @@ def test_a_report_scores_the_last_weights_of_each_training_by_what_validation_im
     test, validation = (Split(torch.zeros(num, 36, dtype=torch.uint8), torch.zeros(num, dtype=torch.long)) for num in (4, 6))
     saved, scored = {n: 2 for n in range(first, first + 4)} | {first + 1: 0}, []
 
-    def evaluate(model, split, config, fitted=None):
+    def evaluate(model, split, config, image_shape, fitted=None):
         scored.append((split, fitted))
         return {"val/error": 0.01 * model}, torch.zeros(4, dtype=torch.long)
 

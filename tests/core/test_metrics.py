@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from aae import metrics
+from aae import likelihood, metrics
 from aae.config import TrialConfig
 from aae.data import Split
+from aae.likelihood import PARZEN_STDS
 from aae.model import Autoencoder
 from aae.priors import NEAREST_PART, SAMPLE_PRIOR, nearest_component, unlabelled
-from tests.golden import tiny_config, tiny_dataset
+from tests.golden import SIDE, tiny_config, tiny_dataset
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -31,6 +32,7 @@ def of_dim(z_dim: int) -> TrialConfig:
 
 
 LABELS = torch.arange(4000) % 10
+SHAPE = (1, SIDE, SIDE)
 
 # ---- the style code
 
@@ -81,8 +83,8 @@ def test_codes_are_measured_in_units_of_the_priors_std(dataset):
     z = torch.randn(105, 2, generator=seeded())
     model.encoder.forward = lambda x, noise: (torch.zeros(len(x), 10), 5 * z[: len(x)])
     std = "objective.adversarial_z.prior.std"
-    found, _ = metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 2, std: 5.0}))
-    same, _ = metrics.evaluate(model, dataset.validation, of_dim(2))
+    found, _ = metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 2, std: 5.0}), SHAPE)
+    same, _ = metrics.evaluate(model, dataset.validation, of_dim(2), SHAPE)
     assert found["val/prior_mismatch"] < 0.2 < 5 < same["val/prior_mismatch"]
 
 
@@ -180,7 +182,7 @@ def test_evaluation_reads_every_image_the_last_partial_chunk_included():
     assert [len(x_BX) for x_BX in metrics.chunks(split)] == [2000, 345]
     assert torch.equal(torch.cat(list(metrics.chunks(split))), images / 255)
     model = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10).eval()
-    row, prediction_N = metrics.evaluate(model, split, of_dim(3))
+    row, prediction_N = metrics.evaluate(model, split, of_dim(3), SHAPE)
     with torch.no_grad():
         x_NX = images / 255
         logits_NK, z_NZ = model.encoder(x_NX)
@@ -196,15 +198,35 @@ def test_a_wrong_image_at_the_very_end_counts():
     model.encoder.forward = lambda x, noise: (torch.eye(10)[:1].expand(len(x), 10), torch.randn(len(x), 3, generator=seeded()))
     label_N = torch.zeros(105, dtype=torch.long)
     label_N[-1] = 1
-    row, _ = metrics.evaluate(model, Split(dataset.validation.images_NX, label_N), of_dim(3))
+    row, _ = metrics.evaluate(model, Split(dataset.validation.images_NX, label_N), of_dim(3), SHAPE)
     assert row["val/error"] == 1 / 105
 
 
 def test_evaluation_has_no_noise_and_leaves_no_graph(dataset):
     model = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10)
-    first, _ = metrics.evaluate(model, dataset.validation, of_dim(3))
-    second, _ = metrics.evaluate(model, dataset.validation, of_dim(3))
+    first, _ = metrics.evaluate(model, dataset.validation, of_dim(3), SHAPE)
+    second, _ = metrics.evaluate(model, dataset.validation, of_dim(3), SHAPE)
     assert first == second and all(isinstance(value, float) for value in first.values())
+
+
+def test_where_training_moves_its_images_the_style_is_judged_on_moved_ones(dataset):
+    """Seen to fail where z was judged on the images as they are: their codes are a part of those that training matches to the prior."""
+    model, split = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10), dataset.validation
+    still, config = metrics.evaluate(model, split, of_dim(3), SHAPE)[0], tiny_config({"model.z_dim": 3, "train.shift": 1})
+    row, _ = metrics.evaluate(model, split, config, SHAPE)
+    style = {"val/prior_mismatch", "val/z_min_eigenvalue", "val/class_from_z"}
+    assert {key for key in row if row[key] != still[key]} == style
+    images_NX = metrics.moved(split, 1, SHAPE).images_NX
+    assert images_NX.dtype == torch.uint8 and torch.equal(images_NX, metrics.moved(split, 1, SHAPE).images_NX)
+    places = set()
+    for image, found in zip(split.images_NX.view(-1, *SHAPE[1:]), images_NX.view(-1, *SHAPE[1:]), strict=True):
+        padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
+        moves = {(y, x) for y in range(3) for x in range(3) if torch.equal(padded[y : y + SIDE, x : x + SIDE], found)}
+        assert moves
+        places |= moves
+    assert len(places) == 9
+    z_NZ = metrics.encode(model, metrics.moved(split, 1, SHAPE))[2]
+    assert metrics.style_monitors(z_NZ, split.label_N, config).items() <= row.items()
 
 
 def test_evaluation_is_in_float32_whatever_the_training_is_in(dataset):
@@ -212,7 +234,7 @@ def test_evaluation_is_in_float32_whatever_the_training_is_in(dataset):
     model, seen = Autoencoder(36, 3, [16], num_heads=10, decoder_classes=10), []
     for layer in (module for module in model.modules() if isinstance(module, torch.nn.Linear)):
         layer.register_forward_hook(lambda layer, inputs, output: seen.append((inputs[0], output)))
-    metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 3, "train.precision": "bfloat16"}))
+    metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 3, "train.precision": "bfloat16"}), SHAPE)
     assert len(seen) == 4 and {tensor.dtype for pair in seen for tensor in pair} == {torch.float32}
     assert float(seen[0][0].max()) == 1.0
 
@@ -237,7 +259,7 @@ def test_a_cluster_takes_the_label_of_its_surest_image_or_of_most_of_its_images(
     of_exemplar_K, of_majority_K = metrics.cluster_labels(LOGITS_NK, LABEL_N)
     assert of_exemplar_K.tolist() == [2, 0, 3] and of_majority_K.tolist() == [1, 0, 3]
     model, config = clustered(3, LOGITS_NK)
-    row, prediction_N = metrics.evaluate(model, Split(torch.zeros(5, 36, dtype=torch.uint8), LABEL_N), config)
+    row, prediction_N = metrics.evaluate(model, Split(torch.zeros(5, 36, dtype=torch.uint8), LABEL_N), config, SHAPE)
     assert prediction_N.tolist() == [2, 2, 2, 0, 0]
     assert row["val/cluster_error"] == 3 / 5 and row["val/cluster_error_majority"] == 2 / 5 and "val/error" not in row
 
@@ -247,8 +269,8 @@ def test_the_test_sets_clusters_are_named_by_validation_images():
     model, config = clustered(3, torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 0, 9]]))
     black = torch.zeros(3, 36, dtype=torch.uint8)
     scored, fitted = Split(black, torch.tensor([0, 1, 2])), Split(black, torch.tensor([0, 2, 1]))
-    assert metrics.evaluate(model, scored, config)[0]["val/cluster_error"] == 0.0
-    assert metrics.evaluate(model, scored, config, fitted)[0]["val/cluster_error"] == pytest.approx(2 / 3)
+    assert metrics.evaluate(model, scored, config, SHAPE)[0]["val/cluster_error"] == 0.0
+    assert metrics.evaluate(model, scored, config, SHAPE, fitted)[0]["val/cluster_error"] == pytest.approx(2 / 3)
 
 
 def test_the_surest_image_is_found_where_probabilities_are_all_one():
@@ -394,7 +416,7 @@ def test_a_sampled_encoders_codes_are_noisy_and_the_same_at_every_evaluation(dat
         mean_NZ = model.encoder(metrics.to_pixels(dataset.validation.images_NX))[1]
     assert torch.equal(z_NZ, again_NZ) and float((z_NZ - mean_NZ).abs().mean()) > 0.1
     torch.manual_seed(5)
-    assert metrics.evaluate(model, dataset.validation, config)[0] == metrics.evaluate(model, dataset.validation, config)[0]
+    assert metrics.evaluate(model, dataset.validation, config, SHAPE)[0] == metrics.evaluate(model, dataset.validation, config, SHAPE)[0]
 
 
 def test_a_sampled_encoders_noise_is_another_for_each_image(monkeypatch):
@@ -411,7 +433,7 @@ def test_a_sampled_encoders_noise_is_another_for_each_image(monkeypatch):
 def test_a_parzen_window_over_one_sample_is_a_normal_around_it():
     """log N(x; sample, std^2 I), in nats."""
     sample, x = torch.tensor([[0.2, 0.5, 0.1]]), torch.rand(7, 3, generator=seeded())
-    found, std = metrics.parzen(sample, torch.rand(4, 3, generator=seeded(1)), x)
+    found, std = likelihood.parzen(sample, torch.rand(4, 3, generator=seeded(1)), x)
     expected = torch.distributions.Normal(sample, std).log_prob(x).sum(-1)
     assert torch.allclose(found, expected, rtol=1e-4)
 
@@ -424,26 +446,26 @@ def test_a_parzen_window_is_the_mean_over_samples_and_its_width_the_best_of_the_
         pairs = torch.distributions.Normal(samples[None], std).log_prob(images[:, None]).sum(-1)
         return pairs.exp().mean(1).log()
 
-    by_std = {std: float(written_out(choosing, std).mean()) for std in metrics.PARZEN_STDS}
-    found, std = metrics.parzen(samples, choosing, x)
+    by_std = {std: float(written_out(choosing, std).mean()) for std in PARZEN_STDS}
+    found, std = likelihood.parzen(samples, choosing, x)
     assert std == max(by_std, key=by_std.get) and torch.allclose(found, written_out(x, std), rtol=1e-3, atol=1e-4)
-    assert metrics.parzen(samples, samples, x)[1] == metrics.PARZEN_STDS[0]  # images that are samples want it narrow
-    assert metrics.parzen(samples, choosing + 3, x)[1] == metrics.PARZEN_STDS[-1]
+    assert likelihood.parzen(samples, samples, x)[1] == PARZEN_STDS[0]  # images that are samples want it narrow
+    assert likelihood.parzen(samples, choosing + 3, x)[1] == PARZEN_STDS[-1]
 
 
 def test_the_parzen_estimate_of_a_normal_is_close_to_its_true_likelihood():
     """Of N(0, I) in two dimensions, whose mean log-likelihood is -ln(2 pi e) = -2.838 nats; a window of std h makes it N(0, 1 + h^2)."""
     samples, choosing, x = (torch.randn(num, 2, generator=seeded(seed)) for seed, num in ((0, 5000), (1, 200), (2, 500)))
-    found, std = metrics.parzen(samples, choosing, x)
+    found, std = likelihood.parzen(samples, choosing, x)
     true = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
-    assert float(found.mean()) == pytest.approx(float(true.mean()), abs=0.03) and std > metrics.PARZEN_STDS[0]
+    assert float(found.mean()) == pytest.approx(float(true.mean()), abs=0.03) and std > PARZEN_STDS[0]
     assert float(true.mean()) == pytest.approx(-math.log(2 * math.pi * math.e), abs=0.1)
-    few, _ = metrics.parzen(samples[:20], choosing, x)
+    few, _ = likelihood.parzen(samples[:20], choosing, x)
     assert few.mean() < found.mean() - 0.2  # the estimate grows with the samples
 
 
 def test_the_likelihood_is_scored_on_images_that_did_not_choose_the_width(dataset, monkeypatch):
-    seen, of = {}, metrics.parzen
+    seen, of = {}, likelihood.parzen
 
     def look(samples, choosing, images):
         seen.update(samples=samples, choosing=choosing, images=images)
@@ -451,10 +473,10 @@ def test_the_likelihood_is_scored_on_images_that_did_not_choose_the_width(datase
 
     monkeypatch.setattr(metrics, "parzen", look)
     model = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10)
-    row, _ = metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 2, "train.parzen_samples": 30}))
+    row, _ = metrics.evaluate(model, dataset.validation, tiny_config({"model.z_dim": 2, "train.parzen_samples": 30}), SHAPE)
     pixels_NX = metrics.to_pixels(dataset.validation.images_NX)
     assert torch.equal(seen["choosing"], pixels_NX[::2]) and torch.equal(seen["images"], pixels_NX[1::2])
-    assert len(seen["samples"]) == 30 and row["val/parzen_std"] in metrics.PARZEN_STDS
+    assert len(seen["samples"]) == 30 and row["val/parzen_std"] in PARZEN_STDS
 
 
 def test_the_test_set_is_scored_on_fresh_samples_with_a_width_of_validation_images(dataset, monkeypatch):
@@ -463,8 +485,8 @@ def test_the_test_set_is_scored_on_fresh_samples_with_a_width_of_validation_imag
     monkeypatch.setattr(metrics, "parzen", lambda samples, *images: seen.append((samples, *images)) or (torch.zeros(1), 0.1))
     model, config = Autoencoder(36, 2, [16], num_heads=10, decoder_classes=10), tiny_config({"model.z_dim": 2, "train.parzen_samples": 30})
     test = Split(dataset.train.images_NX[:7], dataset.train.label_N[:7])
-    metrics.evaluate(model, dataset.validation, config)
-    metrics.evaluate(model, test, config, fitted=dataset.validation)
+    metrics.evaluate(model, dataset.validation, config, SHAPE)
+    metrics.evaluate(model, test, config, SHAPE, fitted=dataset.validation)
     (samples, choosing, _), (fresh, same, scored) = seen
     assert torch.equal(same, choosing) and torch.equal(scored, metrics.to_pixels(test.images_NX))
     assert fresh.shape == samples.shape and not torch.isclose(fresh, samples).all(dim=1).any()

@@ -15,6 +15,7 @@ import torch
 
 from aae import checkpoint, metrics, samples, train
 from aae.data import Split, load_dataset, load_test
+from aae.likelihood import PARZEN_STDS
 from aae.paths import flatten
 from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
@@ -197,6 +198,19 @@ def test_component_and_class_together_give_images_of_both(modes, tmp_path, capsy
     assert sorted(path.name for path in (folder / "report").glob("*.npy")) == names
 
 
+def test_how_many_images_show_the_class_asked_for_is_said_by_the_trials_own_encoder(modes, tmp_path, capsys):
+    folder = copy(modes / "semi", tmp_path / "semi")
+    model, _ = checkpoint.load(folder)
+    assert generate.main([str(folder), "--num", "50", "--class", "3"]) == 0
+    out, err = capsys.readouterr()
+    images_NX = torch.from_numpy(np.load(out.splitlines()[1])).reshape(50, -1)
+    read = round(100 * float((model.encoder(metrics.to_pixels(images_NX))[0].argmax(dim=-1) == 3).double().mean()))
+    assert err == f"the trial's own encoder reads {read} % of them as class 3\n" and 0 < read < 100
+    for mode, asked in (("semi", []), ("supervised", ["--class", "3"])):  # no class asked for, an encoder that infers none
+        assert generate.main([str(copy(modes / mode, tmp_path / f"{mode}-again")), "--num", "5", *asked]) == 0
+        assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("mode", "arguments", "says"),
     [
@@ -252,7 +266,7 @@ def test_the_test_metrics_are_those_of_the_averaged_weights_written_once_and_nev
     first = capsys.readouterr().out
     model, config = checkpoint.load(folder)
     images = load_test("npz", str(modes / "tiny.npz"), {"state": "COMPLETE"})
-    row, _ = metrics.evaluate(model, images, config)
+    row, _ = metrics.evaluate(model, images, config, (1, SIDE, SIDE))
     written = json.loads((folder / "test.json").read_text())
     assert written["metrics"] == {key.replace("val/", "test/"): value for key, value in row.items()}
     assert written["num_images"] == 50 and written["epochs"] == 3
@@ -293,7 +307,7 @@ def test_clusters_take_their_labels_from_validation_and_are_scored_on_the_test_s
     named, logits_NK = (metrics.class_logits(model.encoder, split) for split in (validation, images))
     label_K = validation.label_N[named.log_softmax(dim=-1).double().sub(torch.log1p(-named.double().softmax(dim=-1))).argmax(dim=0)]
     wrong = float((label_K[logits_NK.argmax(dim=-1)] != images.label_N).double().mean())
-    own = metrics.evaluate(model, images, checkpoint.read_config(folder))[0]["val/cluster_error"]
+    own = metrics.evaluate(model, images, checkpoint.read_config(folder), (1, SIDE, SIDE))[0]["val/cluster_error"]
     assert json.loads((folder / "test.json").read_text())["metrics"]["test/cluster_error"] == wrong != own
 
 
@@ -303,7 +317,7 @@ def test_a_likelihood_is_scored_on_all_test_images_beside_real_training_images(m
     found = json.loads((folder / "test.json").read_text())
     dataset, images = load_dataset("npz", str(modes / "tiny.npz"), 105), load_test("npz", str(modes / "tiny.npz"), {"state": "COMPLETE"})
     for name, one in found["likelihood"].items():
-        assert one["num"] == 60 and any(math.isclose(one["std"], std) for std in metrics.PARZEN_STDS), name
+        assert one["num"] == 60 and any(math.isclose(one["std"], std) for std in PARZEN_STDS), name
     model, config = checkpoint.load(folder)
     random = torch.Generator().manual_seed(1)
     real = dataset.train.images_NX[torch.randperm(300, generator=random)[:60]]

@@ -496,7 +496,7 @@ def test_each_error_is_of_its_own_weights(dataset):
     with torch.no_grad():
         state.model.encoder.heads.bias[3] += 100  # every image is of class 3, by the weights as they are
         state.averaged.encoder.heads.bias[:2] += torch.tensor([100.0, 0.0])
-    row, prediction_N = training.measure(state, Split(dataset.validation.images_NX[:4], torch.tensor([0, 0, 0, 3])))
+    row, prediction_N = training.measure(state, Split(dataset.validation.images_NX[:4], torch.tensor([0, 0, 0, 3])), dataset.image_shape)
     assert (row["val/error"], row["val/error_plain"]) == (0.25, 0.75) and prediction_N.tolist() == [0] * 4
 
 
@@ -743,7 +743,7 @@ def trained(sweep, workplace) -> Path:
 def test_a_loaded_model_gives_the_recorded_error_to_the_bit(trained, dataset):
     model, config = aae.load(trained)
     recorded = TrialFolder(trained).rows()[-1]
-    row, _ = metrics.evaluate(model, dataset.validation, config)
+    row, _ = metrics.evaluate(model, dataset.validation, config, dataset.image_shape)
     assert row == {key: recorded[key] for key in row} and "val/error" in row
     assert not model.training and config.train.epochs == 3
 

@@ -41,7 +41,7 @@ def confirmation_report(study: SweepStudy, plan: Plan, winner: dict[str, Any] | 
                 raise RuntimeError(f"{path}: cannot be read as the last epoch of a complete training; restore it, the report needs it")
             if saved:
                 model, config = checkpoint.load(folder.path)
-                row, prediction_N = metrics.evaluate(model, test, config, fitted=data.validation)
+                row, prediction_N = metrics.evaluate(model, test, config, data.image_shape, fitted=data.validation)
                 value = row[metric]
                 if metric in OF_PREDICTIONS:
                     wrong.setdefault(candidate.name, []).append((prediction_N != test.label_N).numpy())
