@@ -243,6 +243,9 @@ def test_a_candidate_that_breaks_the_constraint_on_average_loses_to_one_that_kee
     second = [told(0.1, 0.4), told(0.2, 0.25), told(0.3, 0.1), told(0.05, 0.1)]  # on average 0.25, 0.175, 0.1 and 0.25
     record = choose(plan, first + second, "val/reconstruction")
     assert record["candidate"] == 1 and record["excess"] == pytest.approx([0.05, 0.0, 0.0, 0.05])
+    nothing = SimpleNamespace(state=TrialState.PRUNED, last_step=None, intermediate_values={}, constraints={})
+    record = choose(plan, [*first[:2], told(0.3, 0.4), first[3], second[0], nothing, second[1], second[3]], "val/error")
+    assert record["candidate"] == 3 and record["val/error"][1] == [0.2, None]  # which was seen to win, as if it kept it
 
 
 def test_where_nothing_can_be_guessed_a_divergence_without_a_value_takes_its_candidate_out(workplace):

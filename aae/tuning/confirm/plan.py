@@ -132,7 +132,13 @@ def choose(plan: Plan, trials: Sequence[FrozenTrial], metric: str) -> dict[str, 
     """The winner's record: the candidate with the lowest mean over the selection's draws, among those that keep the study's
     constraint on average; and the number of draws of the report. None where no candidate has all of its values."""
     of = [[trials[n] for n, (other, _) in enumerate(plan.selection_trainings) if other == candidate] for candidate in plan.candidates]
-    values = [[value_of(trial, metric, plan.num_classes) for trial in row] for row in of]
+    constrained = any(trial.constraints for row in of for trial in row)
+
+    def value(trial: FrozenTrial) -> float | None:
+        """None too where it is unknown whether the constraint held: it diverged before any epoch ended."""
+        return None if constrained and not trial.constraints else value_of(trial, metric, plan.num_classes)
+
+    values = [[value(trial) for trial in row] for row in of]
     broken = [max(0.0, float(np.mean([sum(trial.constraints.values()) for trial in row]))) for row in of]
     whole = {index: [v for v in row if v is not None] for index, row in enumerate(values) if None not in row}
     if not whole:
