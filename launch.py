@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from aae.errors import REFUSED, ConfigError, refusal
+from aae.interrupts import end_by_exception
 from aae.streams import OutputLost, plain_console, steady_streams
 
 # Each is a module of aae/tuning/commands; anything else is a sweep file.
@@ -48,4 +49,5 @@ def refuse_misspelt(word: str) -> None:
 
 
 if __name__ == "__main__":
+    end_by_exception()
     sys.exit(main(sys.argv[1:]))

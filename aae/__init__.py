@@ -3,8 +3,12 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from aae.interrupts import say_in_a_line
+
 if TYPE_CHECKING:
     from aae.checkpoint import load
+
+say_in_a_line()
 
 # Read by CUDA when it starts: without it its matrix products are not repeatable to the bit.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

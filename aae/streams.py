@@ -56,6 +56,16 @@ def require_written() -> None:
         raise OutputLost(f"standard output cannot be written ({failure.strerror}); make room, or send it elsewhere")
 
 
+def exit_code(program: str) -> int:
+    """Of a program that has done what it was asked for: 0, or 1 and a line where that could not be written."""
+    try:
+        require_written()
+    except OutputLost as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def outlive_readers() -> None:
     """An error of a print comes up wherever a line is said, as in a signal's handler, and would end a sweep in the middle of its epochs."""
     for name in ("stdout", "stderr"):

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aae.interrupts import say_in_a_line
+
 if TYPE_CHECKING:
     from analysis.trials import Run
+
+
+say_in_a_line()
 
 
 def read_run(path: str | Path) -> Run:

@@ -19,7 +19,7 @@ from aae import metrics
 from aae.errors import REFUSED, refusal
 from aae.pictures import import_matplotlib, matplotlib_defaults
 from aae.runs import write_atomically
-from aae.streams import plain_console, steady_streams
+from aae.streams import exit_code, plain_console, steady_streams
 from analysis.comparison import Comparison, Difference, Side, best_after, compare_runs
 from analysis.trials import states, writing
 
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = plain_console()
     show(found, console)
     console.print(f"page: {page}", soft_wrap=True)
-    return 0
+    return exit_code("analysis.compare")
 
 
 if __name__ == "__main__":

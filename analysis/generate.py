@@ -21,7 +21,7 @@ from aae.model import Encoder
 from aae.priors import NEAREST_PART
 from aae.runs import TrialFolder, write_atomically
 from aae.samples import ImageShape
-from aae.streams import steady_streams
+from aae.streams import exit_code, steady_streams
 from analysis.trials import find_trained, load_images, writing
 
 MAX_IMAGES = 1_000_000
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(path)
     if read is not None:
         print(f"the trial's own encoder reads {100 * read:.0f} % of them as class {options.label}", file=sys.stderr)
-    return 0
+    return exit_code("analysis.generate")
 
 
 if __name__ == "__main__":

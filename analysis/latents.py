@@ -16,7 +16,7 @@ from aae.data import Dataset
 from aae.errors import REFUSED, refusal
 from aae.model import Autoencoder
 from aae.pictures import SHOWN_CHANNELS
-from aae.streams import steady_streams
+from aae.streams import exit_code, steady_streams
 from analysis.trials import Trained, find_trained, load_images, writing
 
 
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     for path in paths:
         print(path)
-    return 0
+    return exit_code("analysis.latents")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from aae import checkpoint
 from aae.config import ConfigError
 from aae.errors import REFUSED, refusal
 from aae.runs import CONFIRM, command_folder, running, write_atomically
-from aae.streams import plain_console, steady_streams
+from aae.streams import exit_code, plain_console, steady_streams
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import draw_all
@@ -126,7 +126,7 @@ def report_training(path: Path) -> int:
             picture = trained.picture(f"strip-{kind}.png")
             write_atomically(picture, png)
             print(picture)
-    return 0
+    return exit_code("analysis.report")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = plain_console()
     show(run, console)
     console.print(f"report: {page}", soft_wrap=True)
-    return 0
+    return exit_code("analysis.report")
 
 
 if __name__ == "__main__":

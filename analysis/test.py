@@ -21,7 +21,7 @@ from aae.errors import REFUSED, refusal
 from aae.likelihood import parzen, parzen_choosing
 from aae.model import Autoencoder
 from aae.runs import JOURNAL, Row, TrialFolder, command_folder, manifest_over, read_json, write_json
-from aae.streams import steady_streams
+from aae.streams import exit_code, steady_streams
 from analysis.trials import load_images, writing
 
 MAX_PARZEN_SAMPLES = 1_000_000
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print("\n".join(said))
     print(f"{'read from' if again else 'written to'} {options.folder / 'test.json'}{'; nothing was evaluated again' if again else ''}")
-    return 0
+    return exit_code("analysis.test")
 
 
 if __name__ == "__main__":

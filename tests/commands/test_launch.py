@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from aae import train
 from aae.streams import open_closed_streams
 from analysis import generate, latents, report
 from analysis import test as testing
+from tests.folders import copy
 from tests.played import Fate, play
 from tests.sweep_files import sweep_text
 from tests.sweeping import PROJECT
@@ -143,6 +145,60 @@ def test_what_a_command_was_asked_for_and_cannot_be_written_is_an_error_and_a_re
     done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, env=environment, text=True, timeout=120)
     os.close(into)
     assert (done.returncode, done.stderr) == (0, "0\n" * len(asked))
+
+
+def test_the_tables_of_the_analysis_that_cannot_be_written_are_an_error_too(workplace):
+    """Seen to end with 0, and without a word."""
+    play(workplace, [Fate([0.5, 0.3, 0.1])])
+    copy(workplace / "run", workplace / "other")
+    script = "import sys\nfrom analysis import compare, report\n"
+    script += "for program, words in ((report, ['run']), (compare, ['run', 'other'])):\n    print(program.main(words), file=sys.stderr)\n"
+    command, environment = [sys.executable, "-c", script], os.environ | {"PYTHONPATH": str(PROJECT)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, timeout=120)
+    said = "standard output cannot be written (No space left on device); make room, or send it elsewhere\n1\n"
+    assert (done.returncode, done.stderr) == (0, f"analysis.report: {said}analysis.compare: {said}")
+
+
+INTERRUPTED = """
+import os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPTED_AT"]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [
+        (["-m", "aae.train", "none"], "torch"),
+        (["-m", "analysis.report", "none"], "optuna"),
+        (["-m", "analysis.latents", "none"], "torch"),
+        (["launch.py", "status", "none"], "aae.streams"),
+    ],
+)
+def test_ctrl_c_while_a_program_imports_is_a_line(words, at, tmp_path):
+    """Seen to print a traceback. It ends by the signal itself, which is 130 in a shell."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "INTERRUPTED_AT": at}
+    done = subprocess.run([sys.executable, *words], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted; the same command starts over\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_outside_the_trials_unwinds_what_was_begun_and_nohup_stays(number):
+    """Seen to leave the folder's lock and Ray's processes."""
+    script = "import os, signal, sys\nfrom aae.interrupts import end_by_exception\nend_by_exception()\n"
+    script += f"try:\n    os.kill(os.getpid(), {int(number)})\n    print('outlived')\nfinally:\n    print('unwound')\n"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + number, "unwound\n")
+    ignoring = f"import signal\nsignal.signal({int(number)}, signal.SIG_IGN)\n"
+    done = subprocess.run([sys.executable, "-c", ignoring + script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "outlived\nunwound\n")
 
 
 def test_a_disk_that_fills_while_a_sweep_runs_is_named_with_what_to_do(workplace, monkeypatch, capsys):

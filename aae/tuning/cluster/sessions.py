@@ -67,7 +67,7 @@ def start_ray(address: str | None) -> None:
     # What a terminal, a batch system or systemd sends goes to the whole process group. Ray's servers inherit this mask, so they live on
     # until the driver ends them; without them Tune would wait 60 s for the end of its trials, and be killed. Nor do they hear Ray's own
     # SIGTERM at its end, for which it would wait a second each: GOODBYE_S.
-    unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
+    unmasked, on_kill = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS), signal.getsignal(signal.SIGTERM)
     try:
         # Workers look into the current folder of this moment before they look anywhere else: an `aae` that lies there, as in another clone,
         # would train other code than the manifest names.
@@ -89,6 +89,7 @@ def start_ray(address: str | None) -> None:
             raise ConfigError(f"Ray cannot start on this machine: {why}{want}") from None
         raise
     finally:
+        signal.signal(signal.SIGTERM, on_kill or signal.SIG_DFL)  # not Ray's, which it has put there: its code would be 15
         signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
 
