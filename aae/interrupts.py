@@ -17,7 +17,7 @@ def say_in_a_line() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            print("interrupted; the same command starts over", file=sys.stderr)  # then Python ends by the signal: 130 in a shell
+            print("interrupted; run the same command again", file=sys.stderr)  # then Python ends by the signal: 130 in a shell
         else:
             earlier(kind, error, trace)
 

@@ -115,7 +115,10 @@ def evaluate(
     What is fitted to images, the labels of clusters and the width of the Parzen window, is fitted to those of `fitted` where they
     are given: validation images, when the test set is scored."""
     logits_NK, y_NK, z_NZ = encode(model, split)
-    if not (z_NZ.isfinite().all() and logits_NK.isfinite().all()):  # before anything is decomposed, which would be another error
+    style_NZ = encode(model, moved(split, config.train.shift, image_shape))[2] if config.train.shift else z_NZ
+    if not all(
+        code.isfinite().all() for code in (logits_NK, z_NZ, style_NZ)
+    ):  # before anything is decomposed, which would be another error
         raise Diverged("a code of a validation image is not finite")
     squared = torch.zeros((), device=z_NZ.device)
     for x_BX, y_BK, z_BZ in zip(chunks(split), y_NK.split(CHUNK), z_NZ.split(CHUNK), strict=True):
@@ -133,7 +136,7 @@ def evaluate(
     row["val/reconstruction"] = float(squared) / len(z_NZ)
     if model.encoder.num_heads:
         row |= class_monitors(y_NK, config.objective.class_probabilities)
-    row |= style_monitors(encode(model, moved(split, config.train.shift, image_shape))[2] if config.train.shift else z_NZ, label_N, config)
+    row |= style_monitors(style_NZ, label_N, config)
     if config.model.combine == "heads":
         row["val/knn_error"] = neighbour_error(model.decoder.code(y_NK, z_NZ), label_N)
     if config.train.parzen_samples:

@@ -186,7 +186,7 @@ def test_ctrl_c_while_a_program_imports_is_a_line(words, at, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTED)
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "INTERRUPTED_AT": at}
     done = subprocess.run([sys.executable, *words], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted; the same command starts over\n")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted; run the same command again\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

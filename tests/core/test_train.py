@@ -822,7 +822,7 @@ def test_predictions_of_more_than_256_classes_are_those_that_were_counted(tmp_pa
     label_N = torch.arange(600) % 300
     images = Split(torch.randint(0, 256, (600, 36), dtype=torch.uint8), label_N)
     many = Dataset(images, images.rows(slice(300)), (1, 6, 6), 300, {})
-    monkeypatch.setattr(training, "measure", lambda state, validation: ({"val/error": 0.0}, validation.label_N))
+    monkeypatch.setattr(training, "measure", lambda state, validation, image_shape: ({"val/error": 0.0}, validation.label_N))
     trial = TrialFolder(tmp_path / "many")
     train(tiny_config({"data.num_labels": -1, "model.num_classes": 300, "train.epochs": 1}), nothing, trial, trial.next_attempt(), many)
     predictions = np.load(trial.last_attempt().path / "predictions.npy")
