@@ -37,7 +37,7 @@ def refusal(error: Exception) -> str:
 
 def require(ok: bool, path: str, got: Any, want: str) -> None:
     if not ok:
-        raise ConfigError(f"{path}: got {got}; {want}")
+        raise ConfigError(f"{path}: got {'null' if got is None else got}; {want}")  # as YAML writes it
 
 
 def no_sweep(run: Path) -> ConfigError:

@@ -95,8 +95,8 @@ def test_what_is_not_filled_in_is_refused_by_name(home, name, capsys):
         ("type: local", "type: local\n  type: [", "cannot be read"),
         ("provider:", "providers:", "it names no provider"),
         ("ssh_private_key: ~/.ssh/id", "ssh_private_key: [~/.ssh/id]", "auth.ssh_private_key: got"),
-        ("ssh_private_key: ~/.ssh/id", "ssh_private_key: null", "auth.ssh_private_key: got None; give one text"),
-        ("auth:", "auth:\nunused:", "auth: got None; give a block"),
+        ("ssh_private_key: ~/.ssh/id", "ssh_private_key: null", "auth.ssh_private_key: got null; give one text"),
+        ("auth:", "auth:\nunused:", "auth: got null; give a block"),
     ],
 )
 def test_a_file_that_would_not_work_is_refused_with_what_is_wrong(home, old, new, says):

@@ -351,7 +351,7 @@ WRONG = {
     "a file for a run": (["study.fork.run=tiny.npz"], ("study.fork.run: got tiny.npz", "holds no sweep")),
     "a trial for a run": (["study.fork.run=runs/rates/trials/0000"], ("study.fork.run", "holds no sweep")),
     "a number for a run": (["study.fork.run=3"], ("study.fork.run: got 3", "it holds no sweep")),
-    "null for a run": (["study.fork.run=null"], ("study.fork.run: got None", "name the other study's folder")),
+    "null for a run": (["study.fork.run=null"], ("study.fork.run: got null", "name the other study's folder")),
     "more than there are": (
         ["study.fork.top_k=5"],
         ("study.fork.top_k: got 5", "4 different configurations of runs/rates are complete: give at most that"),
@@ -416,7 +416,7 @@ IN_THE_FILE = {
     ),
     "a baseline from epoch 0": (
         ("kind: constant", "kind: constant, train.ema_decay: null"),
-        ("baselines.constant: train.ema_decay: got None; ",),
+        ("baselines.constant: train.ema_decay: got null; ",),
     ),
     "a baseline of no parent": (
         ("kind: constant", "kind: constant, fork.parent: 77"),
