@@ -89,7 +89,8 @@ def read_trial(path: Path) -> DictConfig:
     try:
         node = compose(path.read_text(encoding="utf-8-sig"))
         config = {} if node is None else plain(node, str(path), "")
-        require(isinstance(config, dict), str(path), type(config).__name__, "restore it, or name another folder")
+        whole = isinstance(config, dict) and config.keys() >= vars(TrialConfig()).keys()  # else defaults would train
+        require(whole, str(path), "less than the blocks of a configuration", "restore it, or name another folder")
         return OmegaConf.create(config)
     except ConfigError:
         raise

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aae.config import ConfigError
+from aae.config import ConfigError, require
 
 Row = dict[str, Any]
 GB = 10**9  # bytes
@@ -61,13 +61,13 @@ def rank(value: float, broken: float, number: int) -> tuple[float, float, int]:
 
 def read_choice(run: Path) -> dict[str, Any]:
     """What the study's driver computed of its told trials (aae/tuning/study/choice.py). Raises ConfigError where it is broken."""
-    choice: dict[str, Any] = read_json(run / CHOICE, {"trials": {}})
-    return choice
+    choice: Any = read_json(run / CHOICE, {"trials": {}})
+    require(isinstance(choice, dict) and isinstance(choice.get("trials"), dict), str(run / CHOICE), "no trials", "restore it, or remove it")
+    return dict(choice)
 
 
 def expected_values(run: Path) -> dict[int, dict[str, float]]:
-    """trial -> {expected, low, high}: what its configuration comes to without noise and its 95 % interval, in units of the metric, as
-    the study's driver computed it (aae/tuning/study/choice.py). Empty where the lowest number is the choice. Raises ConfigError."""
+    """trial -> {expected, low, high}, 95 %, in units of the metric; empty where the lowest number is the choice. Raises ConfigError."""
     return {int(number): of for number, of in read_choice(run)["trials"].items()}
 
 

@@ -182,6 +182,8 @@ def flat_sweep(run: Path) -> dict[str, Any]:
         blocks: Any = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # OmegaConf's and the YAML reader's, of many kinds
         raise ConfigError(f"{path}: cannot be read ({one_line(error)}); restore it from a copy") from None
+    if not (isinstance(blocks, dict) and isinstance(blocks.get("search_space") or {}, dict)):
+        raise ConfigError(f"{path}: broken, no blocks of a sweep; restore it from a copy")
     space = {f"search_space.{name}": entry for name, entry in (blocks.pop("search_space", None) or {}).items()}
     return flat({name: block for name, block in blocks.items() if block}) | space
 

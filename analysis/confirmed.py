@@ -219,7 +219,7 @@ def selection(found: Confirmed) -> str:
         how = f"Selected as the lowest mean validation metric{keeping} of {among}, and frozen"
     return (
         f"{how} on {report['frozen']['frozen']}; reported on {report['draw']}s from 200 on. "
-        f"The search before it ran {search['trials']} trials, {search['complete']} of them complete, and used "
+        f"The search before it ran {search['trials']} trial{'s' * (search['trials'] > 1)}, {search['complete']} complete, and used "
         f"{report['num_validation']:,} validation {'labels' if found.percent else 'images'}{', as the selection did' if draws else ''}."
     )
 

@@ -77,6 +77,8 @@ def expected_lines(run: Run, best: TrialRecord) -> list[str]:
 
 def describe_draw(best: TrialRecord) -> str:
     """What one training stands for: one of many draws of labels, where it has any, and of weights."""
+    if not best.config:
+        return "one training, whose config.yaml is missing"
     num_labels, initialisation = best.config.get("data.num_labels"), f"one initialisation (seed {best.config.get('train.seed')})"
     if not num_labels:
         return f"{initialisation}, trained without labels"
@@ -209,8 +211,8 @@ def baseline_lines(run: Run, best: TrialRecord) -> list[str]:
         else:
             gap = (trial.value - best.value) * run.scale
             text = f"{abs(gap):.2f} points" if is_error(run.metric) else shown(run.metric, abs(gap))
-            side = "above" if gap >= 0 else "below"
-            lines.append(f"{name}: {run.value_text(trial.value)}, {text} {side} the best, on the same {same}.")
+            far = f"{text} {'above' if gap > 0 else 'below'} the best" if gap else "as good as the best"
+            lines.append(f"{name}: {run.value_text(trial.value)}, {far}, on the same {same}.")
             gaps += not best.baseline and gap > 0
     if gaps:
         lines.append("The baselines were run once and not selected, so even a real gap would look larger here than it is.")

@@ -206,6 +206,17 @@ def test_a_study_in_which_nothing_is_complete_yet_says_how_it_stands(tmp_path):
     assert lines[0].startswith("No trial is complete") and "1 PRUNED, 1 DIVERGED, 1 FAIL, 1 interrupted" in lines[0]
 
 
+def test_a_best_trial_without_its_configuration_is_not_said_to_have_had_no_labels(mixed):
+    (mixed / "trials" / "0006" / "config.yaml").unlink()
+    text = " ".join(page.search_verdict(read_run(mixed)))
+    assert "one training, whose config.yaml is missing" in text and "without labels" not in text
+
+
+def test_a_baseline_with_the_same_number_is_as_good_as_the_best(tmp_path):
+    run = read_run(play(tmp_path, [Fate([0.1]), Fate([0.1])], baselines={"known": OUTSIDE, "other": INSIDE}))
+    assert page.search_verdict(run)[-1] == "Baseline other (trial 1): 10.00 %, as good as the best, on the same labels and epochs."
+
+
 @pytest.mark.parametrize(("fate", "says"), [(Fate([0.3, 0.3, 0.3]), "was better"), (failed(), "is complete")])
 def test_a_baseline_that_is_the_best_is_said_to_be_and_its_gap_to_another_is_not_played_down(fate, says, tmp_path):
     baselines = {"paper": OUTSIDE, "other": INSIDE}

@@ -183,3 +183,12 @@ def test_frames_have_the_columns_of_trials_csv_and_every_epoch(tmp_path):
     assert len(epochs) == sum(len(trial.rows) for trial in run.trials)
     last = read_run(RECORD).best.rows[-1]
     assert epochs.loc[(run.best.number, last["epoch"]), "val/error"] == last["val/error"]
+
+
+@pytest.mark.parametrize("text", ["study: {}\nsearch_space:\n  model.z_dim\n", "- a\n"])
+def test_a_sweep_file_of_which_only_a_part_is_left_is_refused(two, text, capsys):
+    """Seen to fail with an AttributeError and a TypeError."""
+    (two[1] / "sweep.yaml").write_text(text)
+    assert compare.main([str(run) for run in two]) == 2
+    error = capsys.readouterr().err
+    assert "sweep.yaml: " in error and "restore it from a copy" in error and error.count("\n") == 1

@@ -1,5 +1,6 @@
 """What `reproduce` says where a trial was trained on another device than the one that its driver ran on."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from rich.console import Console
 import launch
 from aae import train as training
 from aae.device import device_name
+from aae.errors import ConfigError
 from aae.runs import Row, read_json, trial_folder, write_json, write_rows
 from aae.tuning.driver import reproduction
 from aae.tuning.study.parents import load_sweep
@@ -102,3 +104,25 @@ def test_the_report_names_the_devices_of_the_trials(run):
     assert about(read_run(run)).startswith(f"2 trials on {HERE}, torch ")
     rewrite(run, 1, *(row | {"device": "another"} for row in trial_folder(run, 1).rows()))
     assert about(read_run(run)).startswith(f"2 trials on {HERE} and another, torch ")
+
+
+@pytest.mark.parametrize("text", ["", "data:\n  name: npz\n", "model: []\n"])
+def test_a_configuration_of_which_only_a_part_is_left_is_refused(run, text):
+    """Seen to fail: an empty file was another configuration, of defaults alone, and that was trained."""
+    (trial_folder(run, 0).config_path).write_text(text)
+    with pytest.raises(ConfigError, match=r"config.yaml: got less than the blocks of a configuration; restore it"):
+        reproduction.reproduce(run, 0, Console(quiet=True))
+
+
+def test_a_trial_that_the_journal_does_not_know_is_refused(run):
+    """Seen to fail with an IndexError."""
+    shutil.copytree(trial_folder(run, 1).path, trial_folder(run, 2).path)
+    with pytest.raises(ConfigError, match=r"study.journal: it has 2 trials, not trial 2; restore"):
+        reproduction.reproduce(run, 2, Console(quiet=True))
+
+
+@pytest.mark.parametrize("text", ["{}", "null", '{"trials": null}'])
+def test_a_choice_without_trials_is_refused(run, text):
+    (run / "choice.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"choice.json: got no trials; restore it, or remove it"):
+        reproduction.reproduce(run, None, Console(quiet=True))

@@ -197,6 +197,30 @@ def test_one_candidate_alone_is_frozen_without_a_training_unless_a_half_width_as
     assert [row[2] for row in report["trials"]] == [f"plain (trial 0), draw {seed}" for seed in REPORT[: ASKED["report_draws"]]]
 
 
+def test_a_confirmation_that_is_refused_before_its_first_training_fixes_nothing(workplace, monkeypatch):
+    """Seen to fail: the plan and the winner stayed, so another number of draws was refused although none had been trained."""
+    run = search(workplace)
+    calls = fake_ray(monkeypatch, error_on)
+    enter = confirm.enter_cluster
+
+    def nothing_fits(*_):
+        raise ConfigError("study.resources_per_trial: got {'cpu': 64}; ask for less")
+
+    monkeypatch.setattr(confirm, "enter_cluster", nothing_fits)
+    _, sweep = asked_for(run)
+    with pytest.raises(ConfigError, match="ask for less"):
+        confirm.run_confirmation(run, sweep, False, Console(quiet=True))
+    assert not list((run / "confirm").iterdir())
+    monkeypatch.setattr(confirm, "enter_cluster", enter)
+    _, sweep = asked_for(run, report_draws=ASKED["report_draws"] + 1)
+    calls += [(1, signal.SIGINT)]
+    assert confirm.run_confirmation(run, sweep, False, Console(quiet=True)) == 130
+    monkeypatch.setattr(confirm, "enter_cluster", nothing_fits)
+    with pytest.raises(ConfigError, match="ask for less"):
+        confirm.run_confirmation(run, sweep, False, Console(quiet=True))
+    assert read_study(run / "confirm").trials, "what was trained is kept"
+
+
 # ---- the winner ----
 
 

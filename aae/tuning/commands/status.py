@@ -104,7 +104,7 @@ def print_status(run: Path, found: dict[str, Any], console: Console) -> None:
             console.print(f"  trial {trial['number']}: {progress(run, trial['number'], found['metric'])}")
     if own is not None:
         frozen = f", winner frozen: {own['winner']}" if own["winner"] else ""
-        console.print(f"confirmation: {own['stage']}, {own['trainings_told']} trainings told{frozen}")
+        console.print(f"confirmation: {own['stage']}, {own['trainings_told']} training{'s' * (own['trainings_told'] != 1)} told{frozen}")
         for line in verdict_of(run)[:1]:
             console.print(line, soft_wrap=True)
     if found["states"].get("interrupted"):

@@ -32,6 +32,7 @@ from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.confirm.plan import PLAN, WINNER, Candidate, Plan, begun_confirmation, blocks_of, choose, on_draw, only_candidate
 from aae.tuning.confirm.test_set import confirmation_report
 from aae.tuning.driver.budget import Budget
+from aae.tuning.driver.opening import taken_back
 from aae.tuning.driver.training import EXIT_CODE, train_study
 from aae.tuning.spec.blocks import REPORT, SELECTION, refuse_without_block
 from aae.tuning.spec.space import SearchSpace
@@ -133,7 +134,9 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
     for candidate in fresh.candidates if fresh else []:
         refuse_unfit_draws(to_trial(OmegaConf.create(candidate.config)), asked, data)
     lock = DriverLock(run, console.print, work=CONFIRM)
-    try:
+    with contextlib.ExitStack() as held:
+        held.callback(lock.release)
+        held.enter_context(taken_back(folder, fresh is not None))
         if remove_dead_session(lock.predecessor):
             console.print("removed the session folder of a driver that was killed")
         folder.mkdir(exist_ok=True)
@@ -158,15 +161,13 @@ def run_confirmation(run: Path, sweep: Sweep, accept: bool, console: Console) ->
             write_json(folder / "manifest.json", described)
         if before:
             text = ", ".join(f"{count} {what}" for what, count in counts.items())
-            console.print(f"{folder}: {before} trainings so far; reconciled: {text}")
+            console.print(f"{folder}: {before} training{'s' * (before > 1)} so far; reconciled: {text}")
         with contextlib.ExitStack() as stack:
             stack.enter_context(caches_placed(run))
             code = train_stages(study, run, sweep, plan, made, lock, budget, console, stack)
         if code is None:
             write_json(folder / "report.json", confirmation_report(study, plan, study.study.user_attrs.get(WINNER), run, data))
         return code or 0
-    finally:
-        lock.release()
 
 
 def describe_confirmation(made: dict[str, Any], data: Dataset, folder: Path, accept: bool, console: Console) -> dict[str, Any]:
@@ -209,7 +210,8 @@ def train_stages(
                 received = train_study(study, workers, budget, console, lambda: None)
             if not study.all_told:
                 left = stage.study.num_trials - sum(trial.state.is_finished() for trial in study.trials())
-                console.print(f"{left} trainings of the {'report' if winner else 'selection'} are left; the same command goes on")
+                what = f"training{'s' * (left > 1)} of the {'report' if winner else 'selection'} {'are' if left > 1 else 'is'} left"
+                console.print(f"{left} {what}; the same command goes on")
                 return 0 if received is None else EXIT_CODE[signal.Signals(received)]
             if received is not None and winner is None:  # it came while the last ones of the stage ended
                 console.print("the selection is trained, the report's trainings are left; the same command goes on")

@@ -17,7 +17,7 @@ from aae import manifest
 from aae.data import data_warnings, load_configured
 from aae.errors import REFUSED, ConfigError
 from aae.paths import with_later_paths
-from aae.runs import JOURNAL, read_manifest, write_atomically, write_json
+from aae.runs import CHOICE, JOURNAL, read_manifest, write_atomically, write_json
 from aae.tuning.cluster.home import caches_placed
 from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
@@ -122,12 +122,12 @@ def write_down(run: Path, sweep: Sweep, made: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def taken_back(run: Path, fresh: bool) -> Iterator[None]:
-    """Where a fresh sweep is refused while its study is opened, none of it is left."""
+    """Where a fresh study is refused before its first trial, none of it is left."""
     try:
         yield
     except REFUSED:
-        if fresh:
-            for name in (JOURNAL, "sweep.yaml", "manifest.json"):
+        if fresh and not (run / "trials").exists():
+            for name in (JOURNAL, CHOICE, "sweep.yaml", "manifest.json"):
                 (run / name).unlink(missing_ok=True)
         raise
 

@@ -18,7 +18,7 @@ from aae.data import Dataset, load_configured
 from aae.device import choose_device, device_name
 from aae.draws import refuse_unfit
 from aae.errors import DataError, Diverged
-from aae.runs import Row, TrialFolder, command_folder, read_manifest, same_row, trial_folder
+from aae.runs import JOURNAL, Row, TrialFolder, command_folder, read_manifest, same_row, trial_folder
 from aae.train import train
 from aae.tuning.study.choice import ranked
 from aae.tuning.study.journal import read_trials
@@ -77,7 +77,10 @@ def reproduce(run: Path, number: int | None, console: Console) -> Reproduction:
     config = checkpoint.read_config(folder.path)
     data = load_configured(config.data, command_folder(config.data.folder, made))
     refuse_other_data(config, data, made, number)
-    numbers = code_numbers(read_trials(run)[number])
+    trials = read_trials(run)
+    if number >= len(trials):
+        raise ConfigError(f"{run / JOURNAL}: it has {len(trials)} trials, not trial {number}; restore all of it from a copy")
+    numbers = code_numbers(trials[number])
     device, recorded_on = device_again(rows, made["device"])
     now = manifest.describe([], data.hashes) | {"device": device_name(device)}
     changed = manifest.training_changes(manifest.made_by(made, numbers[-1]) | {"device": recorded_on}, now)
