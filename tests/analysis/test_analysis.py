@@ -206,9 +206,10 @@ def test_a_study_in_which_nothing_is_complete_yet_says_how_it_stands(tmp_path):
     assert lines[0].startswith("No trial is complete") and "1 PRUNED, 1 DIVERGED, 1 FAIL, 1 interrupted" in lines[0]
 
 
-def test_a_best_trial_without_its_configuration_is_not_said_to_have_had_no_labels(mixed):
-    (mixed / "trials" / "0006" / "config.yaml").unlink()
-    text = " ".join(page.search_verdict(read_run(mixed)))
+def test_a_best_trial_without_its_configuration_is_not_said_to_have_had_no_labels(mixed, tmp_path):
+    run = copy(mixed, tmp_path / "run")
+    (run / "trials" / "0006" / "config.yaml").unlink()
+    text = " ".join(page.search_verdict(read_run(run)))
     assert "one training, whose config.yaml is missing" in text and "without labels" not in text
 
 

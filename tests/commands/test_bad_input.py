@@ -800,7 +800,7 @@ def test_a_wrong_training_alone_is_refused(arguments, says, workplace, capsys):
     for folder, file, content in (
         ("full", "letter.txt", "dear"),
         ("broken", "config.yaml", "model: {z_dim: [\n"),
-        ("other", "config.yaml", "model: {z_dim: 3}\n"),
+        ("other", "config.yaml", "{data: {}, model: {z_dim: 3}, objective: {}, optim: {}, train: {}}\n"),
     ):
         (workplace / folder).mkdir()
         (workplace / folder / file).write_text(content)
