@@ -30,7 +30,7 @@ $(READY): requirements.lock
 sweep: $(READY)  ## a small search over real trainings, five minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
-test: lint  ## lint, then every test but the slow ones: 6 to 9 minutes on two cores
+test: lint  ## lint, then every test but the slow ones: 6 to 10 minutes on two cores
 	$(PY) -m pytest -n 2 --dist worksteal
 
 test-all: lint  ## lint, then every test, slow ones too

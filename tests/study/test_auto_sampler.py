@@ -320,6 +320,7 @@ def play(study: SweepStudy, until: int, noise: float = 0.15) -> None:
         study.tell(handout.number, TrialState.COMPLETE)
 
 
+@pytest.mark.slow
 def test_a_search_with_conditions_and_choices_finds_the_valley_and_asks_the_same_when_opened_again(tmp_path):
     study = open_here(tmp_path)
     play(study, 12)

@@ -121,6 +121,7 @@ def test_the_processes_of_a_dead_session_are_found_by_what_they_write_and_no_oth
             process.wait()
 
 
+@pytest.mark.slow
 def test_workers_train_the_code_that_was_started_and_no_other_clone_s_in_the_current_folder(folder):
     """Seen to fail without the `chdir` around Ray's start: workers look into the current folder first."""
     (folder / "aae").mkdir()
