@@ -27,7 +27,7 @@ $(READY): requirements.lock
 	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-sweep: $(READY)  ## a small search over real trainings, five minutes on two cores
+sweep: $(READY)  ## a small search over real trainings, five to eight minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
 test: lint  ## lint, then every test but the slow ones: 6 to 10 minutes on two cores
