@@ -210,7 +210,7 @@ def test_a_confirmation_that_is_refused_before_its_first_training_fixes_nothing(
     _, sweep = asked_for(run)
     with pytest.raises(ConfigError, match="ask for less"):
         confirm.run_confirmation(run, sweep, False, Console(quiet=True))
-    assert not list((run / "confirm").iterdir())
+    assert not (run / "confirm").exists()
     monkeypatch.setattr(confirm, "enter_cluster", enter)
     _, sweep = asked_for(run, report_draws=ASKED["report_draws"] + 1)
     calls += [(1, signal.SIGINT)]

@@ -129,6 +129,8 @@ def taken_back(run: Path, fresh: bool) -> Iterator[None]:
         if fresh and not (run / "trials").exists():
             for name in (JOURNAL, CHOICE, "sweep.yaml", "manifest.json"):
                 (run / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: a sweep's holds its lock, which goes last
+                run.rmdir()
         raise
 
 
