@@ -122,7 +122,13 @@ def wait_until_gone(mark: str, seconds: float = 120) -> None:
     try:
         wait_for(lambda: not marked(mark), seconds, "processes of an ended sweep are gone")
     finally:
-        for pid in marked(mark):
+        end_marked(mark)
+
+
+def end_marked(mark: str) -> None:
+    """Kills every process of a sweep, where a test is over and nothing is asked of how it ends."""
+    while pids := marked(mark):  # again: one may have been started meanwhile
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -33,6 +33,7 @@ from tests.sweeping import (
     assert_one_truth,
     count_rows,
     count_told,
+    end_marked,
     finished_sweep,
     launch,
     launched,
@@ -179,8 +180,7 @@ def test_while_a_driver_runs_status_names_it_and_a_second_one_is_refused(folder,
         assert status == 0 and f"running (pid {driver.pid}" in said and wrong == ""
         second, _, wrong = run_here("launch", command, capsys)
         assert second == 2 and f"pid {driver.pid}" in wrong and wrong.count("\n") == 1
-        driver.kill()
-    wait_until_gone(str(tmp_path))
+        end_marked(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_while_a_driver_runs_status_names_it_and_a_second_one_is_refused(folder,
     ],
 )
 def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, capsys, number, code):
-    run, command = folder / "s", arguments(folder, "study.num_trials=8", "study.pruner={kind: NopPruner}", "train.epochs=60")
+    run, command = folder / "s", arguments(folder, "study.num_trials=4", "study.pruner={kind: NopPruner}", "train.epochs=60")
     with launched(str(tmp_path), *command) as driver:
         wait_for(lambda: count_rows(run) >= 2, 120, "two epochs")
         os.killpg(driver.pid, number)  # the whole group, as a terminal does it
@@ -207,7 +207,7 @@ def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp
     done = launch(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(unfinished)} going on" in done.stdout
-    assert_one_truth(run, 8)
+    assert_one_truth(run, 4)
 
 
 @pytest.mark.slow
