@@ -230,9 +230,11 @@ class OptimConfig:
     discriminator: PhaseRateConfig = field(default_factory=PhaseRateConfig)
     generator: PhaseRateConfig = field(default_factory=PhaseRateConfig)
     classification: PhaseRateConfig = field(default_factory=lambda: PhaseRateConfig(rate=0.1, momentum=0.9))
+    decoder_speed: float = 1.0  # the decoder's rate in the reconstruction phase, in units of reconstruction.rate
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
+        require(self.decoder_speed > 0, "optim.decoder_speed", self.decoder_speed, "give a positive factor; 1: one rate for both")
         for name in PHASES:
             phase = getattr(self, name)
             require(phase.rate > 0, f"optim.{name}.rate", phase.rate, "give a positive learning rate")

@@ -85,6 +85,8 @@ class Phase:
     name: str
     parameters: tuple[nn.Parameter, ...]  # the only weights this phase may move
     terms: tuple[Term, ...]
+    num_fast: int = 0  # the last so many of them step `speed` times as far
+    speed: float = 1.0
 
     def losses(self, model: AAE, batch: Batch, codes: Codes, noise: Noise) -> PhaseLosses:
         values = tuple(term.loss(model, batch, codes, noise) for term in self.terms)
@@ -187,6 +189,8 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
             encoder + decoder,
             term("reconstruction", objective.reconstruction, reconstruction)
             + term("head_separation", objective.head_separation, head_separation),
+            num_fast=len(decoder),
+            speed=config.optim.decoder_speed,
         ),
         # The discriminators' speed is their rate: the weights are the generator's alone.
         Phase(

@@ -88,9 +88,11 @@ class State:
 
 def make_optimizer(config: TrialConfig, phase: Phase) -> torch.optim.Optimizer:
     rates = getattr(config.optim, phase.name)
+    first = len(phase.parameters) - (phase.num_fast if phase.speed != 1 else 0)
+    groups = [{"params": parameters} for parameters in (phase.parameters[:first], phase.parameters[first:]) if parameters]
     if config.optim.kind == "sgd":
-        return torch.optim.SGD(phase.parameters, lr=rates.rate, momentum=rates.momentum, fused=True)
-    return torch.optim.Adam(phase.parameters, lr=rates.rate, betas=(rates.momentum, 0.999), fused=True)
+        return torch.optim.SGD(groups, lr=rates.rate, momentum=rates.momentum, fused=True)
+    return torch.optim.Adam(groups, lr=rates.rate, betas=(rates.momentum, 0.999), fused=True)
 
 
 def averaging_decay(ema_decay: float, step: int) -> float:
@@ -100,7 +102,8 @@ def averaging_decay(ema_decay: float, step: int) -> float:
 
 def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...], rate: float | Tensor) -> None:
     """Moves the phase's parameters in place."""
-    optimizer.param_groups[0]["lr"] = rate
+    for group, speed in zip(optimizer.param_groups, (1.0, phase.speed), strict=False):  # one group where all have one speed
+        group["lr"] = rate * speed
     for parameter, gradient in zip(phase.parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused optimisers read memory in the parameter's order, whatever the gradient's strides
     optimizer.step()

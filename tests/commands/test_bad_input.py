@@ -164,6 +164,7 @@ VALUES = {
         "train.learnt_labelled_batch_size=21",
         ("train.learnt_labelled_batch_size: got 21", "train.labelled_batch_size=20"),
     ),
+    "a decoder that stands still": ("optim.decoder_speed=0", ("optim.decoder_speed: got 0", "positive factor")),
     "nan": ("optim.generator.rate=nan", ("optim.generator.rate: got nan", "give a")),
     "nan of YAML": ("optim.generator.rate=.nan", ("optim.generator.rate", "nan", "finite")),
     "inf": ("train.input_noise_std=inf", ("train.input_noise_std", "inf", "finite")),

@@ -616,8 +616,11 @@ class Plain:
         optim = self.config.optim
         self.optimizers = {
             name: torch.optim.SGD(
-                [value for key, value in self.w.items() if key.split(".")[0] in owners],
-                lr=getattr(optim, name).rate,
+                [
+                    {"params": [value], "lr": getattr(optim, name).rate * (optim.decoder_speed if "decoder." in key else 1)}
+                    for key, value in self.w.items()
+                    if key.split(".")[0] in owners
+                ],
                 momentum=getattr(optim, name).momentum,
             )
             for name, owners in MOVES.items()
@@ -681,10 +684,13 @@ class Plain:
             self.optimizers[phase].step()
 
 
+@pytest.mark.parametrize("decoder_speed", [1.0, 4.0])
 @pytest.mark.parametrize("update", UPDATE)
-def test_an_update_equals_its_plain_re_implementation(update, dataset):
+def test_an_update_equals_its_plain_re_implementation(update, decoder_speed, dataset):
+    """Seen to fail where the decoder's factor is left out, or is the encoder's too."""
     weights = {"objective.adversarial_z.weight": 0.7, "objective.adversarial_y.weight": 1.6, "objective.classification.weight": 1.3}
-    config = tiny_config({"train.update": update, "objective.reconstruction.weight": 0.9} | weights)
+    weights |= {"objective.reconstruction.weight": 0.9, "optim.decoder_speed": decoder_speed}
+    config = tiny_config({"train.update": update} | weights)
     state = state_of(config, dataset)
     plain = Plain(state)
     before = values_of(state.model)

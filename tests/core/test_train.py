@@ -38,6 +38,7 @@ from tests.training import Killed, averaged, in_pieces, killed_after, nothing, w
 def test_a_training_killed_twice_and_continued_equals_the_whole_one_to_the_bit(tmp_path, dataset, update, kind, precision, every):
     values = {"train.update": update, "optim.kind": kind, "train.precision": precision, "train.checkpoint_every": every}
     values |= {"train.epochs": 5, "train.labelled_batch_size": 10, "optim.schedule.kind": "cosine", "train.ema_decay": 0.9}
+    values |= {"optim.decoder_speed": 4.0}
     if kind == "adam":
         values |= {f"optim.{phase}.rate": 0.001 for phase in ("reconstruction", "discriminator", "generator", "classification")}
     config = tiny_config(values)
