@@ -53,7 +53,7 @@ class Forecast:
         peak = f", {self.peak_bytes / GB:.2g} GB on the way" if self.peak_bytes > 1.1 * self.disk_bytes else ""
         return (
             f"about {seconds_text(self.wall_s)}, {share * self.slot_s / 3600:.2g} {unit}, {self.disk_bytes / GB:.2g} GB of disk{peak} "
-            f"({self.trials} trials, about {self.epochs} epochs)"
+            f"({self.trials} trial{'s' * (self.trials != 1)}, about {self.epochs} epochs)"
         )
 
 

@@ -67,8 +67,8 @@ def start_workers(
 ) -> Workers:
     if not (sweep.study.path / "manifest.json").exists():
         num = len(cases_of(sweep))
-        text = f"{sweep.study.path}: starting Ray; before the first trial {num} configurations take a few steps"
-        console.print(text)
+        of = "1 configuration takes" if num == 1 else f"{num} configurations take"
+        console.print(f"{sweep.study.path}: starting Ray; before the first trial {of} a few steps")
     place = enter_cluster(sweep, lock, stack, console)
     say = functools.partial(console.print, soft_wrap=True)
     return stack.enter_context(Workers(place, about, sweep.study.metric, sweep.study.path, budget.until, say))
@@ -101,7 +101,7 @@ def open_and_reconcile(opened: Opened, console: Console) -> SweepStudy:
     write_sweep(run, opened.sweep)
     if before:
         text = ", ".join(f"{count} {what}" for what, count in counts.items())
-        console.print(f"{run}: {before} trials so far; reconciled: {text}")
+        console.print(f"{run}: {before} trial{'s' * (before > 1)} so far; reconciled: {text}")
     return study
 
 
@@ -110,7 +110,8 @@ def train_trials(study: SweepStudy, workers: Workers, budget: Budget, foreseen: 
     place = workers.place
     record = ForecastFile(study.run, budget.started, foreseen)
     needs = ", ".join(f"{amount:g} {kind}" for kind, amount in place.resources.items())
-    console.print(f"{study.run}: {study.num_trials} trials, {place.slots} at a time with {needs} each, on {place.where}")
+    trials = f"{study.num_trials} trial{'s' * (study.num_trials > 1)}"
+    console.print(f"{study.run}: {trials}, {place.slots} at a time with {needs} each, on {place.where}")
     for line in [describe_sampler(study.sweep), *record.lines(study.trials(), study.num_trials, study.sweep.study, place.slots)]:
         if line is not None:
             console.print(line, soft_wrap=True)
