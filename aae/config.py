@@ -230,7 +230,7 @@ class OptimConfig:
     discriminator: PhaseRateConfig = field(default_factory=PhaseRateConfig)
     generator: PhaseRateConfig = field(default_factory=PhaseRateConfig)
     classification: PhaseRateConfig = field(default_factory=lambda: PhaseRateConfig(rate=0.1, momentum=0.9))
-    decoder_speed: float = 1.0  # the decoder's rate in the reconstruction phase, in units of reconstruction.rate
+    decoder_speed: float = 1.0  # the decoder's rate in the reconstruction phase, from epoch 3 on, in units of reconstruction.rate
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:

@@ -85,8 +85,7 @@ class Phase:
     name: str
     parameters: tuple[nn.Parameter, ...]  # the only weights this phase may move
     terms: tuple[Term, ...]
-    num_fast: int = 0  # the last so many of them step `speed` times as far
-    speed: float = 1.0
+    num_fast: int = 0  # the last so many of them have a rate of their own
 
     def losses(self, model: AAE, batch: Batch, codes: Codes, noise: Noise) -> PhaseLosses:
         values = tuple(term.loss(model, batch, codes, noise) for term in self.terms)
@@ -189,8 +188,7 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
             encoder + decoder,
             term("reconstruction", objective.reconstruction, reconstruction)
             + term("head_separation", objective.head_separation, head_separation),
-            num_fast=len(decoder),
-            speed=config.optim.decoder_speed,
+            num_fast=len(decoder) if config.optim.decoder_speed != 1 else 0,
         ),
         # The discriminators' speed is their rate: the weights are the generator's alone.
         Phase(

@@ -1,14 +1,21 @@
-"""Learning-rate schedules: step -> multiplier of every phase's rate."""
+"""Learning-rate schedules: step -> multiplier of every phase's rate, and the decoder's own."""
 
 import math
 from collections.abc import Callable
 
-from aae.config import ScheduleConfig
+from aae.config import OptimConfig, ScheduleConfig
+
+RAMP = 3  # epochs until the decoder has its speed: four times as fast from the first step on, half of the encoder's units died on one draw
 
 
 def drop_epoch(at: float, unit: str, epochs: int) -> int:
     """How many epochs run before the drop: rounded, half up."""
     return math.floor((at * epochs if unit == "fraction" else at) + 0.5)
+
+
+def decoder_speed(optim: OptimConfig, step: int, steps_per_epoch: int) -> float:
+    """By how much the decoder's rate is the encoder's in the reconstruction phase."""
+    return 1 + (optim.decoder_speed - 1) * min(1.0, step / (RAMP * steps_per_epoch))
 
 
 def rate_multiplier(schedule: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Callable[[int], float]:

@@ -36,9 +36,9 @@ from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
 from aae.paths import flatten
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
-from aae.schedules import rate_multiplier
+from aae.schedules import decoder_speed, rate_multiplier
 from aae.streams import steady_streams
-from aae.updates import UPDATE, Autocast, State, averaging_decay
+from aae.updates import UPDATE, Autocast, State, averaging_decay, rates_of
 
 SHOWN = {  # of an epoch, on the screen
     "error": "val/error",
@@ -76,8 +76,7 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
         x_BX = shifted(x_BX, noise.shift_B2, config.shift, image_shape)
         x_LX = shifted(x_LX, noise.labelled_shift_L2, config.shift, image_shape)
         noisy_BX, noisy_LX = add_noise(x_BX, noise.pixels, config), add_noise(x_LX, noise.labelled_pixels, config)
-        multiplier = rate(state.steps)
-        rates = {phase.name: getattr(optim, phase.name).rate * multiplier for phase in state.phases}
+        rates = rates_of(state, rate(state.steps), decoder_speed(optim, state.steps, steps))
         values = UPDATE[config.update](state, Batch(x_BX, noisy_BX, label_B, noisy_LX, label_L, other_BX), noise, rates, autocast)
         sums += torch.stack(values).detach()
         if config.ema_decay is not None:

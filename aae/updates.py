@@ -86,9 +86,13 @@ class State:
             generator.set_state(state["generators"][name].cpu())
 
 
+Rate = float | Tensor | tuple[float | Tensor, float | Tensor]  # of all parameters of a phase, or of the slow and of the fast ones
+Rates = Mapping[str, Rate]  # phase -> learning rate
+
+
 def make_optimizer(config: TrialConfig, phase: Phase) -> torch.optim.Optimizer:
     rates = getattr(config.optim, phase.name)
-    first = len(phase.parameters) - (phase.num_fast if phase.speed != 1 else 0)
+    first = len(phase.parameters) - phase.num_fast
     groups = [{"params": parameters} for parameters in (phase.parameters[:first], phase.parameters[first:]) if parameters]
     if config.optim.kind == "sgd":
         return torch.optim.SGD(groups, lr=rates.rate, momentum=rates.momentum, fused=True)
@@ -100,10 +104,10 @@ def averaging_decay(ema_decay: float, step: int) -> float:
     return min(ema_decay, 1 - 1 / (step + 1))
 
 
-def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...], rate: float | Tensor) -> None:
+def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tensor, ...], rate: Rate) -> None:
     """Moves the phase's parameters in place."""
-    for group, speed in zip(optimizer.param_groups, (1.0, phase.speed), strict=False):  # one group where all have one speed
-        group["lr"] = rate * speed
+    for group, own in zip(optimizer.param_groups, rate if isinstance(rate, tuple) else (rate,), strict=True):
+        group["lr"] = own
     for parameter, gradient in zip(phase.parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused optimisers read memory in the parameter's order, whatever the gradient's strides
     optimizer.step()
@@ -111,7 +115,6 @@ def apply(optimizer: torch.optim.Optimizer, phase: Phase, gradients: tuple[Tenso
         parameter.grad = None
 
 
-Rates = Mapping[str, float | Tensor]  # phase -> learning rate
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
@@ -144,6 +147,15 @@ def joint_step(state: State, batch: Batch, noise: Noise, rates: Rates, autocast:
         apply(state.optimizers[phase.name], phase, gradient, rates[phase.name])
     order = {phase.name: index for index, phase in enumerate(state.phases)}
     return [value for loss in sorted(losses, key=lambda loss: order[loss.phase.name]) for value in loss.values]
+
+
+def rates_of(state: State, multiplier: float, speed: float) -> dict[str, Rate]:
+    """Those of a step: `multiplier` is the schedule's, `speed` the decoder's in the reconstruction phase."""
+    rates: dict[str, Rate] = {}
+    for phase in state.phases:
+        rate = getattr(state.config.optim, phase.name).rate * multiplier
+        rates[phase.name] = (rate, rate * speed) if phase.num_fast else rate
+    return rates
 
 
 UPDATE = {"alternating": alternating_step, "joint": joint_step}

@@ -22,7 +22,7 @@ from aae.draws import split_labels
 from aae.layers import set_paths, to_trial
 from aae.noise import Noise, draw_noise
 from aae.objective import Batch
-from aae.updates import UPDATE, State
+from aae.updates import UPDATE, State, rates_of
 
 FOLDER = Path(__file__).with_name("golden")
 STEPS = 20
@@ -150,7 +150,7 @@ def noise_of(state: State, batch: Batch) -> Noise:
 
 def take_step(state: State, batch: Batch, noise: Noise | None = None) -> dict[str, float]:
     """One step of the configured update at the configured rates, with the state's next noise or one given: every term, unweighted."""
-    rates = {phase.name: getattr(state.config.optim, phase.name).rate for phase in state.phases}
+    rates = rates_of(state, 1.0, state.config.optim.decoder_speed)
     update = UPDATE[state.config.train.update]
     values = update(state, batch, noise_of(state, batch) if noise is None else noise, rates, contextlib.nullcontext)
     names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]

@@ -468,6 +468,24 @@ def test_every_phases_optimiser_gets_its_own_rate_times_the_schedules(dataset, m
     assert seen[6] == {name: rate / 2 for name, rate in rates.items()}
 
 
+def test_the_decoder_has_its_speed_after_three_epochs(dataset, monkeypatch):
+    """Seen to fail without the ramp, which keeps the first steps from killing units, and where the schedule leaves the decoder out."""
+    seen = []
+
+    def look(state, batch, noise, rates, autocast):
+        seen.append(rates["reconstruction"])
+        return [torch.zeros(()) for phase in state.phases for _ in phase.terms]
+
+    monkeypatch.setitem(training.UPDATE, "joint", look)
+    values = {"train.update": "joint", "train.epochs": 6, "optim.schedule": {"kind": "step", "drop_at": 0.8, "factor": 0.5}}
+    train(tiny_config(values | {"optim.decoder_speed": 4.0, "optim.reconstruction.rate": 0.01}), nothing, dataset=dataset)
+    steps = len(seen) // 6
+    assert {encoder for encoder, _ in seen[: 5 * steps]} == {0.01} and seen[-1] == (0.005, 0.02)
+    speeds = [decoder / encoder for encoder, decoder in seen]
+    assert speeds[0] == 1 and speeds[steps] == pytest.approx(2) and speeds[2 * steps] == pytest.approx(3)
+    assert speeds[3 * steps :] == pytest.approx([4] * (3 * steps))
+
+
 def test_a_row_has_the_mean_of_every_term_over_its_steps_and_the_last_steps_rate(dataset, monkeypatch):
     """Seen to fail with the last step's terms, and with the rate of the next epoch's first step."""
     count = iter(range(100))
