@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from aae.errors import REFUSED, ConfigError, refusal
-from aae.interrupts import end_by_exception
+from aae.interrupts import end_by_exception, end_by_signal
 from aae.streams import OutputLost, plain_console, steady_streams
 
 # Each is a module of aae/tuning/commands; anything else is a sweep file.
@@ -50,4 +50,6 @@ def refuse_misspelt(word: str) -> None:
 
 if __name__ == "__main__":
     end_by_exception()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    end_by_signal()
+    sys.exit(code)

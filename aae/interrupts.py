@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
 from typing import Any
+
+HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def say_in_a_line() -> None:
@@ -22,6 +27,15 @@ def say_in_a_line() -> None:
             earlier(kind, error, trace)
 
     sys.excepthook = hook
+    sys.meta_path.insert(0, NumpyFirst())
+
+
+class NumpyFirst(MetaPathFinder):
+    """Imports numpy before torch, which would import it from C: there Ctrl-C is lost, or leaves numpy in halves."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "torch":
+            import numpy  # noqa: F401
 
 
 def end_by_exception() -> None:
@@ -33,3 +47,25 @@ def end_by_exception() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, on_signal)
+
+
+def end_by_signal() -> None:
+    """The last thing that a program does: what comes while Python ends can be no exception any more, which would be a traceback and 0."""
+    for number in HEARD:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def put_off() -> Iterator[None]:
+    """A signal waits until this is left: of what is cleaned up here nothing may stay. Not by a mask: other threads would take it."""
+    came = list[int]()
+    heard = [number for number in HEARD if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -177,12 +177,13 @@ sys.meta_path.insert(0, Finder())
     [
         (["-m", "aae.train", "none"], "torch"),
         (["-m", "analysis.report", "none"], "optuna"),
+        (["-m", "analysis.report", "none"], "numpy.exceptions"),
         (["-m", "analysis.latents", "none"], "torch"),
         (["launch.py", "status", "none"], "aae.streams"),
     ],
 )
 def test_ctrl_c_while_a_program_imports_is_a_line(words, at, tmp_path):
-    """Seen to print a traceback. It ends by the signal itself, which is 130 in a shell."""
+    """Seen to print a traceback, and code 1 where torch imports numpy. It ends by the signal itself, which is 130 in a shell."""
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTED)
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "INTERRUPTED_AT": at}
     done = subprocess.run([sys.executable, *words], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
@@ -199,6 +200,24 @@ def test_a_signal_outside_the_trials_unwinds_what_was_begun_and_nohup_stays(numb
     ignoring = f"import signal\nsignal.signal({int(number)}, signal.SIG_IGN)\n"
     done = subprocess.run([sys.executable, "-c", ignoring + script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "outlived\nunwound\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_something_is_cleaned_up_waits_for_its_end(number):
+    """Seen to leave Ray's session folder, where it came while Ray ended."""
+    script = "import os, signal\nfrom aae.interrupts import end_by_exception, put_off\nend_by_exception()\n"
+    script += f"with put_off():\n    os.kill(os.getpid(), {int(number)})\n    os.kill(os.getpid(), {int(number)})\n    print('cleaned')\n"
+    script += "print('outlived')\n"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + number if number == signal.SIGTERM else -number, "cleaned\n")
+
+
+def test_a_signal_while_python_ends_ends_it_without_a_traceback():
+    """Seen to print one, with code 0: Ray's own end is an atexit callback, of seconds."""
+    script = "import atexit, os, signal\nfrom aae.interrupts import end_by_exception, end_by_signal\nend_by_exception()\n"
+    script += "atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))\nend_by_signal()\n"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
 
 
 def test_a_disk_that_fills_while_a_sweep_runs_is_named_with_what_to_do(workplace, monkeypatch, capsys):

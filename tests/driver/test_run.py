@@ -144,3 +144,25 @@ def test_a_sweep_under_nohup_outlives_its_terminal_and_one_without_it_stops(tmp_
         process.kill()
         process.wait()
     assert process.returncode == 0 and output.splitlines()[-1] == f"received {None if ignored else int(signal.SIGHUP)}"
+
+
+def test_a_signal_within_a_print_that_cannot_be_entered_again_stops_the_sweep_all_the_same(tmp_path):
+    """A terminal stands still, as after Ctrl-S, and the driver within a line. Seen to end with code 1 and "reentrant call"."""
+    script = WAITS.replace("self.say = print", "self.say = self.cannot").replace(
+        "    def __enter__",
+        "    def cannot(self, text): raise RuntimeError('reentrant call inside <_io.BufferedWriter>')\n    def __enter__",
+    )
+    script = script.replace("not self.stopping.is_set() and", "").replace("Console()", "SimpleNamespace(print=Watch().cannot)")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(PROJECT)}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 143
+    finally:
+        process.kill()
+        process.communicate()

@@ -136,18 +136,32 @@ def test_a_worker_that_begins_while_others_are_ended_is_ended_with_the_next_look
 
 
 SCRIPT = """
-import os
+import os, signal
 from pathlib import Path
+import ray
 from aae.tuning.cluster.nodes import Place
-from aae.tuning.cluster.sessions import ray_running
+from aae.tuning.cluster.sessions import ray_running, session_folder
 from aae.tuning.workers.pool import Workers
 
+shutdown, interrupted = ray.shutdown, False
+
+def interrupted_shutdown():
+    os.kill(os.getpid(), signal.SIGINT)
+    shutdown()
+
 if __name__ == "__main__":
-    with ray_running(None, None), Workers(Place("here", {"cpu": 1}, cap=2), {"run": "run"}, "val/error", Path.cwd() / "run") as workers:
-        first = workers.ask(os.getpid, [()] * 2, "ab")
-        again = workers.ask(os.getpid, [()] * 4, "abcd")
-        (death,) = workers.ask(os._exit, [(1,)], "a")
-        (failure,) = workers.ask(divmod, [(1, 0)], "a")
+    try:
+        with ray_running(None, None), Workers(Place("here", {"cpu": 1}, cap=2), {"run": "run"}, "val/error", Path.cwd() / "run") as workers:
+            session = Path(session_folder())
+            first = workers.ask(os.getpid, [()] * 2, "ab")
+            again = workers.ask(os.getpid, [()] * 4, "abcd")
+            (death,) = workers.ask(os._exit, [(1,)], "a")
+            (failure,) = workers.ask(divmod, [(1, 0)], "a")
+            assert session.is_dir()
+            ray.shutdown = interrupted_shutdown
+    except KeyboardInterrupt:
+        interrupted = True
+    assert interrupted and not session.exists()
     assert len(set(first)) == 2 and os.getpid() not in first, first
     assert set(again) <= set(first), (first, again)
     assert isinstance(death, RuntimeError) and str(death) == "the worker died", death
@@ -191,7 +205,7 @@ def run_program(folder: Path, program: str) -> str:
 
 @pytest.mark.system
 def test_the_processes_that_answered_answer_what_follows_and_a_death_is_an_answer(tmp_path):
-    """Seen to fail where a worker that has answered returns instead of waiting."""
+    """Seen to fail where a worker that has answered returns instead of waiting, and where Ctrl-C while Ray ends leaves its folder."""
     assert "all held" in run_program(tmp_path, SCRIPT)
 
 

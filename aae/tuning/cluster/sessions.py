@@ -19,6 +19,7 @@ import ray
 from aae.config import ConfigError
 from aae.download import CACHE_VARIABLE
 from aae.errors import one_line
+from aae.interrupts import put_off
 from aae.manifest import PROJECT
 from aae.tuning.cluster.home import make_session_token
 from aae.tuning.cluster.ray_private import cores_in_quota, running_cluster_address
@@ -47,11 +48,12 @@ def ray_running(lock: DriverLock | None, address: str | None) -> Iterator[str]:
         if address:
             ray.shutdown()
         else:
-            ending = threading.Timer(GOODBYE_S, end_session, [session])
-            ending.start()
-            ray.shutdown()
-            ending.join()
-            shutil.rmtree(session, ignore_errors=True)
+            with put_off():
+                ending = threading.Timer(GOODBYE_S, end_session, [session])
+                ending.start()
+                ray.shutdown()
+                ending.join()
+                shutil.rmtree(session, ignore_errors=True)
 
 
 def start_ray(address: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -22,14 +23,17 @@ def train_study(study: SweepStudy, workers: Workers, budget: Budget, console: Co
     received = list[int]()
     watch = SweepConsole(study, workers.place, console)
     spent: str | None = None
+    if_possible = contextlib.suppress(RuntimeError)  # a signal may come within a print, which cannot be entered again
 
     def on_signal(number: int, frame: Any) -> None:
         if received:
-            console.print("stopped at once; the running epochs are repeated when the same command runs again")
+            with if_possible:
+                console.print("stopped at once; the running epochs are repeated when the same command runs again")
             os._exit(EXIT_CODE[signal.Signals(received[0])])
         received.append(number)
         workers.stopping.set()
-        watch.say("stopping at the next report of each running trial; once more stops at once")
+        with if_possible:
+            watch.say("stopping at the next report of each running trial; once more stops at once")
 
     # What was ignored at the start stays so: `nohup` ignores SIGHUP, for the sweep to outlive its terminal.
     heard = [number for number in EXIT_CODE if signal.getsignal(number) != signal.SIG_IGN]
