@@ -273,12 +273,8 @@ class TrainConfig:
         require(0 <= self.input_dropout < 1, "train.input_dropout", self.input_dropout, "give a share in [0, 1)")
         require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
         require(self.ema_decay is None or 0 < self.ema_decay < 1, "train.ema_decay", self.ema_decay, "give a number in (0, 1), or null")
-        require(
-            re.fullmatch(r"auto|[1-9]\d{0,5}s?", self.checkpoint_every) is not None,
-            "train.checkpoint_every",
-            self.checkpoint_every,
-            "give epochs (1), seconds (30s) or auto",
-        )
+        every = re.fullmatch(r"auto|[1-9]\d{0,5}s?", self.checkpoint_every)
+        require(every is not None, "train.checkpoint_every", self.checkpoint_every, "give epochs (1), seconds (30s) or auto")
 
 
 @dataclass(frozen=True)
