@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from aae.device import repeatable
 from aae.noise import Noise, add_noise, draw_noise, make_generators
 from aae.objective import Batch, Codes, Phase
-from aae.updates import UPDATE, State, averaging_decay
+from aae.updates import UPDATE, State, averaging_decay, rates_of
 from tests.compositions import cases, small, state_of
 from tests.golden import noise_of, take_step, tiny_batches, tiny_config
 
@@ -155,7 +155,7 @@ def test_neither_the_draw_nor_the_step_copies_to_a_gpu_or_waits_for_it(path, bas
     number in with_label."""
     config = small(path, baseline, update)
     state, batch = state_of(config, dataset), tiny_batches(config, dataset, 1)[0]
-    rates = {phase.name: 0.01 for phase in state.phases}
+    rates = rates_of(state, 1.0, state.config.optim.decoder_speed)
     with Copies() as copies:
         values = UPDATE[update](state, batch, noise_of(state, batch), rates, contextlib.nullcontext)
         state.average(0.9)
@@ -253,7 +253,7 @@ def test_on_cuda_neither_the_draw_nor_the_step_waits_for_the_device(path, baseli
     config = small(path, baseline, update)
     state = State(config, dataset.train.images_NX.shape[1], cuda)
     batches = [Batch(*(tensor.to(cuda) for tensor in batch)) for batch in tiny_batches(config, dataset, 3)]
-    rates = {phase.name: 0.01 for phase in state.phases}
+    rates = rates_of(state, 1.0, state.config.optim.decoder_speed)
     for step, batch in enumerate(batches):
         torch.cuda.set_sync_debug_mode("error" if step else "default")  # the first step makes momenta and workspaces
         UPDATE[update](state, batch, noise_of(state, batch), rates, contextlib.nullcontext)

@@ -13,7 +13,7 @@ from aae.objective import Batch, Codes, Phase, build_phases
 from aae.paths import flatten
 from aae.priors import NEAREST_PART
 from aae.train import train
-from aae.updates import UPDATE, State, apply, averaging_decay, make_optimizer
+from aae.updates import UPDATE, State, apply, averaging_decay, make_optimizer, rates_of
 from tests.compositions import cases, small, state_of
 from tests.golden import MODES, noise_of, take_step, tiny_batches, tiny_config
 
@@ -32,7 +32,7 @@ def moved(before, module) -> set[str]:
 
 def move(state, phase, loss) -> None:
     """The phase's parameters, by the loss's gradient at the configured rate."""
-    apply(state.optimizers[phase.name], phase, loss.backward(), getattr(state.config.optim, phase.name).rate)
+    apply(state.optimizers[phase.name], phase, loss.backward(), rates_of(state, 1.0, state.config.optim.decoder_speed)[phase.name])
 
 
 def losses_of(state, phase, batch, with_graph=True):
