@@ -60,7 +60,7 @@ def end_by_signal() -> None:
 def put_off() -> Iterator[None]:
     """A signal waits until this is left: of what is cleaned up here nothing may stay. Not by a mask: other threads would take it."""
     came = list[int]()
-    heard = [number for number in HEARD if signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in HEARD if signal.getsignal(number) not in (signal.SIG_IGN, None)]  # None: a handler that is not Python's
     before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in heard}
     try:
         yield
