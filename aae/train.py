@@ -56,7 +56,8 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     """One pass over the unlabelled images. Returns the mean of every term over its steps. Raises Diverged."""
     state, train, labelled = draw.state, draw.train, draw.labelled
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
-    order_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])[:steps].to(device)
+    whole_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])
+    order_SB = whole_SB[:steps].to(device)
     order_SL, num_labelled = None, config.labelled_batch_size
     if state.labels_learnt and config.learnt_labelled_batch_size is not None:
         num_labelled = config.learnt_labelled_batch_size
@@ -76,7 +77,7 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
         x_BX = shifted(x_BX, noise.shift_B2, config.shift, image_shape)
         x_LX = shifted(x_LX, noise.labelled_shift_L2, config.shift, image_shape)
         noisy_BX, noisy_LX = add_noise(x_BX, noise.pixels, config), add_noise(x_LX, noise.labelled_pixels, config)
-        rates = rates_of(state, rate(state.steps), decoder_speed(optim, state.steps, steps))
+        rates = rates_of(state, rate(state.steps), decoder_speed(optim, state.steps, len(whole_SB)))
         values = UPDATE[config.update](state, Batch(x_BX, noisy_BX, label_B, noisy_LX, label_L, other_BX), noise, rates, autocast)
         sums += torch.stack(values).detach()
         if config.ema_decay is not None:

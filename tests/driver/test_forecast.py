@@ -15,7 +15,8 @@ import torch
 from optuna.trial import TrialState
 from rich.console import Console
 
-from aae import losses
+from aae import losses, schedules
+from aae import train as training
 from aae.config import ConfigError
 from aae.runs import GB, Attempt, trial_folder
 from aae.tuning.driver import budget as tuning_budget
@@ -85,6 +86,15 @@ def test_a_rehearsal_takes_steps_with_the_consistency_term_wherever_it_begins_la
     monkeypatch.setattr(losses, "adversarial_perturbation", lambda *arguments: seen.append(0) or perturb(*arguments))
     assert isinstance(try_out(make_sweep(**{"objective.consistency": {"from_epoch": begins}}).config({}), str(workplace)), Cost)
     assert bool(seen) == computed
+
+
+def test_in_a_rehearsal_the_decoder_is_hardly_faster_yet_as_in_a_training_s_first_steps(make_sweep, workplace, monkeypatch):
+    """Seen to fail where its few steps are taken for a whole epoch: then the decoder has its speed in the last of them."""
+    seen, real = [], schedules.decoder_speed
+    monkeypatch.setattr(training, "decoder_speed", lambda *arguments: seen.append(real(*arguments)) or seen[-1])
+    config = make_sweep(**{"optim.decoder_speed": 4.0, "train.batch_size": 2}).config({})
+    assert isinstance(try_out(config, str(workplace)), Cost)
+    assert seen[0] == 1 < seen[-1] < 1.5
 
 
 def test_a_rehearsal_measures_what_an_epoch_takes_and_leaves_nothing(make_sweep, workplace):
