@@ -1,4 +1,5 @@
-"""Every knob of one training, with its unit or range. How a sweep file and a command line become one is in aae/layers.py.
+"""Every knob of one training, with its unit or range; those of `objective:` are in aae/terms.py. How a sweep file and a command line
+become one is in aae/layers.py.
 
 The dotted path of a field (`model.z_dim`) is its only name: in YAML, in the search space, in W&B and in every table.
 """
@@ -7,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from aae.errors import ConfigError as ConfigError  # what this module raises, so others read it here
 from aae.errors import require
 from aae.switches import check_sizes, check_switches
+from aae.terms import ClassPriorConfig, ObjectiveConfig
 
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
@@ -72,6 +74,7 @@ class ModelConfig:
     heads_std: float | None = None  # of the initial W of combine=heads, in units of z; null: by init_std
     discriminator_init_std: float | None = None  # of the discriminators' weights, all layers; null: by init_std
     leaky_slope: float = 0.0  # of the discriminators' ReLU
+    batch_norm: bool = False  # in the encoder's hidden layers, before the ReLU (Ioffe and Szegedy 2015)
 
     def __post_init__(self) -> None:
         require(self.z_dim >= 1, "model.z_dim", self.z_dim, "give at least 1")
@@ -94,104 +97,8 @@ class ModelConfig:
             "decoder_classes": self.num_classes if self.class_source != "none" else 0,
             "sampled": self.encoder == "gaussian",
             "added_heads": self.combine == "heads",
+            "batch_norm": self.batch_norm,
         }
-
-
-@dataclass(frozen=True)
-class PriorConfig:
-    kind: Literal["gaussian", "mixture", "swiss_roll"] = "gaussian"  # aae/priors.py has their formulas
-    std: float = 1.0  # of each dimension; gaussian alone
-
-    def __post_init__(self) -> None:
-        require(self.std > 0, "objective.adversarial_z.prior.std", self.std, "give a positive number")
-        fits = self.kind == "gaussian" or self.std == 1
-        require(fits, "objective.adversarial_z.prior.std", self.std, f"{self.kind} has its own spread: leave std out")
-
-
-@dataclass(frozen=True)
-class TermConfig:
-    weight: float = 1.0  # times the term, in its phase; of an adversarial term, the generator's side only
-
-
-@dataclass(frozen=True)
-class ReconstructionConfig(TermConfig):
-    moves_heads: bool = True  # of combine=heads; false: W is moved by head_separation alone, or stays where it begins
-
-
-@dataclass(frozen=True)
-class AdversarialZConfig(TermConfig):
-    prior: PriorConfig = field(default_factory=PriorConfig)
-    sees_label: bool = False  # the discriminator is told the label, or that there is none; the prior's sample is of that class
-    sees_class: bool = False  # it is told the inferred class, beside the prior's sample too: then z is like p(z) within each class
-
-
-@dataclass(frozen=True)
-class ClassPriorConfig:
-    kind: Literal["uniform", "labels", "given"] = "uniform"  # labels: the frequencies of the labels that are drawn, no others
-    values: list[float] | None = None  # a probability a class; given alone
-
-    def __post_init__(self) -> None:
-        path, values = "objective.adversarial_y.prior.values", self.values
-        want = "only kind given has values, and it needs them: a probability a class"
-        require((values is not None) == (self.kind == "given"), path, values, want)
-        if values is not None:
-            ok = all(value > 0 for value in values) and abs(sum(values) - 1) <= 1e-6
-            require(ok, path, values, "give positive probabilities that sum to 1")
-
-
-@dataclass(frozen=True)
-class AdversarialYConfig(TermConfig):
-    prior: ClassPriorConfig = field(default_factory=ClassPriorConfig)
-    noise_std: float = 0.0  # Gaussian, on what the discriminator of y sees, real and inferred alike
-
-    def __post_init__(self) -> None:
-        require(self.noise_std >= 0, "objective.adversarial_y.noise_std", self.noise_std, "give a number of at least 0")
-
-
-@dataclass(frozen=True)
-class ConsistencyConfig(TermConfig):
-    epsilon: float = 1.5  # how far an image is moved; L2 over pixels in [0, 1]
-    xi: float = 1.0  # how far it is moved to find out where to; smaller ones drown in bfloat16 (docs/deviations.md)
-    around: Literal["noisy", "clean", "other"] = "noisy"  # which image is moved; other: shifted and noised anew
-    aligned: bool = False  # the target is weighted against the classes that a batch has too many of
-    from_epoch: int = 0  # it begins after so many epochs; past the end: never
-
-    def __post_init__(self) -> None:
-        for name in ("epsilon", "xi"):
-            require(getattr(self, name) > 0, f"objective.consistency.{name}", getattr(self, name), "give a positive length")
-        require(self.from_epoch >= 0, "objective.consistency.from_epoch", self.from_epoch, "give a number of epochs, or 0 for the first")
-
-
-@dataclass(frozen=True)
-class HeadSeparationConfig(TermConfig):
-    threshold: float = 4.0  # heads nearer than this are pushed apart; in units of z
-
-    def __post_init__(self) -> None:
-        require(self.threshold > 0, "objective.head_separation.threshold", self.threshold, "give a positive distance")
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """A term exists when its block does: `adversarial_y: {}` turns it on, null turns it off."""
-
-    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
-    adversarial_z: AdversarialZConfig = field(default_factory=AdversarialZConfig)
-    adversarial_y: AdversarialYConfig | None = None
-    classification: TermConfig | None = None
-    consistency: ConsistencyConfig | None = None  # virtual adversarial training (Miyato et al. 2018), in the classification phase
-    head_separation: HeadSeparationConfig | None = None
-
-    def __post_init__(self) -> None:
-        for name, term in {item.name: getattr(self, item.name) for item in fields(self)}.items():
-            if term is not None:
-                want = f"give a number of at least 0 (objective.{name}=null turns the term off)"
-                require(term.weight >= 0, f"objective.{name}.weight", term.weight, want)
-
-    @property
-    def class_probabilities(self) -> list[float] | None:
-        """p(y); None where it is uniform. Of kind labels only where `with_class_probabilities` has given them."""
-        assert self.adversarial_y is None or self.adversarial_y.prior.kind != "labels", "the labels are not drawn yet"
-        return None if self.adversarial_y is None else self.adversarial_y.prior.values
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,14 @@ from torch import Tensor
 from aae.config import TrialConfig
 from aae.data import UNLABELLED, Dataset, Split, draw_labels
 from aae.errors import DataError
+from aae.metrics import to_pixels
 from aae.runs import Row, TrialFolder, read_json, write_json
 from aae.updates import State
 
 # What a study may minimise (aae/tuning/spec/metrics.py): a row has it of each draw too, as `val/error_draws`
 LISTED = ("val/error", "val/component_error", "val/cluster_error", "val/parzen_nll", "val/reconstruction")
+
+SETTLING = 10_000  # so many images settle what batch norm evaluates with
 
 
 @dataclass
@@ -30,6 +33,12 @@ class Draw:
     state: State
     train: Split  # all training images; label -1 for each label that was not drawn
     labelled: Split
+
+    def settle(self) -> None:
+        """Both encoders ready for evaluation: batch norm, where there is one, by the statistics of clean training images."""
+        x_NX = to_pixels(self.train.images_NX[:SETTLING])
+        for encoder in {self.state.model.encoder, self.state.averaged.encoder}:
+            encoder.settle(x_NX)
 
 
 def prepare(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None, device: torch.device) -> list[Draw]:

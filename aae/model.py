@@ -1,6 +1,6 @@
 """The networks of the adversarial autoencoder: plain numbers in, no configuration inside."""
 
-# B batch, X pixels, Z style dim, K classes
+# B batch, X pixels, H hidden units, Z style dim, K classes
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def mlp(in_dim: int, hidden_dims: Sequence[int], leaky_slope: float = 0.0) -> nn.Sequential:
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation without a memory: a training step normalises by its own batch and changes nothing else, so that a second look
+    at moved images leaves no trace. What evaluation normalises by is set by `Encoder.settle`."""
+
+    def forward(self, x_BH: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x_BH)
+        return F.batch_norm(x_BH, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+
+def mlp(in_dim: int, hidden_dims: Sequence[int], leaky_slope: float = 0.0, batch_norm: bool = False) -> nn.Sequential:
     """Linear and ReLU layers, without an output layer."""
     layers: list[nn.Module] = []
     for out_dim in hidden_dims:
-        layers += [nn.Linear(in_dim, out_dim), nn.LeakyReLU(leaky_slope) if leaky_slope else nn.ReLU()]
+        layers += [nn.Linear(in_dim, out_dim)] + [BatchNorm(out_dim)] * batch_norm
+        layers += [nn.LeakyReLU(leaky_slope) if leaky_slope else nn.ReLU()]
         in_dim = out_dim
     return nn.Sequential(*layers)
 
@@ -24,9 +35,9 @@ class Encoder(nn.Module):
 
     A sampled encoder has a head for the style's spread too: z = mean + softplus(raw) * noise_BZ, or the mean without noise."""
 
-    def __init__(self, x_dim: int, hidden_dims: Sequence[int], num_heads: int, z_dim: int, sampled: bool):
+    def __init__(self, x_dim: int, hidden_dims: Sequence[int], num_heads: int, z_dim: int, sampled: bool, batch_norm: bool = False):
         super().__init__()
-        self.trunk = mlp(x_dim, hidden_dims)
+        self.trunk = mlp(x_dim, hidden_dims, batch_norm=batch_norm)
         self.heads = nn.Linear(hidden_dims[-1], num_heads + z_dim * (2 if sampled else 1))
         self.num_heads, self.z_dim, self.sampled = num_heads, z_dim, sampled
 
@@ -35,6 +46,19 @@ class Encoder(nn.Module):
             self.heads(self.trunk(x_BX)).float().split([self.num_heads, self.z_dim] + [self.z_dim] * self.sampled, dim=-1)
         )
         return logits_BK, z_BZ if noise_BZ is None or not raw else z_BZ + F.softplus(raw[0]) * noise_BZ
+
+
+    @torch.no_grad()
+    def settle(self, x_NX: Tensor) -> None:
+        """Ready for evaluation: with batch norm, each layer from now on normalises by its mean and variance over these images."""
+        self.eval()
+        if not any(isinstance(layer, BatchNorm) for layer in self.trunk):
+            return
+        for layer in self.trunk:
+            if isinstance(layer, BatchNorm) and layer.running_mean is not None and layer.running_var is not None:
+                layer.running_mean.copy_(x_NX.mean(dim=0))
+                layer.running_var.copy_(x_NX.var(dim=0))
+            x_NX = layer(x_NX)
 
 
 class Decoder(nn.Module):
@@ -91,9 +115,10 @@ class Autoencoder(nn.Module):
         decoder_classes: int = 0,
         sampled: bool = False,
         added_heads: bool = False,
+        batch_norm: bool = False,
     ):
         super().__init__()
-        self.encoder = Encoder(x_dim, hidden_dims, num_heads, z_dim, sampled)
+        self.encoder = Encoder(x_dim, hidden_dims, num_heads, z_dim, sampled, batch_norm)
         self.decoder = Decoder(decoder_classes, z_dim, hidden_dims, x_dim, added_heads)
 
     def class_code(self, logits_BK: Tensor, label_B: Tensor) -> Tensor:

@@ -110,6 +110,8 @@ class PhaseLosses:
 def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
     """The phases that have terms, in the order of a step."""
     objective, num_classes = config.objective, config.model.num_classes
+    device = next(model.parameters()).device
+    prior_K = torch.tensor(objective.class_probabilities or num_classes * [1 / num_classes], device=device)
 
     def with_class(z_BZ: Tensor, batch: Batch, codes: Codes) -> Tensor:
         """What the discriminator of z is shown. [z, y] where it sees the inferred class, which no gradient of it moves; [z, one-hot
@@ -166,6 +168,10 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         r_BX = losses.adversarial_perturbation(classify, target_BK, x_BX, noise.direction_BX, block.xi, block.epsilon)
         return losses.consistency(target_BK, classify(x_BX + r_BX))
 
+    def mutual_information(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
+        assert objective.mutual_information is not None
+        return losses.mutual_information(codes.logits_BK, prior_K, objective.mutual_information.balance)
+
     def head_separation(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert objective.head_separation is not None
         return losses.head_separation(model.decoder.heads_KZ, objective.head_separation.threshold)
@@ -204,7 +210,9 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         Phase(
             "classification",
             encoder,
-            term("classification", objective.classification, classification) + term("consistency", objective.consistency, consistency),
+            term("classification", objective.classification, classification)
+            + term("consistency", objective.consistency, consistency)
+            + term("mutual_information", objective.mutual_information, mutual_information),
         ),
     ]
     return [phase for phase in phases if phase.terms]

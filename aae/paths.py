@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from aae.config import ObjectiveConfig, TrialConfig
+from aae.config import TrialConfig
+from aae.terms import ObjectiveConfig
 
 
 def every_term() -> ObjectiveConfig:

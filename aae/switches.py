@@ -15,7 +15,7 @@ def check_switches(config: TrialConfig) -> None:
     Raises ConfigError."""
     data, model, objective = config.data, config.model, config.objective
     adversarial_z, prior = objective.adversarial_z, objective.adversarial_z.prior
-    for name in ("adversarial_y", "classification", "consistency"):
+    for name in ("adversarial_y", "classification", "consistency", "mutual_information"):
         if getattr(objective, name) is not None and model.class_source != "encoder":
             raise ConfigError(
                 f"objective.{name}: it needs an inferred class, got model.class_source={model.class_source}; "
@@ -82,6 +82,10 @@ def check_sizes(config: TrialConfig) -> None:
     if config.objective.classification is not None and data.num_labels > 0:
         want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
         require(train.labelled_batch_size <= data.num_labels, "train.labelled_batch_size", train.labelled_batch_size, want)
+    if model.batch_norm:
+        for name in ("batch_size", "labelled_batch_size", "learnt_labelled_batch_size"):
+            size, want = getattr(train, name), "model.batch_norm takes a mean over the batch: give at least 2"
+            require(size is None or size >= 2, f"train.{name}", size, want)
     if data.known_size is not None:
         num_images, num_classes = data.known_size
         num_train = num_images - data.num_validation

@@ -38,7 +38,7 @@ from aae.paths import flatten
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
 from aae.schedules import decoder_speed, rate_multiplier
 from aae.streams import steady_streams
-from aae.updates import UPDATE, Autocast, State, averaging_decay, rates_of
+from aae.updates import UPDATE, Autocast, averaging_decay, rates_of
 
 SHOWN = {  # of an epoch, on the screen
     "error": "val/error",
@@ -55,6 +55,7 @@ LEARNT = 0.001  # nats: below it an epoch's mean cross-entropy says that labels 
 def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
     """One pass over the unlabelled images. Returns the mean of every term over its steps. Raises Diverged."""
     state, train, labelled = draw.state, draw.train, draw.labelled
+    state.model.train()
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
     whole_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])
     order_SB = whole_SB[:steps].to(device)
@@ -140,7 +141,7 @@ def epochs(
         started = time.monotonic()
         means = [train_epoch(draw, dataset.image_shape, steps, autocast, rate) for draw in draws]
         trained = time.monotonic()
-        measured = [measure(draw.state, validation, dataset.image_shape) for draw in draws]
+        measured = [measure(draw, validation, dataset.image_shape) for draw in draws]
         row: Row = {
             "epoch": epoch,
             **mean_row([values for values, _ in measured]),
@@ -174,8 +175,10 @@ def epochs(
         yield row
 
 
-def measure(state: State, validation: Split, image_shape: tuple[int, int, int]) -> tuple[Row, Tensor]:
+def measure(draw: Draw, validation: Split, image_shape: tuple[int, int, int]) -> tuple[Row, Tensor]:
     """(validation metrics, predicted class of each image). Raises Diverged."""
+    draw.settle()
+    state = draw.state
     row, prediction_N = metrics.evaluate(state.averaged, validation, state.config, image_shape)
     if not all(math.isfinite(value) for value in row.values()):
         raise Diverged(f"a validation metric is not finite: {row}")

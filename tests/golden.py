@@ -108,6 +108,16 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
         "objective.consistency": {"weight": 0.7, "around": "other", "aligned": True},
         "optim.classification.rate": 0.02,
     },
+    "mutual_information": {
+        "objective.classification": None,
+        "data.num_labels": 0,
+        "model.num_classes": 16,
+        "model.batch_norm": True,
+        "objective.adversarial_y.noise_std": 0.3,
+        "objective.consistency": {"epsilon": 0.5},
+        "objective.mutual_information": {},
+        "optim.classification.rate": 0.02,
+    },
     "sees_class": {"objective.adversarial_z.sees_class": True, "model.encoder": "gaussian", "optim.classification.rate": 0.02},
     "narrow_discriminators": {
         "model.discriminator_dims": [8, 4],
@@ -135,6 +145,7 @@ MODES: dict[str, dict[str, Any]] = {  # name -> switches, over those of `tiny_co
 BOTH_UPDATES = (
     "semi",
     "consistency_noisy",
+    "mutual_information",
     "sees_class",
     "narrow_discriminators",
     "clustering_fixed_heads",

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from aae.model import AAE, Autoencoder
+from aae.model import AAE, Autoencoder, BatchNorm
 
-# B batch, X pixels, Z style dim, K classes
+# B batch, X pixels, H hidden units, Z style dim, K classes
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -168,3 +168,34 @@ def test_every_shape_has_the_widths_that_its_switches_say(shape):
     assert logits_BK.shape == (4, shape.get("num_heads", 10)) and z_BZ.shape == (4, 3)
     assert model.decoder(model.class_code(logits_BK, torch.arange(4)), z_BZ).shape == (4, 36)
     assert model.disc_z.trunk[0].in_features == 3 + 11 and (model.disc_y is None) == (not logits_BK.shape[1])
+
+
+# ---- batch norm
+
+
+def test_batch_norm_is_in_the_encoders_hidden_layers_alone_and_before_the_relu():
+    model = network(batch_norm=True)
+    assert [type(layer) for layer in model.encoder.trunk] == 2 * [nn.Linear, BatchNorm, nn.ReLU]
+    assert not any(isinstance(layer, BatchNorm) for part in (model.decoder, model.disc_z, model.disc_y) for layer in part.modules())
+
+
+def test_a_pass_of_training_normalises_by_its_batch_and_leaves_no_trace():
+    """Seen to fail with nn.BatchNorm1d in its place, whose running statistics every pass moves."""
+    encoder, x_BX = network(batch_norm=True, init_std=None).encoder, torch.rand(50, 36)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    hidden_BH = encoder.trunk[:2](x_BX)
+    assert torch.allclose(hidden_BH.mean(dim=0), torch.zeros(200), atol=1e-5)
+    assert torch.allclose(hidden_BH.var(dim=0, correction=0), torch.ones(200), atol=1e-2)
+    encoder(10 * x_BX)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+def test_settled_it_judges_an_image_by_itself():
+    """The statistics are those of each layer over the given images: evaluated in one batch with them, it is what training saw."""
+    encoder, x_NX = network(batch_norm=True, init_std=None).encoder, torch.rand(500, 36)
+    as_trained_NK = encoder(x_NX)[0].detach()
+    encoder.settle(x_NX)
+    together_NK = encoder(x_NX)[0]
+    alone_NK = torch.cat([encoder(x_X[None])[0] for x_X in x_NX])
+    assert torch.allclose(alone_NK, together_NK, atol=1e-5)
+    assert torch.allclose(together_NK, as_trained_NK, atol=0.02) and float(as_trained_NK.std()) > 0.3

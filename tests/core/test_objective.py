@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from aae import losses
+from aae import losses, metrics
 from aae.objective import Batch, Codes, Phase, build_phases
 from aae.paths import flatten
 from aae.priors import NEAREST_PART
@@ -65,7 +65,9 @@ def test_each_phase_of_every_golden_composition_moves_only_its_own_parameters(mo
 def check_isolation(config, dataset) -> None:
     state = state_of(config, dataset)
     batch = tiny_batches(config, dataset, 1)[0]
-    moves = {name: owners for name, owners in MOVES.items() if name != "classification" or config.objective.classification is not None}
+    objective = config.objective
+    none = objective.classification is objective.consistency is objective.mutual_information is None
+    moves = {name: owners for name, owners in MOVES.items() if name != "classification" or not none}
     if config.objective.adversarial_y is None:
         moves["discriminator"] = {"disc_z"}
     assert [phase.name for phase in state.phases] == list(moves)
@@ -93,6 +95,7 @@ def columns(config) -> set[str]:
     terms |= {"discriminator/adversarial_y", "generator/adversarial_y"} if objective.adversarial_y is not None else set()
     terms |= {"classification/classification"} if objective.classification is not None else set()
     terms |= {"classification/consistency"} if objective.consistency is not None else set()
+    terms |= {"classification/mutual_information"} if objective.mutual_information is not None else set()
     terms |= {"reconstruction/head_separation"} if objective.head_separation is not None else set()
     scores = {"reconstruction", "prior_mismatch", "z_min_eigenvalue", "class_from_z"}
     scores |= {"class_kl", "class_entropy", "class_count"} if inferred else set()
@@ -554,6 +557,33 @@ def test_instance_noise_is_on_what_the_discriminator_of_y_sees_real_and_inferred
     assert len(real) == 50
     for noise in (real_noise, fake_noise, generator_noise):
         assert float(noise.std()) == pytest.approx(std, rel=0.08) and abs(float(noise.mean())) < 0.005
+
+
+def test_mutual_information_is_an_entropy_and_a_distance_to_the_class_prior():
+    p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+    entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1) + 0.2 * math.log(0.2) + 0.8 * math.log(0.8)) / 2
+    for prior in (torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])):
+        apart = 0.55 * math.log(0.55 / prior[0]) + 0.45 * math.log(0.45 / prior[1])
+        assert float(losses.mutual_information(p.log() + 5, prior, 3.0)) == pytest.approx(entropy + 3 * apart, abs=1e-6)
+    sure = torch.tensor([[200.0, 0.0], [0.0, 200.0]])  # one class of each has a probability of 0 in float32
+    assert float(losses.mutual_information(sure, torch.tensor([0.5, 0.5]), 4.0)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.mutual_information(sure[:1], torch.tensor([0.5, 0.5]), 4.0)) == pytest.approx(4 * math.log(2))
+
+
+@pytest.mark.parametrize("prior", [{"kind": "uniform"}, {"kind": "given", "values": [0.37] + 9 * [0.07]}])
+def test_mutual_information_makes_classes_sure_and_as_frequent_as_their_prior(prior, dataset):
+    """By itself, in the place of labels and of the discriminator's gradient. Seen to fail with a uniform prior whatever was given."""
+    still = {"objective.reconstruction.weight": 0.0, "objective.adversarial_z.weight": 0.0, "objective.adversarial_y.weight": 0.0}
+    values = still | {"objective.classification": None, "data.num_labels": 0, "objective.adversarial_y.prior": prior}
+    values |= {"objective.mutual_information": {"weight": 1.0}, "model.batch_norm": True, "model.init_std": None}
+    state = state_of(tiny_config(values | {"optim.classification.rate": 0.05, "train.batch_size": 300}), dataset)
+    for batch in tiny_batches(state.config, dataset, 300):
+        take_step(state, batch)
+    state.model.encoder.settle(metrics.to_pixels(dataset.train.images_NX))
+    with torch.no_grad():
+        y_NK = state.model.encoder(metrics.to_pixels(dataset.train.images_NX))[0].softmax(dim=-1)
+    assert float(-(y_NK * y_NK.clamp(min=1e-9).log()).sum(dim=-1).mean()) < 0.1
+    assert y_NK.mean(dim=0).tolist() == pytest.approx(prior.get("values", 10 * [0.1]), abs=0.08)
 
 
 def test_heads_nearer_than_the_threshold_cost_half_the_square_of_what_they_lack():

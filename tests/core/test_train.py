@@ -18,7 +18,7 @@ from aae import checkpoint, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.data import Dataset, Split
-from aae.draws import split_labels
+from aae.draws import Draw, split_labels
 from aae.errors import Diverged
 from aae.noise import STREAMS
 from aae.runs import TrialFolder, read_rows, same_row, write_atomically, write_rows
@@ -70,8 +70,9 @@ SAMPLED |= {"model.z_dim": 2, "objective.adversarial_z.prior.kind": "mixture", "
         {"model.encoder": "gaussian", "objective.adversarial_y.noise_std": 0.3, "train.input_dropout": 0.2},
         {"objective.consistency": {}, "train.shift": 2},
         {"objective.consistency": {"from_epoch": 2}},
+        {"objective.consistency": {}, "objective.mutual_information": {}, "model.batch_norm": True, "train.ema_decay": 0.9},
     ],
-    ids=["label-regularised", "supervised", "semi-supervised", "consistency", "consistency that begins later"],
+    ids=["label-regularised", "supervised", "semi-supervised", "consistency", "consistency that begins later", "batch norm"],
 )
 def test_with_sampled_codes_and_labelled_streams_a_continued_training_is_the_same_too(tmp_path, dataset, mode, update):
     """Fails where State.state_dict leaves out the generator "code", or "prior", or the epoch."""
@@ -515,7 +516,8 @@ def test_each_error_is_of_its_own_weights(dataset):
     with torch.no_grad():
         state.model.encoder.heads.bias[3] += 100  # every image is of class 3, by the weights as they are
         state.averaged.encoder.heads.bias[:2] += torch.tensor([100.0, 0.0])
-    row, prediction_N = training.measure(state, Split(dataset.validation.images_NX[:4], torch.tensor([0, 0, 0, 3])), dataset.image_shape)
+    few = Split(dataset.validation.images_NX[:4], torch.tensor([0, 0, 0, 3]))
+    row, prediction_N = training.measure(Draw(state, dataset.train, dataset.train), few, dataset.image_shape)
     assert (row["val/error"], row["val/error_plain"]) == (0.25, 0.75) and prediction_N.tolist() == [0] * 4
 
 

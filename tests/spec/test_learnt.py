@@ -9,10 +9,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from aae.config import ConfigError, ConsistencyConfig, TrialConfig
+from aae.config import ConfigError, TrialConfig
 from aae.layers import parse_overrides
 from aae.paths import flatten, with_later_paths
 from aae.runs import read_json, read_manifest, write_json
+from aae.terms import ConsistencyConfig
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import Entry, SearchSpace
 from aae.tuning.study import posterior

@@ -198,6 +198,16 @@ def test_a_weight_and_the_rate_of_a_phase_with_another_term_are_two_knobs(tmp_pa
         sweep_of(tmp_path, of_generator, "objective.adversarial_y=null", "objective.consistency.aligned=false")
 
 
+def test_the_only_term_of_a_phase_is_one_knob_with_its_rate_whichever_it_is(tmp_path):
+    """Without labels the classification phase has other terms."""
+    entries = "objective.consistency.weight: {kind: float, low: 0.1, high: 1}\n"
+    entries += "optim.classification.rate: {kind: float, low: 0.01, high: 0.1}\n"
+    alone = ("objective.classification=null", "data.num_labels=0", "train.learnt_labelled_batch_size=null", "study.metric=val/cluster_error")
+    with pytest.raises(ConfigError, match="objective.consistency.weight: got searched together with optim.classification.rate; .*one knob"):
+        sweep_of(tmp_path, entries, *alone)
+    assert len(sweep_of(tmp_path, entries, *alone, "objective.mutual_information={}").space.entries) == 2
+
+
 def test_a_list_is_a_choice_and_comes_back_as_a_list(tmp_path):
     sweep = sweep_of(tmp_path, "model.hidden_dims: {kind: categorical, choices: [[16], [16, 8], [4, 4, 4]]}")
     found = {tuple(sweep.config(values).model.hidden_dims) for values in samples(sweep, 30)}

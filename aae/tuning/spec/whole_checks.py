@@ -14,6 +14,12 @@ from aae.tuning.spec.samplers_and_pruners import first_rung
 if TYPE_CHECKING:
     from aae.tuning.spec.sweep import Sweep
 
+TERMS = {  # phase -> the terms that may be in it
+    "reconstruction": ("reconstruction", "head_separation"),
+    "generator": ("adversarial_z", "adversarial_y"),
+    "classification": ("classification", "consistency", "mutual_information"),
+}
+
 
 def check_together(sweep: Sweep) -> None:
     """What no block can see alone."""
@@ -38,14 +44,12 @@ def check_together(sweep: Sweep) -> None:
                 "searched under a pruner",
                 "rungs compare equal epochs of equal batches: set it in trial:, or use the NopPruner",
             )
-    objective = sweep.fixed.objective
-    for path, rate, other in (  # the phase's other term: with it a weight and the rate are two knobs
-        ("objective.reconstruction.weight", "optim.reconstruction.rate", objective.head_separation),
-        ("objective.adversarial_z.weight", "optim.generator.rate", objective.adversarial_y),
-        ("objective.classification.weight", "optim.classification.rate", objective.consistency),
-    ):
-        both = path in sweep.space.entries and rate in sweep.space.entries and other is None
-        require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
+    for phase, names in TERMS.items():  # a term alone in its phase: its weight and the rate are one knob
+        terms = [name for name in names if getattr(sweep.fixed.objective, name) is not None]
+        for path in [f"objective.{name}.weight" for name in terms if len(terms) == 1]:
+            rate = f"optim.{phase}.rate"
+            both = path in sweep.space.entries and rate in sweep.space.entries
+            require(not both, f"search_space.{path}", f"searched together with {rate}", "they are one knob: search one of them")
 
 
 def check_fork(sweep: Sweep) -> None:

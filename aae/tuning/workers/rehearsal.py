@@ -128,7 +128,7 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         steps = max(1, min(MAX_STEPS, in_epoch, round(ENOUGH_S / max(once, 1e-4))))
         step_s = seconds_of(steps) / steps
         since = time.monotonic()
-        measure(draws[0].state, validation, dataset.image_shape)
+        measure(draws[0], validation, dataset.image_shape)
         measure_s, since = time.monotonic() - since, time.monotonic()
         whole, kept = io.BytesIO(), io.BytesIO()
         saved = state_dict(draws)
