@@ -47,7 +47,6 @@ class Encoder(nn.Module):
         )
         return logits_BK, z_BZ if noise_BZ is None or not raw else z_BZ + F.softplus(raw[0]) * noise_BZ
 
-
     @torch.no_grad()
     def settle(self, x_NX: Tensor) -> None:
         """Ready for evaluation: with batch norm, each layer from now on normalises by its mean and variance over these images."""
