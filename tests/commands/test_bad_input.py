@@ -405,6 +405,26 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         ("objective.head_separation.threshold: got 0", "give a positive distance"),
         ["objective.head_separation.threshold=1"],
     ),
+    "mutual information without an inferred class": (
+        [*UNSUPERVISED, "data.num_labels=0", "objective.mutual_information={}"],
+        ("objective.mutual_information: it needs an inferred class", "objective.mutual_information=null"),
+        ["objective.mutual_information=null"],
+    ),
+    "a balance below nought": (
+        ["objective.mutual_information={}", "objective.mutual_information.balance=-1"],
+        ("objective.mutual_information.balance: got -1", "give a number of at least 0"),
+        ["objective.mutual_information.balance=0"],
+    ),
+    "batch norm over one image": (
+        ["model.batch_norm=true", "train.batch_size=1"],
+        ("train.batch_size: got 1", "model.batch_norm takes a mean over the batch: give at least 2"),
+        ["train.batch_size=2"],
+    ),
+    "batch norm over one labelled image": (
+        ["model.batch_norm=true", "train.labelled_batch_size=1", "train.learnt_labelled_batch_size=null"],
+        ("train.labelled_batch_size: got 1", "give at least 2"),
+        ["model.batch_norm=false"],
+    ),
     "a mixture in an odd number of dimensions": (
         [f"{PRIOR}.kind=mixture", "model.z_dim=3"],
         ("model.z_dim: got 3; the mixture lives in pairs of dimensions", "give an even number"),

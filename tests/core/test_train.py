@@ -1,5 +1,6 @@
 """Training: interrupted and continued it is the same to the bit; its schedule, its folder, its command line."""
 
+import contextlib
 import errno
 import json
 import math
@@ -18,12 +19,12 @@ from aae import checkpoint, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.data import Dataset, Split
-from aae.draws import Draw, split_labels
+from aae.draws import Draw, prepare, split_labels
 from aae.errors import Diverged
 from aae.noise import STREAMS
 from aae.runs import TrialFolder, read_rows, same_row, write_atomically, write_rows
 from aae.schedules import drop_epoch, rate_multiplier
-from aae.train import train
+from aae.train import train, train_epoch
 from aae.updates import State
 from tests.golden import tiny_config
 from tests.training import Killed, averaged, in_pieces, killed_after, nothing, whole, without_clock
@@ -519,6 +520,21 @@ def test_each_error_is_of_its_own_weights(dataset):
     few = Split(dataset.validation.images_NX[:4], torch.tensor([0, 0, 0, 3]))
     row, prediction_N = training.measure(Draw(state, dataset.train, dataset.train), few, dataset.image_shape)
     assert (row["val/error"], row["val/error_plain"]) == (0.25, 0.75) and prediction_N.tolist() == [0] * 4
+
+
+def test_batch_norm_judges_by_clean_training_images_the_averaged_weights_and_the_plain_ones_each_by_their_own(dataset):
+    """Seen to fail where only the averaged encoder is settled."""
+    values = {"model.batch_norm": True, "model.init_std": None, "train.ema_decay": 0.999, "train.epochs": 2}
+    (draw,) = prepare(tiny_config(values), dataset, None, torch.device("cpu"))
+    for _ in range(2):
+        train_epoch(draw, dataset.image_shape, 6, contextlib.nullcontext, lambda step: 1.0)
+        assert draw.state.model.encoder.training
+        training.measure(draw, dataset.validation, dataset.image_shape)
+        for model in (draw.state.model, draw.state.averaged):
+            linear, norm = model.encoder.trunk[:2]
+            assert torch.allclose(norm.running_mean, linear(metrics.to_pixels(dataset.train.images_NX)).mean(dim=0), atol=1e-5)
+            assert not model.encoder.training
+    assert not torch.equal(draw.state.model.encoder.trunk[1].running_mean, draw.state.averaged.encoder.trunk[1].running_mean)
 
 
 def test_a_checkpoint_of_a_gpu_is_read_and_made_small_where_there_is_none(tmp_path, monkeypatch, dataset):
