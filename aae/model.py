@@ -24,7 +24,7 @@ def mlp(in_dim: int, hidden_dims: Sequence[int], leaky_slope: float = 0.0, batch
     """Linear and ReLU layers, without an output layer."""
     layers: list[nn.Module] = []
     for out_dim in hidden_dims:
-        layers += [nn.Linear(in_dim, out_dim)] + [BatchNorm(out_dim)] * batch_norm
+        layers += [nn.Linear(in_dim, out_dim, bias=not batch_norm)] + [BatchNorm(out_dim)] * batch_norm  # it would take a bias away again
         layers += [nn.LeakyReLU(leaky_slope) if leaky_slope else nn.ReLU()]
         in_dim = out_dim
     return nn.Sequential(*layers)
