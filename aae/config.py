@@ -29,7 +29,7 @@ class DataConfig:
     num_labels: int = 0  # of training images only; 0 none, -1 all that there are
     label_draw: Literal["balanced", "random"] = "balanced"  # as many of each class, or of all training images alike
     label_seed: int = 0  # which labels are drawn; 0-99 search, 100-199 selection, 200-299 report
-    num_draws: int = 1  # trainings side by side, with the label seeds from label_seed on; study.draws_per_trial sets it
+    num_draws: int = 1  # trainings side by side, as aae/draws.py says; study.draws_per_trial sets it
     num_validation: int = 10_000  # the last images of the training files, after shuffle_seed
 
     def __post_init__(self) -> None:
@@ -39,8 +39,6 @@ class DataConfig:
         want = f"{self.name} keeps its published order: leave it out, only npz is shuffled"
         require(self.shuffle_seed is None or self.name == "npz", "data.shuffle_seed", self.shuffle_seed, want)
         require(1 <= self.num_draws <= 100, "data.num_draws", self.num_draws, "give 1 to 100")
-        want = f"draws differ in the labels that they draw, and data.num_labels={self.num_labels} leaves nothing to draw: give 1"
-        require(self.num_draws == 1 or self.num_labels > 0, "data.num_draws", self.num_draws, want)
         require(self.num_validation >= 2, "data.num_validation", self.num_validation, "give at least two validation images")
         if self.name == "npz":
             require(bool(self.folder), "data.folder", self.folder, "name your .npz file here, data.name=npz reads it")

@@ -1,4 +1,5 @@
-"""The draws of a training: `data.num_draws` models side by side, alike but for which labels each of them sees.
+"""The draws of a training: `data.num_draws` models side by side. They are alike but for which labels each of them sees, by the label seeds
+from `data.label_seed` on; where none or all labels are seen, but for their initial weights and noise, by the seeds from `train.seed` on.
 
 They take an epoch each, and the epoch has one row. With one draw, as nearly always, this is a plain training.
 """
@@ -8,7 +9,7 @@ They take an epoch each, and the epoch has one row. With one draw, as nearly alw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,24 @@ class Draw:
 
 def prepare(config: TrialConfig, dataset: Dataset, folder: TrialFolder | None, device: torch.device) -> list[Draw]:
     x_dim, splits = dataset.train.images_NX.shape[1], split_labels(config, dataset, folder)
-    configs = [with_class_prior(config, labelled.label_N) for _, labelled in splits]
-    if folder is not None and configs[0] is not config:
+    seeded = [config if draws_labels(config) else replace(config, train=replace(config.train, seed=seed)) for seed in seeds_of(config)]
+    configs = [with_class_prior(own, labelled.label_N) for own, (_, labelled) in zip(seeded, splits, strict=True)]
+    if folder is not None and configs[0] is not seeded[0]:
         write_json(folder.class_prior_path, [own.objective.class_probabilities for own in configs])
     return [
         Draw(State(own, x_dim, device), train.to(device), labelled.to(device))
         for own, (train, labelled) in zip(configs, splits, strict=True)
     ]
+
+
+def draws_labels(config: TrialConfig) -> bool:
+    """Whether draws differ in their labels, or in their initial weights."""
+    return config.data.num_labels > 0
+
+
+def seeds_of(config: TrialConfig) -> range:
+    first = config.data.label_seed if draws_labels(config) else config.train.seed
+    return range(first, first + config.data.num_draws)
 
 
 def with_class_prior(config: TrialConfig, label_L: Tensor) -> TrialConfig:

@@ -38,7 +38,7 @@ def test(path: Path, num: int) -> dict[str, Any]:
         require(isinstance(written, dict) and written.keys() >= KEYS, str(path / "test.json"), "other keys", "restore it from a copy")
         return written
     model, config = checkpoint.load(path)
-    want = "test metrics are of one draw: train with data.num_draws=1, once for each data.label_seed"
+    want = "test metrics are of one draw: train with data.num_draws=1, once for each seed"
     require(config.data.num_draws == 1, f"{path}: data.num_draws", config.data.num_draws, want)
     dataset = load_images(TrialFolder(path), config, model.decoder.pixels.out_features)
     place = config.data.folder and str(command_folder(config.data.folder, manifest_over(path)) / Path(config.data.folder).expanduser())

@@ -79,12 +79,13 @@ def describe_draw(best: TrialRecord) -> str:
     """What one training stands for: one of many draws of labels, where it has any, and of weights."""
     if not best.config:
         return "one training, whose config.yaml is missing"
-    num_labels, initialisation = best.config.get("data.num_labels"), f"one initialisation (seed {best.config.get('train.seed')})"
-    if not num_labels:
-        return f"{initialisation}, trained without labels"
-    if num_labels == -1:
-        return f"{initialisation}, trained with all labels"
-    seed, num = best.config["data.label_seed"], best.config["data.num_draws"]
+    num_labels, num, first = best.config.get("data.num_labels"), best.config.get("data.num_draws") or 1, best.config.get("train.seed")
+    initialisation = f"one initialisation (seed {first})"
+    if num_labels in (None, 0, -1):
+        if num > 1 and first is not None:
+            initialisation = f"the mean over {num} initialisations (seeds {first} to {first + num - 1})"
+        return f"{initialisation}, trained {'with all' if num_labels else 'without'} labels"
+    seed = best.config["data.label_seed"]
     if num > 1:
         return f"the mean over {num} draws of {num_labels:,} labels (label seeds {seed} to {seed + num - 1}) and {initialisation}"
     return f"one draw of {num_labels:,} labels (label seed {seed}) and {initialisation}"

@@ -350,6 +350,14 @@ def test_the_choice_without_labels_stands_beside_the_one_that_saw_them(healthy, 
     assert "one initialisation (seed 0), trained without labels" in text
 
 
+def test_without_labels_the_draws_of_a_trial_are_initialisations(tmp_path):
+    fates = [Fate([0.2], more={"val/cluster_error_draws": [0.19, 0.2, 0.21]})]
+    run = play(tmp_path, fates, study={"metric": "val/cluster_error", "draws_per_trial": 3}, trial=CLUSTERS)
+    text = " ".join(page.search_verdict(read_run(run)))
+    assert "the mean over 3 initialisations (seeds 0 to 2), trained without labels" in text and "one initialisation" not in text
+    assert "Its draws, one by one: 19.00 %, 20.00 %, 21.00 %." in text
+
+
 def test_the_component_error_stands_beside_the_priors_own(tmp_path):
     trial = {
         "data": {"num_labels": -1},

@@ -538,12 +538,11 @@ STUDIES = {
     "no draw": ({"study": {"draws_per_trial": "0"}}, [], ("study.draws_per_trial: got 0", "1 to 100")),
     "draws of a later pool": ({}, ["study.draws_per_trial=101"], ("study.draws_per_trial: got 101", "0 to 99")),
     "half a draw": ({}, ["study.draws_per_trial=1.5"], ("study.draws_per_trial", "1.5")),
-    "draws of no labels": (
+    "initialisations beside a seed": (
         {"study": {"draws_per_trial": "3", "metric": "val/cluster_error"}, "trial": NO_LABELS},
-        [],
-        ("study.draws_per_trial: got 3", "data.num_labels=0", "give labels, or 1"),
+        ["train.seed=5"],
+        ("study.draws_per_trial: got 3", "its initialisation seeds are 0 to 2", "train.seed is 5: leave that out"),
     ),
-    "draws of all labels": ({}, ["study.draws_per_trial=3", "data.num_labels=-1"], ("study.draws_per_trial: got 3", "data.num_labels=-1")),
     "draws beside a label seed": (
         {"study": {"draws_per_trial": "3"}},
         ["data.label_seed=5"],

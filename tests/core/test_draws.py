@@ -50,6 +50,25 @@ def test_each_draw_is_the_training_that_it_is_alone_and_the_row_their_mean(tmp_p
     assert labels == [json.loads((tmp_path / f"{seed}" / "labels.json").read_text()) for seed in range(3)]
 
 
+@pytest.mark.parametrize("num_labels", [0, -1])
+def test_where_no_labels_are_drawn_draws_are_initialisations(tmp_path, dataset, num_labels):
+    """To the bit, and continued. Seen to fail where they are alike, as before: then three were one."""
+    values = {"data.num_labels": num_labels, "data.num_draws": 3, "train.seed": 4}
+    if num_labels == 0:
+        values |= {"objective.classification": None}
+    config = tiny_config(values)
+    together, _ = whole(config, tmp_path / "together", dataset)
+    single = [tiny_config(values | {"data.num_draws": 1, "train.seed": seed}) for seed in (4, 5, 6)]
+    alone = [whole(one, tmp_path / f"{one.train.seed}", dataset)[0] for one in single]
+    error = "val/error" if num_labels else "val/cluster_error"
+    for epoch, row in enumerate(together):
+        assert row[f"{error}_draws"] == [rows[epoch][error] for rows in alone]
+        assert row["val/reconstruction_draws"] == [rows[epoch]["val/reconstruction"] for rows in alone]
+        assert len(set(row["val/reconstruction_draws"])) == 3
+    assert not (tmp_path / "together" / "labels.json").exists()
+    assert without_clock(in_pieces(config, tmp_path / "pieces", dataset, kills=[1]).rows()) == together
+
+
 @pytest.mark.parametrize("every", ["1", "2"])
 def test_several_draws_killed_twice_and_continued_equal_the_whole_to_the_bit(tmp_path, dataset, every):
     config = tiny_config({"data.num_draws": 3, "train.epochs": 5, "train.checkpoint_every": every, "train.labelled_batch_size": 10})

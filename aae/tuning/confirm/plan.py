@@ -108,7 +108,7 @@ def seed_path(config: dict[str, Any]) -> str:
 
 def on_draw(config: dict[str, Any], seed: int) -> dict[str, Any]:
     """The configuration on a draw. A checkpoint an epoch: the report scores a training that diverges with its last finite weights."""
-    labels = {"label_seed": seed, "num_draws": 1} if seed_path(config) == "data.label_seed" else {}
+    labels = {"num_draws": 1} | ({"label_seed": seed} if seed_path(config) == "data.label_seed" else {})
     train = config["train"] | {"seed": seed, "keep_epochs": [], "checkpoint_every": "1"}
     return config | {"data": config["data"] | labels, "train": train}
 

@@ -30,7 +30,7 @@ class StudyConfig:
     direction: Literal["minimize", "maximize"] = "minimize"
     constraint: Any = None  # or {metric: val/prior_mismatch, upper: 0.2}: a trial that ends above is worse than any that does not
     num_trials: int = 20  # every trial ever asked: baselines and failures count
-    draws_per_trial: int = 1  # a trial is so many trainings, of the label seeds from 0 on, and its value their mean
+    draws_per_trial: int = 1  # a trial is so many trainings, of label seeds (else initialisation seeds) from 0 on; its value their mean
     max_minutes: float | None = None  # per invocation, to the end of its last attempt
     max_disk_gb: float | None = None  # of the run folder, in 10^9 bytes; checkpoints of losers go first
     stop_below_gain: float | None = None  # in units of the metric: the search ends where its next ten trials promise less

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aae.config import TrialConfig, require
 from aae.data import DataError, Dataset
-from aae.draws import refuse_unfit
+from aae.draws import draws_labels, refuse_unfit, seeds_of
 from aae.layers import baseline_values, configure, set_paths, to_trial
 from aae.paths import flatten
 from aae.runs import PARENT
@@ -219,10 +219,9 @@ def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
     require(data.num_draws in (1, num), path, num, f"data.num_draws is {data.num_draws}: leave that out, this says how many")
     if num == 1:
         return trial
-    want = f"draws differ in the labels that they draw, and with data.num_labels={data.num_labels} they draw none: give labels, or 1"
-    require(data.num_labels > 0, path, num, want)
-    want = f"its label seeds are 0 to {num - 1}, and data.label_seed is {data.label_seed}: leave that out"
-    require(data.label_seed == 0, path, num, want)
+    kind, own = ("label", "data.label_seed") if draws_labels(config) else ("initialisation", "train.seed")
+    first = seeds_of(config).start
+    require(first == 0, path, num, f"its {kind} seeds are 0 to {num - 1}, and {own} is {first}: leave that out")
     return set_paths(trial, {"data.num_draws": num}, "")
 
 
