@@ -30,14 +30,15 @@ $(READY): requirements.lock
 sweep: $(READY)  ## a small search over real trainings, five to eight minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
+# Three processes on two cores: a test that waits for Ray to start leaves its core to others.
 test: lint  ## lint, then every test but the slow ones: 6 to 10 minutes on two cores
-	$(PY) -m pytest -n 2 --dist worksteal
+	$(PY) -m pytest -n 3 --dist worksteal
 
 test-all: lint  ## lint, then every test, slow ones too
-	$(PY) -m pytest -n 2 --dist worksteal -m ""
+	$(PY) -m pytest -n 3 --dist worksteal -m ""
 
 check: lint  ## lint, then the tests that start no sweep
-	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not system"
+	$(PY) -m pytest -n 3 --dist worksteal -m "not slow and not system"
 
 lint: $(READY)  ## format, lint, types and imports
 	$(BIN)/ruff format --check .

@@ -34,6 +34,7 @@ def assert_read_back(path: Path, *overrides: str) -> None:
     assert read.fixed == sweep.fixed
 
 
+@pytest.mark.slow  # test_sweep reads each of them back with a command line over it
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_of_the_project_is_read_back_equal(path, tmp_path):
     (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -193,7 +193,7 @@ def test_while_a_driver_runs_status_names_it_and_a_second_one_is_refused(folder,
     ],
 )
 def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp_path, capsys, number, code):
-    run, command = folder / "s", arguments(folder, "study.num_trials=4", "study.pruner={kind: NopPruner}", "train.epochs=60")
+    run, command = folder / "s", arguments(folder, "study.num_trials=3", "study.pruner={kind: NopPruner}", "train.epochs=40")
     with launched(str(tmp_path), *command) as driver:
         wait_for(lambda: count_rows(run) >= 2, 120, "two epochs")
         os.killpg(driver.pid, number)  # the whole group, as a terminal does it
@@ -207,7 +207,7 @@ def test_a_signal_leaves_a_valid_report_and_the_same_command_goes_on(folder, tmp
     done = launch(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(unfinished)} going on" in done.stdout
-    assert_one_truth(run, 4)
+    assert_one_truth(run, 3)
 
 
 @pytest.mark.slow
