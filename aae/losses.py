@@ -58,7 +58,7 @@ def aligned(logits_BK: Tensor) -> Tensor:
 def mutual_information(logits_BK: Tensor, prior_K: Tensor, balance: float) -> Tensor:
     """Mean entropy of the class distributions, and `balance` times the KL divergence of their mean from `prior_K`, in nats; 0 = each image
     is sure of its class, and classes are as frequent as the prior says. With a uniform prior and balance 1 it is log K less the mutual
-    information of image and class (Hu et al. 2017, arXiv 1702.08720, section 3.1, where the balance is 4)."""
+    information of image and class (Hu et al. 2017, arXiv 1702.08720; 4 is the balance of their code)."""
     log_q_BK = logits_BK.float().log_softmax(dim=-1)
     q_BK, mean_K = log_q_BK.exp(), log_q_BK.exp().mean(dim=0)
     return -(q_BK * log_q_BK).sum(dim=-1).mean() + balance * torch.special.xlogy(mean_K, mean_K / prior_K).sum()
