@@ -713,6 +713,13 @@ def test_a_training_of_a_confirmation_saves_every_epoch():
     assert on_draw(config, 203)["train"] == {"seed": 203, "keep_epochs": [], "checkpoint_every": "1"}
 
 
+@pytest.mark.parametrize("num_labels", [20, 0, -1])
+def test_a_training_of_a_confirmation_is_one_draw_however_many_a_trial_had(num_labels):
+    """Seen to fail: a study of several initialisations would have confirmed each draw with as many again."""
+    config = {"data": {"num_labels": num_labels, "label_seed": 0, "num_draws": 3}, "train": {"seed": 0}}
+    assert on_draw(config, 200)["data"]["num_draws"] == 1
+
+
 def test_one_draw_has_no_interval_and_a_failed_training_is_said():
     lines = confirmed.confirmation_verdict(a_report([0.02], [0.03]))
     assert "n = 1 draw: no interval" in lines[0] and "no interval" in lines[1] and "+-" not in lines[0]
