@@ -83,7 +83,8 @@ def check_sizes(config: TrialConfig) -> None:
         want = f"there are {data.num_labels} labels (data.num_labels): give at most that"
         require(train.labelled_batch_size <= data.num_labels, "train.labelled_batch_size", train.labelled_batch_size, want)
     if model.batch_norm:
-        for name in ("batch_size", "labelled_batch_size", "learnt_labelled_batch_size"):
+        labelled = ["labelled_batch_size", "learnt_labelled_batch_size"] if config.objective.classification is not None else []
+        for name in ["batch_size", *labelled]:
             size, want = getattr(train, name), "model.batch_norm takes a mean over the batch: give at least 2"
             require(size is None or size >= 2, f"train.{name}", size, want)
     if data.known_size is not None:
