@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from aae.config import ConfigError, TrialConfig
-from aae.layers import read_trial, to_trial
+from aae.inputs import read_trial
+from aae.layers import to_trial
 from aae.model import Autoencoder
 from aae.runs import TrialFolder, read_json
 

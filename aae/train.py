@@ -31,7 +31,8 @@ from aae.data import Dataset, Split, data_warnings, epoch_indices, labelled_indi
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
 from aae.errors import REFUSED, Diverged, fault, is_full_disk, refusal
-from aae.layers import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder, trial_from_sweep
+from aae.inputs import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder
+from aae.layers import trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
 from aae.objective import Batch
 from aae.paths import flatten

@@ -12,8 +12,8 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from aae.errors import ConfigError, one_line
+from aae.inputs import SWEEP_BLOCKS
 from aae.intervals import t_interval
-from aae.layers import SWEEP_BLOCKS
 from aae.metrics import is_error, shown, unit
 from analysis.confirmed import Confirmed
 from analysis.trials import Run, TrialRecord, read_run

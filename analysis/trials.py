@@ -22,7 +22,7 @@ from aae import checkpoint, metrics
 from aae.config import ConfigError, TrialConfig
 from aae.data import Dataset, load_configured
 from aae.errors import one_line
-from aae.layers import read_sweep
+from aae.inputs import read_sweep
 from aae.paths import flatten
 from aae.runs import (
     BASELINE,

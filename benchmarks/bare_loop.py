@@ -28,7 +28,8 @@ from aae import manifest
 from aae.data import Split
 from aae.device import steady_memory
 from aae.draws import Draw
-from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from aae.inputs import parse_overrides, read_sweep
+from aae.layers import trial_from_sweep
 from aae.train import train_epoch
 from aae.updates import State
 

@@ -23,7 +23,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from aae.device import device_name
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.manifest import git
 from aae.tuning.spec.sweep import Sweep
 from aae.tuning.study.parents import load_sweep

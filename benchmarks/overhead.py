@@ -70,7 +70,8 @@ def plain_trial(values: dict[str, Any]) -> None:
     from ray import tune
 
     from aae.data import load_configured
-    from aae.layers import read_sweep, trial_from_sweep
+    from aae.inputs import read_sweep
+    from aae.layers import trial_from_sweep
     from aae.runs import TrialFolder
     from aae.train import train
 

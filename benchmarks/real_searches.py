@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from aae.device import device_name
+from aae.inputs import read_sweep
 from aae.intervals import INTERVAL, t_interval
-from aae.layers import read_sweep, trial_from_sweep
+from aae.layers import trial_from_sweep
 from aae.manifest import git
 from aae.tuning.replay.compare import SLOTS
 from aae.tuning.replay.processes import run_jobs

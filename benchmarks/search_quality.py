@@ -25,7 +25,7 @@ import numpy as np
 
 from aae.config import ConfigError, require
 from aae.device import device_name
-from aae.layers import parse_overrides, read_sweep
+from aae.inputs import parse_overrides, read_sweep
 from aae.manifest import git
 from aae.runs import read_rows, write_rows
 from aae.tuning.replay import surrogate

@@ -26,7 +26,8 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.data import Split
 from aae.device import steady_memory
 from aae.draws import Draw
-from aae.layers import read_trial, to_trial
+from aae.inputs import read_trial
+from aae.layers import to_trial
 from aae.paths import flatten
 from aae.runs import Row, TrialFolder
 from aae.train import LEARNT, train_epoch

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from aae.layers import read_sweep, trial_from_sweep
+from aae.inputs import read_sweep
+from aae.layers import trial_from_sweep
 from aae.updates import UPDATE, State
 from tests.golden import TINY
 

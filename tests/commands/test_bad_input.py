@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from aae import train
 from aae.config import ConfigError, TrialConfig
-from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from aae.inputs import parse_overrides, read_sweep
+from aae.layers import trial_from_sweep
 from aae.streams import plain_console
 from aae.tuning.spec.schema import sweep_schema
 from tests.folders import listing

@@ -10,7 +10,8 @@ from rich.console import Console
 from aae import train
 from aae.config import ConfigError
 from aae.data import DataError
-from aae.layers import parse_overrides, read_sweep, trial_from_sweep
+from aae.inputs import parse_overrides, read_sweep
+from aae.layers import trial_from_sweep
 from aae.runs import read_json, write_json
 from aae.tuning.confirm import run as confirm
 from aae.tuning.driver import reproduction

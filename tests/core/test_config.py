@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from aae.config import ConfigError, TrialConfig
-from aae.layers import baseline_values, parse_overrides, read_sweep, set_paths, to_trial, trial_from_sweep
+from aae.inputs import parse_overrides, read_sweep
+from aae.layers import baseline_values, set_paths, to_trial, trial_from_sweep
 from aae.paths import flatten
 from tests.compositions import SWEEPS
 
@@ -134,6 +135,15 @@ def test_an_unknown_path_is_answered_with_the_nearest_one_and_in_full(sweep, pat
     with pytest.raises(ConfigError, match=f"did you mean '{hint}'") as caught:
         trial_from_sweep(sweep, None, {path: value})
     assert path.split(".")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("train", [1]), ("train", 5), ("objective.adversarial_y", True), ("optim", "adam"), ("model.z_dim", {"a": 1})]
+)
+def test_a_value_of_another_shape_than_its_block_or_field_is_refused_by_its_path(sweep, path, value):
+    with pytest.raises(ConfigError, match=path) as caught:
+        trial_from_sweep(sweep, None, {path: value})
+    assert "\n" not in str(caught.value)
 
 
 def test_an_error_in_a_baseline_names_the_baseline_and_the_path(sweep):

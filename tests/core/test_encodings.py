@@ -33,7 +33,7 @@ warnings.filterwarnings("error", category=EncodingWarning, module=r"(aae|analysi
 from rich.console import Console
 import launch
 from aae import train
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.tuning.driver.reproduction import reproduce
 from aae.tuning.study.parents import load_sweep
 from analysis import generate, latents, report, test

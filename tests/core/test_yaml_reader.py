@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.layers import baseline_values, parse_overrides, read_sweep, set_paths, to_trial, trial_from_sweep
+from aae.inputs import parse_overrides, read_sweep
+from aae.layers import baseline_values, set_paths, to_trial, trial_from_sweep
 from aae.yaml_reader import LOADER, compose, paths_of, plain
 from tests.sweep_files import NOTHING, TEXTS
 

@@ -6,7 +6,7 @@ import pytest
 
 from aae import train
 from aae.data import load_dataset
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.tuning.study.parents import load_sweep
 from tests.sweep_files import sweep_text
 

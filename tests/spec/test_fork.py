@@ -16,7 +16,7 @@ from rich.console import Console
 
 from aae import checkpoint
 from aae.config import ConfigError
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.paths import flatten
 from aae.runs import TrialFolder, read_json, same_row, trial_folder, write_json
 from aae.train import train

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from aae.config import ConfigError, TrialConfig
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.paths import flatten, with_later_paths
 from aae.runs import read_json, read_manifest, write_json
 from aae.terms import ConsistencyConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.tuning.spec.blocks import ConfirmConfig, ForkConfig, StudyConfig
 from aae.tuning.study.parents import load_sweep
 from aae.yaml_reader import STUDY_TEXT, paths_of

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft7Validator
 from omegaconf import OmegaConf
 
-from aae.layers import read_sweep
+from aae.inputs import read_sweep
 from aae.tuning.spec.schema import range_of, schema_text, sweep_schema
 from aae.tuning.study.parents import load_sweep
 from tests.sweep_files import SYSTEM_SWEEP, TINY_SWEEP

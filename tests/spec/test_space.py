@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from aae.config import ConfigError
-from aae.layers import parse_overrides
+from aae.inputs import parse_overrides
 from aae.paths import flatten
 from aae.tuning.driver.opening import refuse_changes
 from aae.tuning.spec.space import encode_choice

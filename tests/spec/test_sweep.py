@@ -6,7 +6,7 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
-from aae.layers import parse_overrides, read_sweep
+from aae.inputs import parse_overrides, read_sweep
 from aae.paths import flatten
 from aae.tuning.spec.fork import Fork, Parent
 from aae.tuning.spec.sweep import Sweep, compose_sweep

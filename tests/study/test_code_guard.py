@@ -134,7 +134,7 @@ def test_the_files_that_a_trial_depends_on_are_those_that_are_imported_by_whatev
 
 def test_a_training_depends_on_no_file_of_the_tuning_and_a_study_on_spec_and_study_alone():
     training, study = (imported_files(manifest.PROJECT, roots) for roots in (manifest.TRAINING, manifest.STUDY))
-    assert {"aae/losses.py", "aae/updates.py", "aae/data.py", "aae/layers.py"} <= training and not any(
+    assert {"aae/losses.py", "aae/updates.py", "aae/data.py", "aae/inputs.py", "aae/layers.py"} <= training and not any(
         "tuning" in path for path in training
     )
     rooms = {path.split("/")[2] for path in study - training if path != "aae/tuning/__init__.py"}

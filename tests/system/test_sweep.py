@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from aae.data import read_arrays
-from aae.layers import read_sweep, trial_from_sweep
+from aae.inputs import read_sweep
+from aae.layers import trial_from_sweep
 from aae.runs import read_rows, read_tag, trial_folder, write_rows
 from aae.tuning.cluster.sessions import end_session, processes_of
 from aae.tuning.spec.sweep import Sweep

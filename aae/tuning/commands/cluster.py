@@ -25,7 +25,7 @@ def run(arguments: list[str], console: Console) -> int:
         console.print(f"{given.file}: filled in, and Ray takes it", soft_wrap=True)
         return 0
 
-    from aae.layers import parse_overrides
+    from aae.inputs import parse_overrides
     from aae.tuning.cluster.preflight import check_cluster
     from aae.tuning.study.parents import load_sweep
 

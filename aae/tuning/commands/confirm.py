@@ -30,7 +30,7 @@ def run(arguments: list[str], console: Console) -> int:
     add_json_option(options, "what was found")
     given = options.parse_intermixed_args(arguments)
 
-    from aae.layers import parse_overrides
+    from aae.inputs import parse_overrides
     from aae.tuning.confirm.run import load_searched
 
     checked = load_searched(given.run, parse_overrides(given.overrides))

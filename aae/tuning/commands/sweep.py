@@ -35,7 +35,7 @@ def run(arguments: list[str], console: Console) -> int:
     if given.json and not given.plan:
         options.error("--json goes with --plan, and with the commands status, confirm and reproduce")
 
-    from aae.layers import parse_overrides
+    from aae.inputs import parse_overrides
     from aae.tuning.study.parents import load_sweep
 
     started = time.monotonic()

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aae import metrics
 from aae.errors import ConfigError, require
-from aae.layers import read_sweep
+from aae.inputs import read_sweep
 from aae.tuning.replay.processes import run_jobs
 from aae.tuning.replay.search import Search, SweepSearch, Values, play
 from aae.tuning.replay.surrogate import Recorded, Surrogate, cross_validate

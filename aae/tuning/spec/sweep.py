@@ -151,7 +151,7 @@ def read_study_of(file: DictConfig, overrides: Mapping[str, Any], source: str) -
 
 
 def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | None, source: str) -> Sweep:
-    """`file`: its blocks, as aae.layers.read_sweep gives them. `fork`: what `study.fork` names, read by aae/tuning/study/parents.py.
+    """`file`: its blocks, as aae.inputs.read_sweep gives them. `fork`: what `study.fork` names, read by aae/tuning/study/parents.py.
     Raises ConfigError."""
     study, typed = (
         read_study_of(file, overrides, source),

@@ -12,7 +12,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from aae.errors import ConfigError, require
-from aae.layers import read_trial, to_trial
+from aae.inputs import read_trial
+from aae.layers import to_trial
 from aae.manifest import first_of
 from aae.paths import every_path, flatten, with_later_paths
 from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from aae import checkpoint, manifest
 from aae.errors import ConfigError, require
-from aae.layers import read_sweep
+from aae.inputs import read_sweep
 from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder, write_atomically, write_json
 from aae.tuning.spec.blocks import ForkConfig
 from aae.tuning.spec.fork import Fork, Parent, first_drop
