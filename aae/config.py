@@ -17,6 +17,7 @@ from aae.switches import check_sizes, check_switches
 from aae.terms import ClassPriorConfig, ObjectiveConfig
 
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
+MOST = 100_000  # of units, samples and threads: more is a slip, which torch would answer with a traceback
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
 KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10), "svhn": (73_257, 10)}
 
@@ -75,11 +76,12 @@ class ModelConfig:
     batch_norm: bool = False  # in the encoder's hidden layers, before the ReLU (Ioffe and Szegedy 2015)
 
     def __post_init__(self) -> None:
-        require(self.z_dim >= 1, "model.z_dim", self.z_dim, "give at least 1")
+        require(1 <= self.z_dim <= MOST, "model.z_dim", self.z_dim, f"give at least 1, at most {MOST}")
         require(self.num_classes >= 2, "model.num_classes", self.num_classes, "give at least 2")
         for name in ("hidden_dims", "discriminator_dims"):
             dims = getattr(self, name)
-            require(dims is None or (bool(dims) and min(dims) >= 1), f"model.{name}", dims, "give widths of at least 1")
+            ok = dims is None or (bool(dims) and all(isinstance(dim, int) and 1 <= dim <= MOST for dim in dims))
+            require(ok, f"model.{name}", dims, f"give widths of at least 1, at most {MOST}")
         for name, null in {"init_std": "He", "discriminator_init_std": "that of init_std", "heads_std": "that of init_std"}.items():
             std = getattr(self, name)
             require(std is None or std > 0, f"model.{name}", std, f"give a positive number, or null for {null}")
@@ -173,6 +175,8 @@ class TrainConfig:
         require(learnt is None or 1 <= learnt <= most, "train.learnt_labelled_batch_size", learnt, want)
         for epoch in self.keep_epochs:
             require(1 <= epoch <= self.epochs, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
+        require(self.num_threads <= MOST, "train.num_threads", self.num_threads, "give the number of cores")
+        require(self.parzen_samples <= MOST, "train.parzen_samples", self.parzen_samples, f"give at most {MOST}")
         for name in ("sample_every", "parzen_samples", "shift"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "give a whole number, or 0 for none")
         require(0 <= self.input_dropout < 1, "train.input_dropout", self.input_dropout, "give a share in [0, 1)")

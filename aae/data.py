@@ -229,8 +229,8 @@ def data_warnings(config: TrialConfig, dataset: Dataset) -> list[str]:
         sortable = data.name == "npz" and data.shuffle_seed is None
         cure = "data.shuffle_seed=0 shuffles a file that is sorted by class" if sortable else "give more images with data.num_validation"
         lines.append(f"the {data.num_validation} validation images hold no image of {missing}: {cure}")
-    seeds = range(data.label_seed, data.label_seed + data.num_draws) if data.num_labels else ()
-    for seed in seeds:
+    num_drawn = data.num_draws if data.num_labels > 0 else abs(data.num_labels)  # all labels are one draw
+    for seed in range(data.label_seed, data.label_seed + num_drawn):
         drawn = draw_labels(dataset.train.label_N, data.num_labels, seed, num_classes, data.label_draw)
         labelled_K = torch.bincount(dataset.train.label_N[drawn], minlength=num_classes)
         if missing := none_of(labelled_K):

@@ -26,7 +26,7 @@ from aae.updates import State
 # What a study may minimise (aae/tuning/spec/metrics.py): a row has it of each draw too, as `val/error_draws`
 LISTED = ("val/error", "val/component_error", "val/cluster_error", "val/parzen_nll", "val/reconstruction")
 
-SETTLING = 10_000  # so many images settle what batch norm evaluates with
+SETTLING = 10_000  # so many of the training images settle what batch norm evaluates with
 
 
 @dataclass
@@ -37,7 +37,9 @@ class Draw:
 
     def settle(self) -> None:
         """Both encoders ready for evaluation: batch norm, where there is one, by the statistics of clean training images."""
-        x_NX = to_pixels(self.train.images_NX[:SETTLING])
+        images_NX = self.train.images_NX
+        drawn_N = torch.randperm(len(images_NX), generator=torch.Generator().manual_seed(0))[:SETTLING]  # a file may be sorted by class
+        x_NX = to_pixels(images_NX[drawn_N.sort().values.to(images_NX.device)])
         for encoder in {self.state.model.encoder, self.state.averaged.encoder}:
             encoder.settle(x_NX)
 

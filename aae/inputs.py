@@ -106,12 +106,13 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_unsafe_values(value: Any, path: str) -> None:
-    """nan and inf pass as floats, and `${...}` would carry an environment variable into the run folder: neither may."""
+    """nan and inf pass as floats, `${...}` would carry an environment variable into the run folder, and `???` is nothing: none may."""
     for where, leaf in leaves(value, path):
         if isinstance(leaf, float):
             require(math.isfinite(leaf), where, leaf, "give a finite number")
         elif isinstance(leaf, str):
             require("${" not in leaf, where, repr(leaf), "interpolations are not read; write the value itself")
+            require(leaf != "???", where, leaf, "write the value itself, or leave the line out")
 
 
 def refuse_unmeant_folders(value: Any, path: str) -> None:

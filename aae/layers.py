@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +18,8 @@ from aae.errors import one_line
 from aae.inputs import refuse_unsafe_values
 from aae.paths import every_path, flatten
 
-UNFIT = (OmegaConfBaseException, ValueError, TypeError)  # what a merge raises where a value does not fit its field
+UNSAID = object()
+UNFIT = (OmegaConfBaseException, ValueError, TypeError, RecursionError)  # what a merge raises where a value does not fit its field
 
 
 def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
@@ -42,10 +44,9 @@ def configured(trial: str, values: str, source: str, where: str) -> TrialConfig:
 def over_defaults(trial: DictConfig, values: dict[str, Any], source: str) -> Any:
     """The defaults, the block and the paths, one over the other."""
     for path in values:
-        parts = path.split(".")
-        for depth in range(1, len(parts)):
-            block = ".".join(parts[:depth])
-            if values[block] is None if block in values else is_off(trial, parts[:depth]):
+        for block in around(path):
+            value = said(values, block)
+            if value is None or (value is UNSAID and is_off(trial, block.split("."))):
                 raise ConfigError(f"{source}{path}: the block {block} is off; turn it on with {block}={{}}, or remove this line")
     schema = schema_of(as_text(trial))
     layers = as_blocks(values)
@@ -81,6 +82,23 @@ def as_blocks(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
             value = {part: value}
         blocks[path] = value
     return blocks
+
+
+def around(path: str) -> list[str]:
+    """The blocks that a path is in, the outermost first."""
+    parts = path.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def said(values: Mapping[str, Any], path: str) -> Any:
+    """What dotted paths, and the blocks among them, say of a path; UNSAID where they say nothing."""
+    for outer in (path, *reversed(around(path))):
+        value = values.get(outer, UNSAID)
+        for name in path.removeprefix(outer).split(".")[1:]:
+            value = value.get(name, UNSAID) if isinstance(value, dict) else None if value is None else UNSAID
+        if value is not UNSAID:
+            return value
+    return UNSAID
 
 
 def is_off(trial: DictConfig, block: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 # B batch, L labelled batch, X pixels, Z style dim, K classes, P pairs of classes
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -60,8 +61,9 @@ def mutual_information(logits_BK: Tensor, prior_K: Tensor, balance: float) -> Te
     is sure of its class, and classes are as frequent as the prior says. With a uniform prior and balance 1 it is log K less the mutual
     information of image and class (Hu et al. 2017, arXiv 1702.08720; 4 is the balance of their code)."""
     log_q_BK = logits_BK.float().log_softmax(dim=-1)
-    q_BK, mean_K = log_q_BK.exp(), log_q_BK.exp().mean(dim=0)
-    return -(q_BK * log_q_BK).sum(dim=-1).mean() + balance * torch.special.xlogy(mean_K, mean_K / prior_K).sum()
+    log_mean_K = log_q_BK.logsumexp(dim=0) - math.log(len(log_q_BK))  # of a class that no image has any more it stays finite
+    divergence = (log_mean_K.exp() * (log_mean_K - prior_K.log())).sum()
+    return -(log_q_BK.exp() * log_q_BK).sum(dim=-1).mean() + balance * divergence
 
 
 def adversarial_perturbation(

@@ -46,7 +46,7 @@ class ClassPriorConfig:
         want = "only kind given has values, and it needs them: a probability a class"
         require((values is not None) == (self.kind == "given"), path, values, want)
         if values is not None:
-            ok = all(value > 0 for value in values) and abs(sum(values) - 1) <= 1e-6
+            ok = all(isinstance(value, float) and value > 0 for value in values) and abs(sum(values) - 1) <= 1e-6
             require(ok, path, values, "give positive probabilities that sum to 1")
 
 

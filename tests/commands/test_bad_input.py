@@ -110,6 +110,14 @@ VALUES = {
     "null for a number": ("model.z_dim=null", ("model.z_dim: got null; give a value of type int, or leave the line out",)),
     "null for a list": ("model.hidden_dims=null", ("model.hidden_dims: got null; give a list or block, or leave the line out",)),
     "null for a choice": ("train.update=null", ("train.update: got null; give alternating, joint, or leave the line out",)),
+    "many codes": ("model.z_dim=999999999999", ("model.z_dim: got 999999999999", "at most 100000")),
+    "many units": ("model.hidden_dims=[99999999999]", ("model.hidden_dims: got [99999999999]", "at most 100000")),
+    "units in lists": ("model.hidden_dims=[[8]]", ("model.hidden_dims: got [[8]]", "give widths")),
+    "lists in lists": (f"model.hidden_dims={100 * '['}{100 * ']'}", ("recursion",)),
+    "many threads": ("train.num_threads=99999999999", ("train.num_threads: got 99999999999", "cores")),
+    "many samples": ("train.parzen_samples=9999999", ("train.parzen_samples: got 9999999", "at most 100000")),
+    "a value to fill in": ("model.z_dim=???", ("model.z_dim: got ???", "write the value itself")),
+    "a block to fill in": ("model=???", ("model: got ???", "leave the line out")),
     "width of no code": ("model.z_dim=0", ("model.z_dim: got 0", "give at least 1")),
     "one class": ("model.num_classes=1", ("model.num_classes: got 1", "give at least 2")),
     "weights of no spread": ("model.init_std=0", ("model.init_std: got 0", "null for He")),
@@ -185,7 +193,7 @@ def with_value(item: str) -> str:
         block = block[name]
     block[names[-1]] = "VALUE"
     return sweep_text().replace("trial:\n", "unused:\n").split("unused:")[0] + (
-        f"trial: {json.dumps(trial)}\n".replace('"VALUE"', f"'{value}'" if "${" in value else value)
+        f"trial: {json.dumps(trial)}\n".replace('"VALUE"', f"'{value}'" if value[:2] in ("${", "??") else value)
     )
 
 
@@ -577,6 +585,11 @@ STUDIES = {
         ["study.stop_below_gain=0.001"],
         ("study.stop_below_gain: got 0.001", "constraint", "null"),
     ),
+    "a parent without a fork": (
+        {"baselines": {"plain": "{fork.parent: 1}"}},
+        [],
+        ("baselines.plain.", "there is no 'fork' here"),
+    ),
     "unknown sampler": ({"study": {"sampler": "{kind: GridSampler}"}}, [], ("study.sampler.kind: got GridSampler", "TPESampler")),
     "sampler without kind": ({"study": {"sampler": "{seed: 0}"}}, [], ("study.sampler.kind: got null", "TPESampler")),
     "sampler is a word": ({"study": {"sampler": "TPESampler"}}, [], ("study.sampler: got TPESampler", "give a block")),
@@ -591,6 +604,13 @@ STUDIES = {
     "negative seed of the sampler": ({"study": {"sampler": "{kind: TPESampler, seed: -1}"}}, [], ("study.sampler", "-1")),
     "startup below 0": ({"study": {"sampler": "{kind: TPESampler, n_startup_trials: -3}"}}, [], ("study.sampler", "-3")),
     "no candidates": ({"study": {"sampler": "{kind: TPESampler, n_ei_candidates: 0}"}}, [], ("study.sampler", "n_ei_candidates")),
+    "sampler is a block": ({}, ["study.sampler.kind={}"], ("study.sampler.kind: got {}", "give one of auto")),
+    "a key of a list": (
+        {},
+        ["study.learn_from=[a]", "study.learn_from.x=3"],
+        ("study.learn_from.x: got 3", "study.learn_from is a list: write it as a whole"),
+    ),
+    "trials to fill in": ({}, ["study.num_trials=???"], ("study.num_trials: got ???", "write the value itself")),
     "unknown pruner": ({"study": {"pruner": "{kind: ASHA}"}}, [], ("study.pruner.kind: got ASHA", "SuccessiveHalvingPruner")),
     "pruner is a list": ({"study": {"pruner": "[NopPruner]"}}, [], ("study.pruner", "give a block")),
     "pruner's argument": ({"study": {"pruner": "{kind: MedianPruner, min_resource: 3}"}}, [], ("min_resource", "n_startup_trials")),
@@ -615,6 +635,11 @@ STUDIES = {
         {"space": {"model.z_dim": "{kind: int, low: 2, high: 4}"}},
         ["model.z_dim=3"],
         ("model.z_dim is set on the command line: not searched, and there are no baselines", "give something to try"),
+    ),
+    "a list in quotes": (
+        {"space": {"model.hidden_dims": "{kind: categorical, choices: ['[16]', [8]]}"}},
+        [],
+        ("search_space.model.hidden_dims.choices: got '[16]'", "write a list without quotes"),
     ),
     "a number that no float holds": (
         {"space": {"model.z_dim": f"{{kind: int, low: 2, high: 1{400 * '0'}}}"}},
@@ -1107,7 +1132,7 @@ def test_as_a_program_a_training_ends_with_code_2(workplace):
     before = listing(workplace)
     done = program("-m", "aae.train", "sweep.yaml", "model.z_dim=0")
     assert done.returncode == 2
-    assert done.stderr == "aae.train: model.z_dim: got 0; give at least 1\n"
+    assert done.stderr == "aae.train: model.z_dim: got 0; give at least 1, at most 100000\n"
     assert listing(workplace) == before
 
 

@@ -73,6 +73,15 @@ def test_a_weight_into_a_block_that_is_off_is_refused_and_does_not_turn_it_on(sw
     assert config.objective.classification.weight == 3.0
 
 
+@pytest.mark.parametrize("outer", [{"objective": {"classification": None}}, {"objective.classification": None}])
+def test_a_block_that_is_turned_off_within_another_stays_off_in_either_order(sweep, outer):
+    """Seen to fail where only its own name was looked for."""
+    inner = {"objective.classification.weight": 3.0}
+    for values in (outer | inner, inner | outer):
+        with pytest.raises(ConfigError, match="the block objective.classification is off"):
+            trial_from_sweep(sweep, None, values)
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         TrialConfig().train.epochs = 3

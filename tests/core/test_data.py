@@ -481,6 +481,10 @@ def test_classes_that_the_training_labels_lack_are_named(tmp_path):
     of_validation, of_training = warned(path, {"data.num_labels": -1})
     assert OF_VALIDATION in of_validation
     assert of_training == "the 450 training labels hold none of class 3: data.shuffle_seed=0 shuffles a file that is sorted by class"
+    assert warned(path, {"data.num_labels": -1, "data.num_draws": 3}) == [
+        of_validation,
+        of_training,
+    ]  # they differ in initial weights alone
     path = sorted_by_class(tmp_path / "rare.npz", (300, 300, 300, 30))
     random = {"data.label_draw": "random", "data.num_labels": 21, "data.shuffle_seed": 0, "data.label_seed": 2}
     label_N = load_dataset("npz", str(path), 100, 0).train.label_N

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 import aae
-from aae import checkpoint, metrics
+from aae import checkpoint, draws, metrics
 from aae import train as training
 from aae.config import ConfigError, ScheduleConfig
 from aae.data import Dataset, Split
@@ -535,6 +536,22 @@ def test_batch_norm_judges_by_clean_training_images_the_averaged_weights_and_the
             assert torch.allclose(norm.running_mean, linear(metrics.to_pixels(dataset.train.images_NX)).mean(dim=0), atol=1e-5)
             assert not model.encoder.training
     assert not torch.equal(draw.state.model.encoder.trunk[1].running_mean, draw.state.averaged.encoder.trunk[1].running_mean)
+
+
+def test_batch_norm_settles_on_images_of_the_whole_file(monkeypatch, dataset):
+    """Seen to fail with the first of them: of a file sorted by class they are of one, and the error was 19 instead of 13 %."""
+    monkeypatch.setattr(draws, "SETTLING", 60)
+    values = {"model.batch_norm": True, "model.init_std": None}
+    order_N = dataset.train.label_N.argsort()
+    in_order = replace(dataset, train=Split(dataset.train.images_NX[order_N], dataset.train.label_N[order_N]))
+    (draw,) = prepare(tiny_config(values), in_order, None, torch.device("cpu"))
+    seen = []
+    for model in (draw.state.model, draw.state.averaged):
+        monkeypatch.setattr(model.encoder, "settle", seen.append)
+    draw.settle()
+    pixels_NX = metrics.to_pixels(in_order.train.images_NX)
+    label_N = [int(in_order.train.label_N[(pixels_NX == x_X).all(dim=1).nonzero()[0, 0]]) for x_X in seen[0]]
+    assert len(label_N) == 60 and set(label_N) == set(range(10)) and label_N == sorted(label_N)
 
 
 def test_a_checkpoint_of_a_gpu_is_read_and_made_small_where_there_is_none(tmp_path, monkeypatch, dataset):

@@ -78,6 +78,7 @@ def test_the_command_line_wins_over_a_baseline_whatever_value_it_sets(tmp_path, 
     assert flatten(again.config(again.baselines["paper"])) == flat
 
 
+@pytest.mark.parametrize("baseline", ["{objective.adversarial_y: null}", "{objective: {adversarial_y: null}}"])
 @pytest.mark.parametrize(
     ("typed", "baselines"),
     [
@@ -86,9 +87,10 @@ def test_the_command_line_wins_over_a_baseline_whatever_value_it_sets(tmp_path, 
         (["objective.adversarial_y={}", "objective.adversarial_y.weight=2"], 2),
     ],
 )
-def test_a_part_of_a_block_that_a_baseline_turns_off_is_set_for_the_others(tmp_path, typed, baselines):
-    """Seen to fail: refused, so that nothing of the term could be set in a sweep whose baseline is without it."""
-    sweep, flat = baseline_of(tmp_path, "{objective.adversarial_y: null}", *typed)
+def test_a_part_of_a_block_that_a_baseline_turns_off_is_set_for_the_others(tmp_path, baseline, typed, baselines):
+    """Seen to fail: refused, so that nothing of the term could be set in a sweep whose baseline is without it. Written as a block, the
+    baseline was trained with the term."""
+    sweep, flat = baseline_of(tmp_path, baseline, *typed)
     assert sweep.fixed.objective.adversarial_y.weight == 2
     assert flat.get("objective.adversarial_y.weight") == baselines
 

@@ -169,6 +169,9 @@ def read_study_block(block: DictConfig, overrides: dict[str, Any], source: str) 
     layered = OmegaConf.merge(block)
     try:
         for key, value in overrides.items():
+            outer = key.rpartition(".")[0]
+            whole = not outer or not OmegaConf.is_list(OmegaConf.select(layered, outer))
+            require(whole, f"study.{key}", value, f"study.{outer} is a list: write it as a whole")
             OmegaConf.update(layered, key, value, merge=False, force_add=True)
         raw: Any = OmegaConf.to_container(layered)
         blocks = {key: raw.pop(key) for key in BLOCKS if key in raw}

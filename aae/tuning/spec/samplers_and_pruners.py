@@ -64,7 +64,7 @@ def check_kind(path: str, block: dict[str, Any], kinds: dict[str, Any]) -> None:
     """The kind is known and takes these arguments: names and types by its signature. Raises ConfigError."""
     arguments = {str(key): value for key, value in block.items()}
     kind = arguments.pop("kind", None)
-    require(kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
+    require(isinstance(kind, str) and kind in kinds, f"{path}.kind", kind, f"give one of {', '.join(kinds)}")
     plain = arguments_of(kinds[kind])
     for name, value in arguments.items():
         require(name in plain, f"{path}.{name}", "an unknown argument", f"{kind} takes {', '.join(plain) or 'none'}")

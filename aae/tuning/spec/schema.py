@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aae.config import (
+    MOST,
     ConfigError,
     DataConfig,
     ModelConfig,
@@ -35,7 +36,7 @@ from aae.tuning.spec.space_reader import is_searchable
 Schema = dict[str, Any]
 Taken = Callable[[str, Any], bool]  # (path, value)
 BIG = 10**9
-ENDS = (-1, 0, 1, 2, 100)  # where ranges begin and end; of any other, `range_of` fails
+ENDS = (-1, 0, 1, 2, 100, MOST)  # where ranges begin and end; of any other, `range_of` fails
 NEAR = 2.0**-20  # so near to an end that a range without the end holds it; exact beside all of them
 # Every block is on, and no value is so small that it bounds another: what is refused here has a wrong value of its own.
 PERMISSIVE = TrialConfig(

@@ -100,6 +100,9 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
     if kind == "categorical":
         choices = spec.get("choices")
         require(isinstance(choices, list) and len(choices) > 0, f"{where}.choices", choices, "give a list of at least one value")
+        for choice in choices:
+            as_list = isinstance(choice, str) and choice.startswith("[")
+            require(not as_list, f"{where}.choices", repr(choice), "a word does not begin with [: write a list without quotes")
         encoded = [encode_choice(choice) for choice in choices]
         plain = all(isinstance(choice, bool | int | float | str | None) for choice in encoded)
         require(plain, f"{where}.choices", choices, "give numbers, words or lists of numbers")

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from aae.config import TrialConfig, require
 from aae.data import DataError, Dataset
 from aae.draws import draws_labels, refuse_unfit, seeds_of
-from aae.layers import baseline_values, configure, set_paths, to_trial
+from aae.layers import around, baseline_values, configure, said, set_paths, to_trial
 from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
@@ -165,7 +165,7 @@ def compose_sweep(file: DictConfig, overrides: Mapping[str, Any], fork: Fork | N
         return trial if fork is None else over_parent(fork.parents[0].config, trial)
 
     to_trial(over_best(file.trial), f"{source}: trial.")  # the file alone first: its own errors name it
-    trial = with_draws(file.trial, configure(over_best(file.trial), typed, ""), study.draws_per_trial)
+    trial = with_draws(file.trial, configure(over_best(file.trial), typed, ""), study.draws_per_trial, fork)
     if fork is None:
         trial = set_paths(trial, typed, "")
     else:  # a block that is off here may be on in the parent: checked above, over the best
@@ -191,7 +191,7 @@ def read_baseline(file: DictConfig, name: str, typed: Mapping[str, Any], sweep: 
     """A baseline's values with the command line over them. Raises ConfigError where they make no configuration."""
     best = {} if sweep.fork is None else {PARENT: sweep.fork.parents[0].trial}
     values = best | overridden(baseline_values(file, name), typed)
-    own = {path: value for path, value in values.items() if path != PARENT}
+    own = {path: value for path, value in values.items() if path != PARENT or sweep.fork is None}
     configure(sweep.base(values), own, f"baselines.{name}.", f"{sweep.source}: baselines.{name}: ")
     return values
 
@@ -200,10 +200,10 @@ def overridden(values: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, An
     """Values under dotted paths, and over them what `typed` says of the same paths, of blocks around them or of parts of them. A block
     that is off stays off, unless `typed` turns it on: a part of it is meant for the other configurations."""
     kept, won = dict(values), dict[str, Any]()
-    on = [own for own, value in values.items() if value is not None or own in typed]
     for path, value in typed.items():
-        around = any(f"{own}.".startswith(f"{path}.") for own in values)
-        if not around and not any(path.startswith(f"{own}.") for own in on):
+        outer = any(f"{own}.".startswith(f"{path}.") for own in values)
+        off = any(said(values, block) is None and block not in typed for block in around(path))
+        if not outer and (off or not any(path.startswith(f"{own}.") for own in values)):
             continue
         before = kept.pop(path, None)
         if value is None:  # a block that is turned off takes with it what the baseline sets in it
@@ -213,9 +213,11 @@ def overridden(values: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, An
     return kept | won
 
 
-def with_draws(trial: DictConfig, config: TrialConfig, num: int) -> DictConfig:
+def with_draws(trial: DictConfig, config: TrialConfig, num: int, fork: Fork | None) -> DictConfig:
     """The fixed part with the study's number of draws in it. Raises ConfigError where the rest of the configuration forbids it."""
     data, path = config.data, "study.draws_per_trial"
+    if fork is not None:
+        require(data.num_draws == num, path, num, f"the trials that it goes on from have {data.num_draws}: write that")
     require(data.num_draws in (1, num), path, num, f"data.num_draws is {data.num_draws}: leave that out, this says how many")
     if num == 1:
         return trial
