@@ -107,7 +107,7 @@ class PhaseLosses:
         return torch.autograd.grad(self.total, self.phase.parameters, retain_graph=retain_graph)
 
 
-def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
+def build_phases(config: TrialConfig, model: AAE, epoch: int) -> list[Phase]:
     """The phases that have terms, in the order of a step."""
     objective, num_classes = config.objective, config.model.num_classes
     device = next(model.parameters()).device
@@ -169,8 +169,10 @@ def build_phases(config: TrialConfig, model: AAE) -> list[Phase]:
         return losses.consistency(target_BK, classify(x_BX + r_BX))
 
     def mutual_information(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
-        assert objective.mutual_information is not None
-        return losses.mutual_information(codes.logits_BK, prior_K, objective.mutual_information.balance)
+        block = objective.mutual_information
+        assert block is not None
+        early = block.until_epoch is None or epoch < block.until_epoch
+        return losses.mutual_information(codes.logits_BK, prior_K, block.balance if early else 1.0)
 
     def head_separation(model: AAE, batch: Batch, codes: Codes, noise: Noise) -> Tensor:
         assert objective.head_separation is not None

@@ -77,9 +77,12 @@ class ConsistencyConfig(TermConfig):
 class MutualInformationConfig(TermConfig):
     weight: float = 0.1
     balance: float = 4.0  # how much classes as frequent as their prior count, against sure ones
+    until_epoch: int | None = None  # after so many epochs the balance is 1, as in the mutual information itself; null: it stays
 
     def __post_init__(self) -> None:
         require(self.balance >= 0, "objective.mutual_information.balance", self.balance, "give a number of at least 0")
+        until, want = self.until_epoch, "give a number of epochs, or null"
+        require(until is None or until >= 0, "objective.mutual_information.until_epoch", until, want)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from aae.errors import REFUSED, Diverged, fault, is_full_disk, refusal
 from aae.inputs import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder
 from aae.layers import trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
-from aae.objective import Batch
+from aae.objective import Batch, build_phases
 from aae.paths import flatten
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
 from aae.schedules import decoder_speed, rate_multiplier
@@ -56,13 +56,13 @@ LEARNT = 0.001  # nats: below it an epoch's mean cross-entropy says that labels 
 def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autocast: Autocast, rate: Callable[[int], float]) -> Row:
     """One pass over the unlabelled images. Returns the mean of every term over its steps. Raises Diverged."""
     state, train, labelled = draw.state, draw.train, draw.labelled
+    state.phases = build_phases(state.config, state.model, state.epoch)
     state.model.train()
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
     whole_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])
     order_SB = whole_SB[:steps].to(device)
-    order_SL, num_labelled = None, config.labelled_batch_size
-    if state.labels_learnt and config.learnt_labelled_batch_size is not None:
-        num_labelled = config.learnt_labelled_batch_size
+    num_labelled = (config.learnt_labelled_batch_size if state.labels_learnt else None) or config.labelled_batch_size
+    order_SL = None
     if len(labelled.images_NX) and state.config.objective.classification is not None:
         order_SL = labelled_indices(len(labelled.label_N), num_labelled, steps, state.generators["labelled"]).to(device)
     everything = order_SL is not None and num_labelled == len(labelled.label_N)

@@ -424,6 +424,11 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         ("objective.mutual_information.balance: got -1", "give a number of at least 0"),
         ["objective.mutual_information.balance=0"],
     ),
+    "until before the first epoch": (
+        ["objective.mutual_information={}", "objective.mutual_information.until_epoch=-1"],
+        ("objective.mutual_information.until_epoch: got -1", "give a number of epochs, or null"),
+        ["objective.mutual_information.until_epoch=0"],
+    ),
     "batch norm over one image": (
         ["model.batch_norm=true", "train.batch_size=1"],
         ("train.batch_size: got 1", "model.batch_norm takes a mean over the batch: give at least 2"),

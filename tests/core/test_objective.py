@@ -1,6 +1,7 @@
 """The objective: which phase moves what, what each term is worth, how the two updates differ; and the known bugs of other
 implementations, each named with the line whose change makes its test fail."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from aae import losses, metrics
+from aae.draws import Draw
 from aae.objective import Batch, Codes, Phase, build_phases
 from aae.paths import flatten
 from aae.priors import NEAREST_PART
-from aae.train import train
+from aae.train import train, train_epoch
 from aae.updates import UPDATE, State, apply, averaging_decay, make_optimizer, rates_of
 from tests.compositions import cases, small, state_of
 from tests.golden import MODES, noise_of, take_step, tiny_batches, tiny_config
@@ -312,7 +314,7 @@ def test_adam_sees_the_ratio_of_two_terms_of_one_phase(dataset):
 
 def test_the_weight_of_an_adversarial_term_is_the_generators_alone():
     config = tiny_config({"objective.adversarial_z.weight": 6.0, "objective.adversarial_y.weight": 5.0})
-    phases = {phase.name: phase for phase in build_phases(config, State(config, 36, CPU).model)}
+    phases = {phase.name: phase for phase in build_phases(config, State(config, 36, CPU).model, 0)}
     assert [term.weight for term in phases["discriminator"].terms] == [1.0, 1.0]
     assert [term.weight for term in phases["generator"].terms] == [6.0, 5.0]
 
@@ -576,6 +578,20 @@ def test_a_class_that_no_image_has_any_more_moves_nothing_and_breaks_nothing():
     loss = losses.mutual_information(logits_BK, torch.full((3,), 1 / 3), 4.0)
     (gradient_BK,) = torch.autograd.grad(loss, logits_BK)
     assert float(loss.detach()) == pytest.approx(math.log(2) + 4 * math.log(1.5)) and float(gradient_BK.abs().max()) < 1e-6
+
+
+def test_from_its_epoch_on_the_balance_is_that_of_the_mutual_information_itself(dataset):
+    def first_loss(epoch, **block):
+        config = tiny_config({"objective.mutual_information": block, "objective.classification": None, "data.num_labels": 0})
+        state = state_of(config, dataset)
+        state.epoch = epoch
+        row = train_epoch(Draw(state, dataset.train, dataset.train), dataset.image_shape, 1, contextlib.nullcontext, lambda step: 1.0)
+        return row["classification/mutual_information"]
+
+    early, late = first_loss(0, balance=4.0), first_loss(0, balance=1.0)
+    assert early > late + 0.01
+    assert [first_loss(epoch, balance=4.0, until_epoch=2) for epoch in (0, 1, 2, 3)] == [early, early, late, late]
+    assert first_loss(0, balance=4.0, until_epoch=0) == late and first_loss(9, balance=4.0) == early
 
 
 @pytest.mark.parametrize("prior", [{"kind": "uniform"}, {"kind": "given", "values": [0.37] + 9 * [0.07]}])

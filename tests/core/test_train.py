@@ -72,7 +72,7 @@ SAMPLED |= {"model.z_dim": 2, "objective.adversarial_z.prior.kind": "mixture", "
         {"model.encoder": "gaussian", "objective.adversarial_y.noise_std": 0.3, "train.input_dropout": 0.2},
         {"objective.consistency": {}, "train.shift": 2},
         {"objective.consistency": {"from_epoch": 2}},
-        {"objective.consistency": {}, "objective.mutual_information": {}, "model.batch_norm": True, "train.ema_decay": 0.9},
+        {"objective.consistency": {}, "objective.mutual_information": {"until_epoch": 2}, "model.batch_norm": True, "train.ema_decay": 0.9},
     ],
     ids=["label-regularised", "supervised", "semi-supervised", "consistency", "consistency that begins later", "batch norm"],
 )

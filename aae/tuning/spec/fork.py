@@ -26,7 +26,7 @@ from aae.schedules import drop_epoch
 from aae.tuning.spec.space import Entry
 
 SCHEDULE = "optim.schedule."
-FROM_EPOCH = "objective.consistency.from_epoch"
+FROM_EPOCH, UNTIL_EPOCH = "objective.consistency.from_epoch", "objective.mutual_information.until_epoch"
 FREE = ("train.epochs", "train.keep_epochs", "train.checkpoint_every", "train.sample_every", "data.folder")  # change no epoch's numbers
 
 

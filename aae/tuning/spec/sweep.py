@@ -23,7 +23,7 @@ from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig, StudyConfig, read_study_block, refuse_without_block
-from aae.tuning.spec.fork import FROM_EPOCH, Fork
+from aae.tuning.spec.fork import FROM_EPOCH, UNTIL_EPOCH, Fork
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace
 from aae.tuning.spec.space_reader import read_space
@@ -79,17 +79,19 @@ class Sweep:
     @cached_property
     def last_rung(self) -> int:
         """The pruner is asked up to this epoch: the earliest drop that the space allows, for trials after a drop look better
-        than those before it, whatever they are worth at the end; so do trials whose consistency term has begun. The last epoch itself
-        is never asked."""
-        return min(self.earliest_drop, self.earliest_consistency, self.epochs - 1)
+        than those before it, whatever they are worth at the end; so do trials whose consistency term has begun, or whose mutual
+        information has another balance. The last epoch itself is never asked."""
+        return min(self.earliest_drop, self.earliest_change, self.epochs - 1)
 
     @property
-    def earliest_consistency(self) -> int:
-        """After which epoch the term begins in some trials and not in others: where that is fixed, they all change at once."""
-        entry, consistency = self.space.entries.get(FROM_EPOCH), self.fixed.objective.consistency
-        if entry is None or consistency is None:
-            return self.epochs
-        return min([*entry.ends(), *([consistency.from_epoch] if entry.when else [])])
+    def earliest_change(self) -> int:
+        """After which epoch a term changes in some trials and not in others: where that is fixed, they all change at once."""
+        fixed, epochs = flatten(self.fixed), [self.epochs]
+        for path in (FROM_EPOCH, UNTIL_EPOCH):
+            entry = self.space.entries.get(path)
+            if entry is not None and path in fixed:
+                epochs += [end for end in (*entry.ends(), *([fixed[path]] if entry.when else [])) if end is not None]
+        return min(epochs)
 
     @property
     def earliest_drop(self) -> int:
