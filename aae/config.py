@@ -17,7 +17,7 @@ from aae.switches import check_sizes, check_switches
 from aae.terms import ClassPriorConfig, ObjectiveConfig
 
 PHASES = ("reconstruction", "discriminator", "generator", "classification")  # in the order of a step
-MOST = 100_000  # of units, samples and threads: more is a slip, which torch would answer with a traceback
+MOST = 10_000_000  # of units, samples and threads: more is a slip
 # The datasets whose size is known before they are loaded: images for training and validation together, and classes.
 KNOWN_SIZES = {"mnist": (60_000, 10), "fashion_mnist": (60_000, 10), "svhn": (73_257, 10)}
 
@@ -77,7 +77,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(1 <= self.z_dim <= MOST, "model.z_dim", self.z_dim, f"give at least 1, at most {MOST}")
-        require(self.num_classes >= 2, "model.num_classes", self.num_classes, "give at least 2")
+        require(2 <= self.num_classes <= MOST, "model.num_classes", self.num_classes, f"give at least 2, at most {MOST}")
         for name in ("hidden_dims", "discriminator_dims"):
             dims = getattr(self, name)
             ok = dims is None or (bool(dims) and all(isinstance(dim, int) and 1 <= dim <= MOST for dim in dims))
@@ -174,7 +174,8 @@ class TrainConfig:
         want = f"it takes the place of train.labelled_batch_size={most}: give 1 to {most}, or null"
         require(learnt is None or 1 <= learnt <= most, "train.learnt_labelled_batch_size", learnt, want)
         for epoch in self.keep_epochs:
-            require(1 <= epoch <= self.epochs, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
+            ok = isinstance(epoch, int) and 1 <= epoch <= self.epochs
+            require(ok, "train.keep_epochs", epoch, f"give epochs from 1 to {self.epochs} (train.epochs)")
         require(self.num_threads <= MOST, "train.num_threads", self.num_threads, "give the number of cores")
         require(self.parzen_samples <= MOST, "train.parzen_samples", self.parzen_samples, f"give at most {MOST}")
         for name in ("sample_every", "parzen_samples", "shift"):

@@ -38,8 +38,9 @@ class Draw:
     def settle(self) -> None:
         """Both encoders ready for evaluation: batch norm, where there is one, by the statistics of clean training images."""
         images_NX = self.train.images_NX
-        drawn_N = torch.randperm(len(images_NX), generator=torch.Generator().manual_seed(0))[:SETTLING]  # a file may be sorted by class
-        x_NX = to_pixels(images_NX[drawn_N.sort().values.to(images_NX.device)])
+        num = SETTLING if self.state.config.model.batch_norm else 0
+        drawn_N = torch.randperm(len(images_NX), generator=torch.Generator().manual_seed(0))[:num]  # a file may be sorted by class
+        x_NX = to_pixels(images_NX[drawn_N.to(images_NX.device)])
         for encoder in {self.state.model.encoder, self.state.averaged.encoder}:
             encoder.settle(x_NX)
 

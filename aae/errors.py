@@ -58,6 +58,8 @@ def fault(error: Exception, where: str | Path = "the run folder") -> str:
 
 def one_line(error: Exception) -> str:
     """OmegaConf and YAML explain over several lines; users get one, with the full path first."""
+    if isinstance(error, RecursionError):
+        return "too many blocks or lists in one another"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     path = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     text = "; ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))

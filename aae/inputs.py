@@ -1,4 +1,4 @@
-"""What a user writes, a sweep file, a trial's recorded config.yaml or key=value, as plain blocks. aae/layers.py composes them."""
+"""A sweep file, a trial's recorded config.yaml, key=value: read as plain blocks. aae/layers.py composes them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ UNFIT = (OmegaConfBaseException, ValueError, TypeError, RecursionError)  # what 
 def set_paths(trial: DictConfig, values: dict[str, Any], source: str) -> DictConfig:
     """Merges dotted paths into a `trial:` block. A path into a block that is off would silently turn it on: refused, as are
     unknown names and wrong types; ranges are checked by `to_trial`, when all layers are there. Raises ConfigError."""
-    over_defaults(trial, values, source)
+    over_defaults(as_text(trial), values, source)
     merged: Any = OmegaConf.merge(trial, *as_blocks(values).values())
     return merged
 
@@ -38,17 +38,18 @@ def configure(trial: DictConfig, values: dict[str, Any], source: str, where: str
 @functools.lru_cache(maxsize=1024)
 def configured(trial: str, values: str, source: str, where: str) -> TrialConfig:
     """`configure` of JSON: the checks of a sweep ask for the same configurations again, and each takes milliseconds."""
-    return to_checked(over_defaults(OmegaConf.create(json.loads(trial)), json.loads(values), source), where)
+    return to_checked(over_defaults(trial, json.loads(values), source), where)
 
 
-def over_defaults(trial: DictConfig, values: dict[str, Any], source: str) -> Any:
-    """The defaults, the block and the paths, one over the other."""
+def over_defaults(trial: str, values: dict[str, Any], source: str) -> Any:
+    """The defaults, the block, as JSON, and the paths, one over the other."""
+    block_of_trial = json.loads(trial)
     for path in values:
         for block in around(path):
             value = said(values, block)
-            if value is None or (value is UNSAID and is_off(trial, block.split("."))):
+            if value is None or (value is UNSAID and is_off(block_of_trial, block.split("."))):
                 raise ConfigError(f"{source}{path}: the block {block} is off; turn it on with {block}={{}}, or remove this line")
-    schema = schema_of(as_text(trial))
+    schema = schema_of(trial)
     layers = as_blocks(values)
     try:
         return OmegaConf.merge(schema, *layers.values())
@@ -95,17 +96,20 @@ def said(values: Mapping[str, Any], path: str) -> Any:
     for outer in (path, *reversed(around(path))):
         value = values.get(outer, UNSAID)
         for name in path.removeprefix(outer).split(".")[1:]:
-            value = value.get(name, UNSAID) if isinstance(value, dict) else None if value is None else UNSAID
+            if isinstance(value, dict):
+                value = value.get(name, UNSAID)
+            elif value is not None:
+                value = UNSAID
         if value is not UNSAID:
             return value
     return UNSAID
 
 
-def is_off(trial: DictConfig, block: list[str]) -> bool:
+def is_off(trial: dict[str, Any], block: list[str]) -> bool:
     """Whether a block is null in a `trial:` block, or there by default."""
     value: Any = trial
     for depth, name in enumerate(block):
-        if not OmegaConf.is_dict(value) or name not in value:
+        if not isinstance(value, dict) or name not in value:
             try:
                 return OmegaConf.select(defaults(), ".".join(block), throw_on_missing=False, default="missing") is None
             except OmegaConfBaseException:

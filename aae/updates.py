@@ -47,7 +47,7 @@ class State:
             self.averaged = copy.deepcopy(self.averaged).requires_grad_(False)
         self.averaged_parameters: list[Tensor] = list(self.averaged.parameters())
         self.plain_parameters: list[Tensor] = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
-        self.phases = build_phases(config, self.model, self.epoch)  # of this epoch
+        self.phases = build_phases(config, self.model, self.epoch)  # `train_epoch` builds those of each epoch
         self.optimizers = {phase.name: make_optimizer(config, phase) for phase in self.phases}
         self.steps = 0
 

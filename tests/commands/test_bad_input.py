@@ -110,12 +110,14 @@ VALUES = {
     "null for a number": ("model.z_dim=null", ("model.z_dim: got null; give a value of type int, or leave the line out",)),
     "null for a list": ("model.hidden_dims=null", ("model.hidden_dims: got null; give a list or block, or leave the line out",)),
     "null for a choice": ("train.update=null", ("train.update: got null; give alternating, joint, or leave the line out",)),
-    "many codes": ("model.z_dim=999999999999", ("model.z_dim: got 999999999999", "at most 100000")),
-    "many units": ("model.hidden_dims=[99999999999]", ("model.hidden_dims: got [99999999999]", "at most 100000")),
+    "many codes": ("model.z_dim=999999999999", ("model.z_dim: got 999999999999", "at most 10000000")),
+    "many units": ("model.hidden_dims=[99999999999]", ("model.hidden_dims: got [99999999999]", "at most 10000000")),
+    "many classes": ("model.num_classes=999999999999", ("model.num_classes: got 999999999999", "at most 10000000")),
+    "epochs in lists": ("train.keep_epochs=[[1]]", ("train.keep_epochs: got [1]", "give epochs from 1 to")),
     "units in lists": ("model.hidden_dims=[[8]]", ("model.hidden_dims: got [[8]]", "give widths")),
-    "lists in lists": (f"model.hidden_dims={100 * '['}{100 * ']'}", ("recursion",)),
+    "lists in lists": (f"model.hidden_dims={100 * '['}{100 * ']'}", ("too many blocks or lists in one another",)),
     "many threads": ("train.num_threads=99999999999", ("train.num_threads: got 99999999999", "cores")),
-    "many samples": ("train.parzen_samples=9999999", ("train.parzen_samples: got 9999999", "at most 100000")),
+    "many samples": ("train.parzen_samples=99999999", ("train.parzen_samples: got 99999999", "at most 10000000")),
     "a value to fill in": ("model.z_dim=???", ("model.z_dim: got ???", "write the value itself")),
     "a block to fill in": ("model=???", ("model: got ???", "leave the line out")),
     "width of no code": ("model.z_dim=0", ("model.z_dim: got 0", "give at least 1")),
@@ -614,6 +616,11 @@ STUDIES = {
         {},
         ["study.learn_from=[a]", "study.learn_from.x=3"],
         ("study.learn_from.x: got 3", "study.learn_from is a list: write it as a whole"),
+    ),
+    "a key of a key of a list": (
+        {},
+        ["study.learn_from=[a]", "study.learn_from.x.y=3"],
+        ("study.learn_from.x.y: got 3", "study.learn_from is a list: write it as a whole"),
     ),
     "trials to fill in": ({}, ["study.num_trials=???"], ("study.num_trials: got ???", "write the value itself")),
     "unknown pruner": ({"study": {"pruner": "{kind: ASHA}"}}, [], ("study.pruner.kind: got ASHA", "SuccessiveHalvingPruner")),
@@ -1137,7 +1144,7 @@ def test_as_a_program_a_training_ends_with_code_2(workplace):
     before = listing(workplace)
     done = program("-m", "aae.train", "sweep.yaml", "model.z_dim=0")
     assert done.returncode == 2
-    assert done.stderr == "aae.train: model.z_dim: got 0; give at least 1, at most 100000\n"
+    assert done.stderr == "aae.train: model.z_dim: got 0; give at least 1, at most 10000000\n"
     assert listing(workplace) == before
 
 

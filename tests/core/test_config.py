@@ -150,7 +150,7 @@ def test_an_unknown_path_is_answered_with_the_nearest_one_and_in_full(sweep, pat
     ("path", "value"), [("train", [1]), ("train", 5), ("objective.adversarial_y", True), ("optim", "adam"), ("model.z_dim", {"a": 1})]
 )
 def test_a_value_of_another_shape_than_its_block_or_field_is_refused_by_its_path(sweep, path, value):
-    with pytest.raises(ConfigError, match=path) as caught:
+    with pytest.raises(ConfigError, match=f"^{path}: ") as caught:
         trial_from_sweep(sweep, None, {path: value})
     assert "\n" not in str(caught.value)
 

@@ -551,7 +551,7 @@ def test_batch_norm_settles_on_images_of_the_whole_file(monkeypatch, dataset):
     draw.settle()
     pixels_NX = metrics.to_pixels(in_order.train.images_NX)
     label_N = [int(in_order.train.label_N[(pixels_NX == x_X).all(dim=1).nonzero()[0, 0]]) for x_X in seen[0]]
-    assert len(label_N) == 60 and set(label_N) == set(range(10)) and label_N == sorted(label_N)
+    assert len(label_N) == 60 and set(label_N) == set(range(10))
 
 
 def test_a_checkpoint_of_a_gpu_is_read_and_made_small_where_there_is_none(tmp_path, monkeypatch, dataset):

@@ -124,7 +124,7 @@ def test_what_a_rehearsal_takes_of_a_gpu_is_its_own_whatever_the_process_tried_b
     ("change", "says"),
     [
         ({"optim.reconstruction.rate": 1e30}, "diverges at once"),
-        ({"model.hidden_dims": [10**10, 10**10]}, "out of memory"),
+        ({"model.hidden_dims": [10**7, 10**7]}, "out of memory"),
         ({"data.folder": "gone.npz"}, "gone.npz"),
     ],
 )
@@ -168,7 +168,7 @@ def test_workers_that_were_given_a_gpu_and_found_none_are_said(make_sweep, total
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["model.hidden_dims=[10000000000, 10000000000]"], ("model.hidden_dims: got [10000000000, 10000000000]", "runs out of memory")),
+        (["model.hidden_dims=[10000000, 10000000]"], ("model.hidden_dims: got [10000000, 10000000]", "runs out of memory")),
         (["optim.reconstruction.rate=1.0e+30"], ("optim.reconstruction.rate: got 1e+30", "diverges at once")),
     ],
 )

@@ -44,7 +44,7 @@ study: {{name: rates, num_trials: {num}, draws_per_trial: {draws}, sampler: {{ki
 trial:
   data: {{name: npz, folder: tiny.npz, num_labels: 20, num_validation: 105}}
   model: {{hidden_dims: [16], init_std: null}}
-  objective: {{adversarial_y: {{}}, classification: {{}}, consistency: {{weight: 0.3, from_epoch: 3}}}}
+  objective: {{adversarial_y: {{}}, classification: {{}}, consistency: {{weight: 0.3, from_epoch: 3}}, mutual_information: {{}}}}
   train: {{epochs: 4, batch_size: 50, labelled_batch_size: 20, sample_every: 0, precision: float32, keep_epochs: {keep}}}
 search_space:
   model.z_dim: {{kind: int, low: 2, high: 12}}
@@ -65,10 +65,11 @@ search_space:
   optim.schedule.kind:    {{kind: categorical, choices: [step, cosine, linear]}}
   optim.schedule.drop_at: {{kind: float, low: 0.34, high: 0.9}}
   objective.consistency.from_epoch: {{kind: int, low: 2, high: 4}}
+  objective.mutual_information.until_epoch: {{kind: int, low: 3, high: 5}}
 """
 
 
-BEGINS = "objective.consistency.from_epoch"
+BEGINS, ENDS = "objective.consistency.from_epoch", "objective.mutual_information.until_epoch"
 
 
 def rates(draws: int = 1, keep: str = "[2]", num: int = 4) -> SweepStudy:
@@ -183,7 +184,7 @@ def test_a_forked_trial_is_its_parent_up_to_the_epoch_and_then_has_its_own_sched
         assert folder.labels_path.read_bytes() == theirs.labels_path.read_bytes()
         config, parent = (flatten(checkpoint.read_config(one.path)) for one in (folder, theirs))
         changed = {path for path, value in config.items() if value != parent[path] and not path.startswith("optim.schedule.")}
-        assert changed - {BEGINS} == {"train.epochs", "train.keep_epochs"}
+        assert changed - {BEGINS, ENDS} == {"train.epochs", "train.keep_epochs"}
         assert config[BEGINS] == (trial.params[BEGINS] if BEGINS in trial.params else parent[BEGINS])
         fork = folder.fork
         assert (fork["run"], fork["trial"], fork["epoch"]) == ("runs/rates", number, 2)
@@ -376,6 +377,10 @@ WRONG = {
     "another seed": (["train.seed=1"], ("train.seed: got 1", "has 0", "leave it out")),
     "other draws": (["study.draws_per_trial=2"], ("study.draws_per_trial: got 2", "goes on from have 1: write that")),
     "a term that begins before the fork": ([f"{BEGINS}=1"], (f"{BEGINS}: got 1", "has 3", "acts before the fork at epoch 2")),
+    "a balance that ends before the fork": (
+        [f"{ENDS}=1"],
+        (f"{ENDS}: got 1", "has None", "acts before the fork at epoch 2"),
+    ),
     "a term of another weight": (["objective.consistency.weight=1"], ("objective.consistency.weight: got 1", "has 0.3", "leave it out")),
     "a term that the parent has is turned off": (["objective.consistency=null"], ("objective.consistency", "has that block on")),
     "a term that the parent has not": (

@@ -1,7 +1,6 @@
 """The search space: what is sampled when, and that every sample is a configuration."""
 
 import json
-import sys
 from pathlib import Path
 
 import optuna
@@ -328,11 +327,9 @@ def test_the_pruner_is_asked_no_later_than_the_consistency_term_begins_in_some_t
 
 
 def test_the_pruner_is_asked_no_later_than_the_balance_of_mutual_information_changes_in_some_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        sys.modules[__name__], "SWEEP", SWEEP.replace("from_epoch: 3}", "from_epoch: 3}, mutual_information: {until_epoch: 7}")
-    )
+    monkeypatch.setitem(globals(), "SWEEP", SWEEP.replace("from_epoch: 3}", "from_epoch: 3}, mutual_information: {until_epoch: 7}"))
     epochs, block = "train.epochs=20", "objective.mutual_information."
-    assert sweep_of(tmp_path, block + "until_epoch: {kind: int, low: 7, high: 30}", epochs).last_rung == 7
+    assert sweep_of(tmp_path, block + "until_epoch: {kind: int, low: 6, high: 30}", epochs).last_rung == 6
     assert sweep_of(tmp_path, block + "until_epoch: {kind: categorical, choices: [null, 9]}", epochs).last_rung == 9
     assert sweep_of(tmp_path, block + "balance: {kind: float, low: 2.0, high: 6.0}", epochs).last_rung == 19
 

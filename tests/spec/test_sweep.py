@@ -85,6 +85,7 @@ def test_the_command_line_wins_over_a_baseline_whatever_value_it_sets(tmp_path, 
         (["objective.adversarial_y.weight=2"], None),
         (["objective.adversarial_y={weight: 2}"], 2),
         (["objective.adversarial_y={}", "objective.adversarial_y.weight=2"], 2),
+        (["objective={adversarial_y: {}}", "objective.adversarial_y.weight=2"], 2),
     ],
 )
 def test_a_part_of_a_block_that_a_baseline_turns_off_is_set_for_the_others(tmp_path, baseline, typed, baselines):

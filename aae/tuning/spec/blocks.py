@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aae.config import ConfigError, require
 from aae.errors import one_line
+from aae.layers import around
 from aae.tuning.spec.learnt import check_learn_from
 from aae.tuning.spec.metrics import CONSTRAINTS, METRICS, check_constraint
 from aae.tuning.spec.samplers_and_pruners import PRUNERS, SAMPLERS, check_kind
@@ -169,9 +170,9 @@ def read_study_block(block: DictConfig, overrides: dict[str, Any], source: str) 
     layered = OmegaConf.merge(block)
     try:
         for key, value in overrides.items():
-            outer = key.rpartition(".")[0]
-            whole = not outer or not OmegaConf.is_list(OmegaConf.select(layered, outer))
-            require(whole, f"study.{key}", value, f"study.{outer} is a list: write it as a whole")
+            for outer in around(key):
+                whole = not OmegaConf.is_list(OmegaConf.select(layered, outer))
+                require(whole, f"study.{key}", value, f"study.{outer} is a list: write it as a whole")
             OmegaConf.update(layered, key, value, merge=False, force_add=True)
         raw: Any = OmegaConf.to_container(layered)
         blocks = {key: raw.pop(key) for key in BLOCKS if key in raw}

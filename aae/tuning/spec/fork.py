@@ -2,8 +2,8 @@
 
 The parent, one of that study's best trials, is a parameter of the search: `fork.parent`. A trial has its parent's configuration,
 labels, rows and weights up to that epoch, and a schedule of its own from there; it may also begin the consistency term at another epoch,
-if neither does before the fork. Nothing else may differ, so a training from epoch 0 with the trial's configuration comes out the same to
-the bit: `reproduce` and `confirm` train so.
+or end the balance of mutual information, if neither trial does so before the fork. Nothing else may differ, so a training from epoch 0
+with the trial's configuration comes out the same to the bit: `reproduce` and `confirm` train so.
 
 Here is what a sweep must know of its parents. Their study and checkpoints are read by aae/tuning/study/parents.py.
 """
@@ -26,7 +26,10 @@ from aae.schedules import drop_epoch
 from aae.tuning.spec.space import Entry
 
 SCHEDULE = "optim.schedule."
-FROM_EPOCH, UNTIL_EPOCH = "objective.consistency.from_epoch", "objective.mutual_information.until_epoch"
+CHANGES = (
+    "objective.consistency.from_epoch",
+    "objective.mutual_information.until_epoch",
+)  # when a term becomes another; null: never
 FREE = ("train.epochs", "train.keep_epochs", "train.checkpoint_every", "train.sample_every", "data.folder")  # change no epoch's numbers
 
 
@@ -78,7 +81,7 @@ class Fork:
         for path, value in flatten(config).items():
             theirs = parent.values.get(path, "that block on" if value is None else "that block off")
             same = path in FREE or path.startswith(SCHEDULE) or value == theirs
-            later = path == FROM_EPOCH and path in parent.values and min(value, theirs) >= self.epoch
+            later = path in CHANGES and path in parent.values and all(at is None or at >= self.epoch for at in (value, theirs))
             has = f"trial {parent.trial} of {self.run} has {theirs}"
             require(same or later, path, value, f"{has}, and it acts before the fork at epoch {self.epoch}: leave it out")
         require(

@@ -18,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from aae.config import TrialConfig, require
 from aae.data import DataError, Dataset
 from aae.draws import draws_labels, refuse_unfit, seeds_of
-from aae.layers import around, baseline_values, configure, said, set_paths, to_trial
+from aae.layers import UNSAID, around, baseline_values, configure, said, set_paths, to_trial
 from aae.paths import flatten
 from aae.runs import PARENT
 from aae.schedules import drop_epoch
 from aae.tuning.spec.blocks import REPORT, SELECTION, ConfirmConfig, StudyConfig, read_study_block, refuse_without_block
-from aae.tuning.spec.fork import FROM_EPOCH, UNTIL_EPOCH, Fork
+from aae.tuning.spec.fork import CHANGES, Fork
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace
 from aae.tuning.spec.space_reader import read_space
@@ -87,9 +87,9 @@ class Sweep:
     def earliest_change(self) -> int:
         """After which epoch a term changes in some trials and not in others: where that is fixed, they all change at once."""
         fixed, epochs = flatten(self.fixed), [self.epochs]
-        for path in (FROM_EPOCH, UNTIL_EPOCH):
+        for path in CHANGES:
             entry = self.space.entries.get(path)
-            if entry is not None and path in fixed:
+            if entry is not None:
                 epochs += [end for end in (*entry.ends(), *([fixed[path]] if entry.when else [])) if end is not None]
         return min(epochs)
 
@@ -204,12 +204,14 @@ def overridden(values: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, An
     kept, won = dict(values), dict[str, Any]()
     for path, value in typed.items():
         outer = any(f"{own}.".startswith(f"{path}.") for own in values)
-        off = any(said(values, block) is None and block not in typed for block in around(path))
+        off = any(said(values, block) is None and said(typed, block) in (None, UNSAID) for block in around(path))
         if not outer and (off or not any(path.startswith(f"{own}.") for own in values)):
             continue
         before = kept.pop(path, None)
-        if value is None:  # a block that is turned off takes with it what the baseline sets in it
-            kept = {own: inner for own, inner in kept.items() if not own.startswith(f"{path}.")}
+        for own in [own for own in kept if own.startswith(f"{path}.")]:
+            # A block that is turned off takes with it what the baseline sets in it, and one that is turned on what it turns off.
+            if value is None or (kept[own] is None and said(typed, own) is not UNSAID):
+                del kept[own]
         blocks = isinstance(before, dict) and isinstance(value, dict)
         won[path] = OmegaConf.to_container(OmegaConf.merge(before, value)) if blocks else value
     return kept | won

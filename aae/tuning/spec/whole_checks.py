@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aae.config import ConfigError, require
 from aae.runs import PARENT
 from aae.tuning.spec.blocks import SEARCH
-from aae.tuning.spec.fork import FROM_EPOCH, SCHEDULE
+from aae.tuning.spec.fork import CHANGES, SCHEDULE
 from aae.tuning.spec.metrics import METRICS
 from aae.tuning.spec.samplers_and_pruners import first_rung
 
@@ -61,13 +61,13 @@ def check_fork(sweep: Sweep) -> None:
     want = f"the trials of a parent are alike up to epoch {fork.epoch}, and a drop of the rates must be seen to its end: use the NopPruner"
     require(kind == "NopPruner", "study.pruner.kind", kind, want)
     for path in sweep.space.entries:
-        want = f"it acts before epoch {fork.epoch}, where the trials are those of {fork.run}: search {SCHEDULE}* or {FROM_EPOCH}"
-        require(path in (PARENT, FROM_EPOCH) or path.startswith(SCHEDULE), f"search_space.{path}", "searched", want)
+        want = f"it acts before epoch {fork.epoch}, where the trials are those of {fork.run}: search {SCHEDULE}*, {' or '.join(CHANGES)}"
+        require(path in (PARENT, *CHANGES) or path.startswith(SCHEDULE), f"search_space.{path}", "searched", want)
     for parent in fork.parents:
         sweep.config({PARENT: parent.trial})
-        for begins in sweep.space.ends(FROM_EPOCH):
+        for change in ({path: at} for path in CHANGES for at in sweep.space.ends(path)):
             try:
-                sweep.config({PARENT: parent.trial, FROM_EPOCH: begins})
+                sweep.config({PARENT: parent.trial} | change)
             except ConfigError as error:
                 raise ConfigError(f"search_space.{error}") from None
     for name, values in sweep.baselines.items():
