@@ -376,6 +376,7 @@ WRONG = {
     "another model": (["model.z_dim=20"], ("model.z_dim: got 20", "acts before the fork at epoch 2: leave it out")),
     "another seed": (["train.seed=1"], ("train.seed: got 1", "has 0", "leave it out")),
     "other draws": (["study.draws_per_trial=2"], ("study.draws_per_trial: got 2", "goes on from have 1: write that")),
+    "draws said elsewhere": (["data.num_draws=2"], ("study.draws_per_trial: got 1", "data.num_draws is 2: leave that out")),
     "a term that begins before the fork": ([f"{BEGINS}=1"], (f"{BEGINS}: got 1", "has 3", "acts before the fork at epoch 2")),
     "a balance that ends before the fork": (
         [f"{ENDS}=1"],

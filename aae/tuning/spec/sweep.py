@@ -221,7 +221,8 @@ def with_draws(trial: DictConfig, config: TrialConfig, num: int, fork: Fork | No
     """The fixed part with the study's number of draws in it. Raises ConfigError where the rest of the configuration forbids it."""
     data, path = config.data, "study.draws_per_trial"
     if fork is not None:
-        require(data.num_draws == num, path, num, f"the trials that it goes on from have {data.num_draws}: write that")
+        theirs = fork.parents[0].values["data.num_draws"]
+        require(num == theirs, path, num, f"the trials that it goes on from have {theirs}: write that")
     require(data.num_draws in (1, num), path, num, f"data.num_draws is {data.num_draws}: leave that out, this says how many")
     if num == 1:
         return trial
