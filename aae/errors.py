@@ -49,8 +49,18 @@ def is_full_disk(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
+def out_of_memory(error: BaseException) -> str | None:
+    """Whose memory ran out, in words; None where the error is of another kind. torch has no type for it on a processor."""
+    if isinstance(error, RuntimeError) and "out of memory" in str(error):
+        return "the GPU ran out of memory"
+    is_host = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return "the host ran out of memory" if is_host or (isinstance(error, RuntimeError) and "allocate memory" in str(error)) else None
+
+
 def fault(error: Exception, where: str | Path = "the run folder") -> str:
-    """The line of an error that is no wrong input. `where`: for a full disk that does not say it."""
+    """The line of an error that is no wrong input. `where`: for one that does not say it."""
+    if whose := out_of_memory(error):
+        return f"{where}: {whose}; give a smaller network or batch, or end other programs"
     if is_full_disk(error):
         return f"{error.filename or where}: the disk is full; make room, and the same command goes on"
     return str(error)

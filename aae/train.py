@@ -30,7 +30,7 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
-from aae.errors import REFUSED, Diverged, fault, is_full_disk, refusal
+from aae.errors import REFUSED, Diverged, fault, is_full_disk, out_of_memory, refusal
 from aae.inputs import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder
 from aae.layers import trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted
@@ -278,8 +278,8 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
             train(config, report, folder, attempt, dataset)
         except Diverged as error:
             state, reason = "FAIL", f"diverged: {error}"
-        except OSError as error:
-            if not is_full_disk(error):
+        except (OSError, MemoryError, RuntimeError) as error:
+            if not (is_full_disk(error) or out_of_memory(error)):
                 raise
             print(fault(error, folder.path), file=sys.stderr)
             return 1

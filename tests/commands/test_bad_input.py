@@ -1148,6 +1148,13 @@ def test_as_a_program_a_training_ends_with_code_2(workplace):
     assert listing(workplace) == before
 
 
+def test_a_training_for_which_memory_is_too_small_ends_with_a_line(workplace):
+    (workplace / "sweep.yaml").write_text(sweep_text())
+    done = program("-m", "aae.train", "sweep.yaml", "--output", "large", "model.hidden_dims=[10000000, 10000000]")
+    assert done.returncode == 1
+    assert done.stderr == "large: the host ran out of memory; give a smaller network or batch, or end other programs\n"
+
+
 UNREADABLE = [
     ("launch", ["private/s.yaml"]),
     ("launch", ["status", "private/run"]),

@@ -27,7 +27,7 @@ from aae.config import ConfigError, TrialConfig
 from aae.data import DataError, load_configured
 from aae.device import choose_device, repeatable, resolve, steady_memory
 from aae.draws import Draw, prepare, state_dict
-from aae.errors import Diverged, one_line
+from aae.errors import Diverged, one_line, out_of_memory
 from aae.layers import configure
 from aae.paths import flatten
 from aae.runs import GB, PARENT
@@ -147,11 +147,8 @@ def try_out(config: TrialConfig, command_folder: str, gpu: bool = True) -> Cost 
         return Failure(f"diverges at once ({error})", diverged=True)
     except DataError as error:
         return Failure(str(error), names_path=True)
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
-        return Failure(f"runs out of memory ({one_line(error)})")
     except Exception as error:  # a shape that does not fit, a bug: whatever it is, every such trial would fail of it
-        memory = "allocate memory" in str(error)  # torch's word for it on a CPU
-        return Failure("runs out of memory" if memory else f"fails with {type(error).__name__}: {one_line(error)}")
+        return Failure("runs out of memory" if out_of_memory(error) else f"fails with {type(error).__name__}: {one_line(error)}")
 
 
 def try_out_there(configs: dict[str, TrialConfig], workers: Workers) -> list[Cost | Failure]:

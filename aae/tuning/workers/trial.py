@@ -17,7 +17,7 @@ from aae import checkpoint
 from aae.config import ConfigError
 from aae.data import DataError, load_configured
 from aae.device import choose_device
-from aae.errors import Diverged, is_full_disk
+from aae.errors import Diverged, is_full_disk, out_of_memory
 from aae.paths import flatten
 from aae.runs import DIVERGED, PARENT, Attempt, Row, TrialFolder, read_json
 from aae.train import epochs
@@ -88,17 +88,14 @@ def train_attempt(handout: dict[str, Any], study: dict[str, Any]) -> Generator[R
     except Diverged as error:
         # A sampler learns from pruned trials and ignores failed ones: as a failure it would come back to this corner for ever.
         outcome = ("PRUNED", f"{DIVERGED}: {error}")
-    except torch.cuda.OutOfMemoryError as error:
-        outcome = ("FAIL", f"the GPU ran out of memory: {str(error).splitlines()[0]}")
-    except MemoryError:
-        outcome = ("FAIL", "the host ran out of memory")
     except DataError as error:
         outcome = ("FAIL", str(error))
     except OSError as error:
         # A full disk is no trial's own failure: each one would fail in turn, and be spent.
         outcome = ("DISK FULL" if is_full_disk(error) else "FAIL", error_in_a_line(error, folder))
     except Exception as error:  # whatever it is, the sweep goes on without this trial and says why
-        outcome = ("FAIL", error_in_a_line(error, folder))
+        whose, why = out_of_memory(error), error_in_a_line(error, folder)
+        outcome = ("FAIL", f"{whose}: {why}" if whose else why)
     except GeneratorExit:  # stopped, after the driver has told a trial that is over
         outcome = told_outcome(folder) or (outcome if done >= config.train.epochs else ("INTERRUPTED", "the same command goes on"))
         raise
