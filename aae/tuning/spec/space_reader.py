@@ -27,7 +27,7 @@ FIELDS = {
     "float": {"kind", "low", "high", "log", "step", "when"},
     "categorical": {"kind", "choices", "when"},
 }
-MOST = 2**53  # whole numbers that a float, as a sampler has them, tells apart
+EXACT = 2**53  # whole numbers that a float, as a sampler has them, tells apart
 NOT_SEARCHED = ("train.epochs", "train.seed", "train.num_threads", "train.checkpoint_every", "train.sample_every", "train.keep_epochs")
 
 
@@ -111,8 +111,8 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
     low, high, log, step = spec.get("low"), spec.get("high"), spec.get("log", False), spec.get("step")
     for name, value in (("low", low), ("high", high)):
         ok = isinstance(value, int if kind == "int" else int | float) and not isinstance(value, bool) and math.isfinite(value)
-        ok = ok and (kind == "float" or abs(value) <= MOST)
-        require(ok, f"{where}.{name}", value, f"give {f'a whole number of at most {MOST}' if kind == 'int' else 'a finite number'}")
+        ok = ok and (kind == "float" or abs(value) <= EXACT)
+        require(ok, f"{where}.{name}", value, f"give {f'a whole number of at most {EXACT}' if kind == 'int' else 'a finite number'}")
     require(low <= high, where, f"low {low} above high {high}", "swap them")
     require(isinstance(log, bool), f"{where}.log", log, "give true or false")
     require(not log or low > 0, f"{where}.low", low, "a logarithmic range starts above 0")
@@ -121,7 +121,10 @@ def read_distribution(where: str, spec: Any) -> BaseDistribution:
         ok = isinstance(step, int if kind == "int" else int | float) and not isinstance(step, bool) and step > 0
         require(ok, f"{where}.step", step, "give a positive number")
         require(
-            (high - low) / step <= MOST, f"{where}.step", step, f"so many steps cannot be told apart: give at least {(high - low) / MOST:g}"
+            (high - low) / step <= EXACT,
+            f"{where}.step",
+            step,
+            f"so many steps cannot be told apart: give at least {(high - low) / EXACT:g}",
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a step that does not divide the range: read_space says it, with the path
