@@ -156,6 +156,7 @@ class TrainConfig:
     labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
     learnt_labelled_batch_size: int | None = None  # the same, once an epoch's cross-entropy was below 0.001 nats; null: no other
     input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
+    labelled_spread: float = 0.0  # Gaussian noise on labelled images, so many times as far as the images differ; falls with the rates
     input_dropout: float = 0.0  # share of pixels set to 0, the rest scaled up to make up for it; training only
     shift: int = 0  # each image is moved by up to so many pixels either way, zeros filled in, its target too; training only
     ema_decay: float | None = 0.999  # of the averaged weights; null: they are the plain ones
@@ -181,7 +182,8 @@ class TrainConfig:
         for name in ("sample_every", "parzen_samples", "shift"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "give a whole number, or 0 for none")
         require(0 <= self.input_dropout < 1, "train.input_dropout", self.input_dropout, "give a share in [0, 1)")
-        require(self.input_noise_std >= 0, "train.input_noise_std", self.input_noise_std, "give a number of at least 0")
+        for name in ("input_noise_std", "labelled_spread"):
+            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "give a number of at least 0")
         require(self.ema_decay is None or 0 < self.ema_decay < 1, "train.ema_decay", self.ema_decay, "give a number in (0, 1), or null")
         every = re.fullmatch(r"auto|[1-9]\d{0,5}s?", self.checkpoint_every)
         require(every is not None, "train.checkpoint_every", self.checkpoint_every, "give epochs (1), seconds (30s) or auto")

@@ -4,7 +4,7 @@ init             the initial weights
 unlabelled       the order of the training images
 labelled         the order of the labelled ones
 noise            on the pixels of the training images
-labelled_noise   on those of the labelled ones
+labelled_noise   on those of the labelled ones, and how much of each unlabelled image goes into each of them
 prior            samples of p(z) and p(y), and the instance noise on y
 code             the style's noise of a sampled encoder
 direction        where the consistency term looks first
@@ -56,6 +56,7 @@ class Noise(NamedTuple):
     labelled_shift_L2: Tensor | None
     other_pixels: PixelNoise | None  # of `Batch.other_BX`; None where nothing reads it
     other_shift_B2: Tensor | None
+    mixed_LB: Tensor | None  # how much of each unlabelled image goes into each labelled one: `spread_out`
 
 
 def make_generators(config: TrialConfig, device: torch.device) -> Generators:
@@ -77,7 +78,7 @@ def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_d
 
     The order within a stream is part of what makes a training repeatable: a change of it is a change of every number."""
     objective, z_dim, num_classes = config.objective, config.model.z_dim, config.model.num_classes
-    batch, device, prior = len(label_B), label_B.device, objective.adversarial_z.prior
+    batch, device, prior, spread = len(label_B), label_B.device, objective.adversarial_z.prior, config.train.labelled_spread
 
     def normal(stream: str, *shape: int) -> Tensor:
         return torch.randn(shape, generator=generators[stream], device=device)
@@ -118,6 +119,7 @@ def draw_noise(config: TrialConfig, generators: Generators, label_B: Tensor, x_d
         shift("labelled_shift", num_labelled),
         pixels("direction", batch) if other else None,
         shift("direction", batch) if other else None,
+        normal("labelled_noise", num_labelled, batch).mul_(spread / math.sqrt(batch)) if spread else None,
     )
 
 
@@ -126,6 +128,12 @@ def add_noise(x_BX: Tensor, noise: PixelNoise, config: TrainConfig) -> Tensor:
     if noise.kept_BX is not None:
         x_BX = x_BX * noise.kept_BX / (1 - config.input_dropout)
     return x_BX if noise.added_BX is None else x_BX + noise.added_BX
+
+
+def spread_out(x_LX: Tensor, mixed_LB: Tensor | None, x_BX: Tensor, factor: float) -> Tensor:
+    """Labelled images moved by so many times a Gaussian noise of the covariance of the unlabelled ones: where these differ, and hardly
+    from pixel to pixel."""
+    return x_LX if mixed_LB is None else x_LX + factor * (mixed_LB @ (x_BX - x_BX.mean(dim=0)))
 
 
 def shifted(x_BX: Tensor, shift_B2: Tensor | None, furthest: int, image_shape: tuple[int, int, int]) -> Tensor:

@@ -24,9 +24,9 @@ def check_switches(config: TrialConfig) -> None:
     if objective.classification is not None:
         require(data.num_labels != 0, "objective.classification", "data.num_labels=0", "give labels, or objective.classification=null")
     else:
-        learnt = config.train.learnt_labelled_batch_size
         want = "nothing learns labels here: leave it out, or turn objective.classification on"
-        require(learnt is None, "train.learnt_labelled_batch_size", learnt, want)
+        for name in ("learnt_labelled_batch_size", "labelled_spread"):
+            require(not getattr(config.train, name), f"train.{name}", getattr(config.train, name), want)
     if adversarial_z.sees_label:
         path = "objective.adversarial_z.sees_label"
         require(data.num_labels != 0, path, "data.num_labels=0", f"give labels, or {path}=false")

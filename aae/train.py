@@ -33,7 +33,7 @@ from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, st
 from aae.errors import REFUSED, Diverged, fault, is_full_disk, out_of_memory, refusal
 from aae.inputs import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder
 from aae.layers import trial_from_sweep
-from aae.noise import add_noise, draw_noise, shifted
+from aae.noise import add_noise, draw_noise, shifted, spread_out
 from aae.objective import Batch, build_phases
 from aae.paths import flatten
 from aae.runs import Attempt, Row, TrialFolder, read_json, write_atomically, write_json
@@ -59,12 +59,10 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
     state.phases = build_phases(state.config, state.model, state.epoch)
     state.model.train()
     config, optim, device = state.config.train, state.config.optim, train.images_NX.device
-    whole_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"])
-    order_SB = whole_SB[:steps].to(device)
+    order_SB = epoch_indices(len(train.images_NX), config.batch_size, state.generators["unlabelled"]).to(device)
     num_labelled = (config.learnt_labelled_batch_size if state.labels_learnt else None) or config.labelled_batch_size
-    order_SL = None
-    if len(labelled.images_NX) and state.config.objective.classification is not None:
-        order_SL = labelled_indices(len(labelled.label_N), num_labelled, steps, state.generators["labelled"]).to(device)
+    learns = len(labelled.images_NX) > 0 and state.config.objective.classification is not None
+    order_SL = labelled_indices(len(labelled.label_N), num_labelled, steps, state.generators["labelled"]).to(device) if learns else None
     everything = order_SL is not None and num_labelled == len(labelled.label_N)
     names = [f"{phase.name}/{term.name}" for phase in state.phases for term in phase.terms]
     sums = torch.zeros(len(names), device=device)
@@ -78,8 +76,10 @@ def train_epoch(draw: Draw, image_shape: tuple[int, int, int], steps: int, autoc
             other_BX = add_noise(shifted(x_BX, noise.other_shift_B2, config.shift, image_shape), noise.other_pixels, config)
         x_BX = shifted(x_BX, noise.shift_B2, config.shift, image_shape)
         x_LX = shifted(x_LX, noise.labelled_shift_L2, config.shift, image_shape)
+        multiplier = rate(state.steps)
+        x_LX = spread_out(x_LX, noise.mixed_LB, x_BX, multiplier)
         noisy_BX, noisy_LX = add_noise(x_BX, noise.pixels, config), add_noise(x_LX, noise.labelled_pixels, config)
-        rates = rates_of(state, rate(state.steps), decoder_speed(optim, state.steps, len(whole_SB)))
+        rates = rates_of(state, multiplier, decoder_speed(optim, state.steps, len(order_SB)))
         values = UPDATE[config.update](state, Batch(x_BX, noisy_BX, label_B, noisy_LX, label_L, other_BX), noise, rates, autocast)
         sums += torch.stack(values).detach()
         if config.ema_decay is not None:

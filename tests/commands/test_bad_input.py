@@ -178,6 +178,7 @@ VALUES = {
     "a decoder that stands still": ("optim.decoder_speed=0", ("optim.decoder_speed: got 0", "positive factor")),
     "nan": ("optim.generator.rate=nan", ("optim.generator.rate: got nan", "give a")),
     "nan of YAML": ("optim.generator.rate=.nan", ("optim.generator.rate", "nan", "finite")),
+    "negative spread": ("train.labelled_spread=-1", ("train.labelled_spread: got -1", "at least 0")),
     "inf": ("train.input_noise_std=inf", ("train.input_noise_std", "inf", "finite")),
     "minus inf of YAML": ("objective.classification.weight=-.inf", ("objective.classification.weight", "inf", "finite")),
     "infinite drop": ("optim.schedule={unit: epoch, drop_at: .inf}", ("optim.schedule.drop_at", "inf", "finite")),
@@ -324,6 +325,11 @@ EXCLUSIVE: dict[str, tuple[list[str], tuple[str, ...], list[str]]] = {
         [*UNSUPERVISED, "data.num_labels=0", "train.learnt_labelled_batch_size=10"],
         ("train.learnt_labelled_batch_size: got 10", "leave it out, or turn objective.classification on"),
         ["train.learnt_labelled_batch_size=null"],
+    ),
+    "labelled images that nobody learns": (
+        [*UNSUPERVISED, "data.num_labels=0", "train.labelled_spread=0.5"],
+        ("train.labelled_spread: got 0.5", "leave it out, or turn objective.classification on"),
+        ["train.labelled_spread=0"],
     ),
     "sees_class without a class": (
         [*UNSUPERVISED, "data.num_labels=0", f"{SEES_CLASS}=true"],

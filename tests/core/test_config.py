@@ -199,6 +199,7 @@ def test_a_baseline_of_the_project_names_every_path_of_the_recipe(path, name):
     }
     recipe |= {f"train.{key}" for key in ("update", "batch_size", "labelled_batch_size", "input_noise_std", "ema_decay", "precision")}
     recipe |= {"model.z_dim"} & set(raw.search_space)
+    recipe |= {"train.labelled_spread"} if trial_from_sweep(raw, None, {}).train.labelled_spread else set()
     if config.objective.classification is None:
         recipe -= {"train.labelled_batch_size", "optim.classification.rate", "optim.classification.momentum"}
     assert recipe - named == set()

@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from aae.device import repeatable
-from aae.noise import Noise, add_noise, draw_noise, make_generators
+from aae.noise import Noise, add_noise, draw_noise, make_generators, spread_out
 from aae.objective import Batch, Codes, Phase
 from aae.updates import UPDATE, State, averaging_decay, rates_of
 from tests.compositions import cases, small, state_of
@@ -68,6 +68,7 @@ def tensors_of(tree: Any) -> list[torch.Tensor]:
         ({"objective.consistency": {}, "train.input_noise_std": 0.0}, {"prior", "direction"}),
         ({"objective.consistency": {"from_epoch": 1}, "train.input_noise_std": 0.0}, {"prior"}),
         ({"train.shift": 2, "train.input_noise_std": 0.0}, {"prior", "shift", "labelled_shift"}),
+        ({"train.labelled_spread": 0.5, "train.input_noise_std": 0.0}, {"prior", "labelled_noise"}),
     ],
 )
 def test_what_the_configuration_does_not_read_is_not_drawn(switches, streams, dataset):
@@ -102,6 +103,25 @@ def test_a_stream_is_read_in_the_order_that_every_training_so_far_had(update, nu
         x_BX = torch.rand(num, 36)
         expected = x_BX * kept_BX / 0.8 + 0.3 * torch.randn(num, 36, generator=plain[stream])
         assert torch.equal(add_noise(x_BX, pixels, config.train), expected)
+
+
+def test_labelled_images_are_moved_by_noise_of_the_covariance_of_the_unlabelled_ones():
+    config, generator = tiny_config({"train.labelled_spread": 0.5}), torch.Generator().manual_seed(0)
+    x_BX = torch.rand(400, 6, generator=generator) @ torch.rand(6, 6, generator=generator)  # pixels that depend on each other
+    x_LX = torch.rand(1, 6, generator=generator).expand(50_000, 6)
+    noise = draw_noise(config, make_generators(config, torch.device("cpu")), torch.full((400,), -1), 6, 50_000, 0)
+    added_LX = spread_out(x_LX, noise.mixed_LB, x_BX, 0.8) - x_LX
+    expected_XX = (0.5 * 0.8) ** 2 * torch.cov(x_BX.T, correction=0)
+    assert torch.allclose(torch.cov(added_LX.T), expected_XX, atol=0.02 * float(expected_XX.max()))
+    assert added_LX.mean(dim=0).abs().max() < 0.02 * expected_XX.max().sqrt()
+    assert torch.equal(spread_out(x_LX, noise.mixed_LB, x_BX, 0.0), x_LX) and spread_out(x_LX, None, x_BX, 0.8) is x_LX
+
+
+def test_the_spread_changes_no_other_draw():
+    without, with_it = (tiny_config({"train.labelled_spread": spread}) for spread in (0.0, 0.5))
+    first, second = (draw_noise(it, make_generators(it, torch.device("cpu")), torch.tensor([1, 2]), 6, 3, 0) for it in (without, with_it))
+    assert first.mixed_LB is None and second.mixed_LB is not None
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(first), tensors_of(second._replace(mixed_LB=None)), strict=True))
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])

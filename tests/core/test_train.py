@@ -69,7 +69,13 @@ SAMPLED |= {"model.z_dim": 2, "objective.adversarial_z.prior.kind": "mixture", "
     [
         SAMPLED,
         SAMPLED | {"model.class_source": "label", "data.num_labels": -1},
-        {"model.encoder": "gaussian", "objective.adversarial_y.noise_std": 0.3, "train.input_dropout": 0.2},
+        {
+            "model.encoder": "gaussian",
+            "objective.adversarial_y.noise_std": 0.3,
+            "train.input_dropout": 0.2,
+            "train.labelled_spread": 0.5,
+            "optim.schedule": {"kind": "cosine", "drop_at": 0.2},
+        },
         {"objective.consistency": {}, "train.shift": 2},
         {"objective.consistency": {"from_epoch": 2}},
         {"objective.consistency": {}, "objective.mutual_information": {"until_epoch": 2}, "model.batch_norm": True, "train.ema_decay": 0.9},
@@ -510,6 +516,17 @@ def test_the_first_average_is_the_weights_after_the_first_step(tmp_path, dataset
     train(tiny_config({"train.batch_size": 300, "train.epochs": 1, "train.ema_decay": 0.999}), nothing, trial, attempt, dataset)
     saved = torch.load(attempt.checkpoint_path)
     assert all(torch.equal(value, saved["model"][name]) for name, value in saved["averaged"].items())
+
+
+def test_the_noise_along_the_images_falls_with_the_rates(dataset, monkeypatch):
+    config, seen = tiny_config({"train.labelled_spread": 0.5, "train.input_noise_std": 0.0}), []
+    (draw,) = prepare(config, dataset, None, torch.device("cpu"))
+    monkeypatch.setitem(training.UPDATE, "joint", lambda state, batch, *_: seen.append(batch.noisy_LX) or [torch.zeros(())] * 6)
+    train_epoch(draw, dataset.image_shape, 3, contextlib.nullcontext, lambda step: (1.0, 0.1, 0.0)[step])
+    clean_LX = metrics.to_pixels(draw.labelled.images_NX)
+    first, second, third = (float((x_LX - clean_LX).square().mean().sqrt()) for x_LX in seen)
+    spread = float(clean_LX.std(dim=0).square().mean().sqrt())
+    assert 0.3 * spread < first < 0.7 * spread and 0.05 < second / first < 0.2 and third == 0
 
 
 def test_each_error_is_of_its_own_weights(dataset):
