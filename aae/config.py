@@ -156,7 +156,7 @@ class TrainConfig:
     labelled_batch_size: int = 100  # labelled images a step, from a stream of their own
     learnt_labelled_batch_size: int | None = None  # the same, once an epoch's cross-entropy was below 0.001 nats; null: no other
     input_noise_std: float = 0.3  # Gaussian, on pixels in [0, 1], training only
-    labelled_spread: float = 0.0  # Gaussian noise on labelled images, so many times as far as the images differ; falls with the rates
+    labelled_spread: float = 0.0  # noise on labelled images with the covariance of all, in units of their spread; falls with the rates
     input_dropout: float = 0.0  # share of pixels set to 0, the rest scaled up to make up for it; training only
     shift: int = 0  # each image is moved by up to so many pixels either way, zeros filled in, its target too; training only
     ema_decay: float | None = 0.999  # of the averaged weights; null: they are the plain ones

@@ -131,8 +131,8 @@ def add_noise(x_BX: Tensor, noise: PixelNoise, config: TrainConfig) -> Tensor:
 
 
 def spread_out(x_LX: Tensor, mixed_LB: Tensor | None, x_BX: Tensor, factor: float) -> Tensor:
-    """Labelled images moved by so many times a Gaussian noise of the covariance of the unlabelled ones: where these differ, and hardly
-    from pixel to pixel."""
+    """Labelled images with Gaussian noise that has the covariance of the unlabelled ones, times the square of what `mixed_LB` was drawn
+    with and of `factor`: it moves them in the directions in which images differ."""
     return x_LX if mixed_LB is None else x_LX + factor * (mixed_LB @ (x_BX - x_BX.mean(dim=0)))
 
 
