@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -170,6 +171,7 @@ def main() -> int:
     run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "link", "set", BRIDGE, "up")
     hosts = {name: Host(name, folder, shared) for name in NAMES}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that it takes everything down
     try:
         for host in hosts.values():
             prepare(host)
