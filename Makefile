@@ -27,7 +27,7 @@ $(READY): requirements.lock
 	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-sweep: $(READY)  ## a small search over real trainings, five to eight minutes on two cores
+sweep: $(READY)  ## a small search over real trainings, 5 to 9 minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
 # Three processes on two cores: a test that waits for Ray to start leaves its core to others.
@@ -61,7 +61,7 @@ slurm-test: $(READY)  ## clusters/slurm.sh under a real Slurm of three nodes on 
 page-test: $(READY)  ## the report's page in headless Chromium; needs Debian's chromium and playwright, and says which
 	$(PY) -m pytest -q -n 0 tests/page_browser.py
 
-figures: $(READY)  ## training.png, search.png and cost.png of docs/figures/, from committed records
+figures: $(READY)  ## training.png, search.png, cost.png and draws.png of docs/figures/, from committed records
 	$(PY) -m benchmarks.figures
 
 golden: $(READY)  ## write the golden losses anew, after a change of the maths

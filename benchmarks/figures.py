@@ -3,6 +3,7 @@
 docs/figures/training.png   validation error over epochs of the single trainings, records/semi-*
 docs/figures/search.png     the learning curves of the sweep, records/quick
 docs/figures/cost.png       validation error over core-minutes with 100 labels, as benchmarks.to_error timed them
+docs/figures/draws.png      test errors of the same draws of 100 labels, one configuration of the AAE beside the other
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from aae.config import ConfigError
+from aae.intervals import t_interval
 from aae.runs import TrialFolder, write_atomically
+from analysis.confirmed import read_confirmed
 from analysis.figures import learning_curves, legible_ticks, to_png
 from analysis.trials import read_run
 from benchmarks.to_error import RECIPES, read_recipe, stage_name, stages_of
@@ -29,6 +32,14 @@ PAPER = 1.90  # % with 100 labels: Makhzani et al. 2015, section 5
 ANCHORS = {
     "plain script: alternating, float32": {1: 20.6, 6: 8.5, 20: 5.1, 35: 3.3, 50: 3.13},
     "plain script: joint, bfloat16, shared momentum": {16: 5.2, 30: 3.4, 70: 2.7, 113: 2.4, 150: 2.31},
+}
+REPORTED = {  # confirmations on draws 200 to 209, in the order in which they came
+    "joint": "mnist_100_aae",
+    "alternating": "mnist_100_aae_alternating",
+    "faster decoder": "mnist_100_aae_decoder",
+    "noise along\nthe images": "mnist_100_aae_spread",
+    "200 epochs\nof it": "mnist_100_aae_long",
+    "AAE + X": "mnist_100_vat_1000",
 }
 
 
@@ -84,10 +95,33 @@ def cost(records: Path) -> bytes:
     return to_png(figure, 8, 4.5)
 
 
+def draws(records: Path) -> bytes:
+    figure = Figure(layout="constrained")
+    axis = figure.add_subplot()
+    errors = []
+    for place, name in enumerate(REPORTED.values()):
+        found = read_confirmed(records / name)
+        if found is None:
+            raise ConfigError(f"{records / name}: no confirmation; record one with python -m benchmarks.record")
+        errors.append([100 * error for error in found.known("winner")])
+        low, high = t_interval(errors[-1])
+        axis.errorbar(place, np.mean(errors[-1]), (high - low) / 2, fmt="D", color="black", markersize=5, capsize=4, zorder=3,
+                      label="mean, with its 95 % interval" if place == 0 else None)  # fmt: skip
+    for draw, line in zip(found.report["draws"], zip(*errors, strict=True), strict=True):
+        axis.plot(line, ".-", linewidth=1, alpha=0.5, label=f"draw {draw}")
+    axis.axhline(PAPER, color="gray", linestyle="--", linewidth=1, label=f"the paper's, {PAPER:.2f}")
+    axis.set(ylabel="test error, 100 labels (%)", yscale="log", xticks=range(len(REPORTED)), xticklabels=REPORTED)
+    legible_ticks(axis.yaxis)
+    axis.grid(axis="y", alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
+    return to_png(figure, 8, 4.5)
+
+
 def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     code = 0
-    for draw in (training, search, cost):
+    for draw in (training, search, cost, draws):
         try:
             with style.context("default"):  # whatever a user's matplotlibrc says
                 png = draw(RECORDS)
