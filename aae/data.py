@@ -146,11 +146,14 @@ def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
             other = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]  # numpy gives the bytes of what is none
             if other:
                 raise DataError(f"{path}: {other[0]} is no array; save it with numpy.savez_compressed")
-        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+        with path.open("rb") as file:
+            hashes = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
     except DataError:
         raise
     except PermissionError as error:
         raise DataError(refusal(error)) from None
+    except MemoryError as error:
+        raise DataError(f"{path}: does not fit into memory ({error}); give fewer or smaller images, or a larger machine") from None
     except Exception as error:  # zip and numpy meet broken bytes with errors of many kinds
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez_compressed") from None

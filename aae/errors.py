@@ -57,12 +57,19 @@ def out_of_memory(error: BaseException) -> str | None:
     return "the host ran out of memory" if is_host or (isinstance(error, RuntimeError) and "allocate memory" in str(error)) else None
 
 
+def of_the_machine(error: BaseException) -> bool:
+    """Its disk or its memory, no fault of the program: a line says it."""
+    return is_full_disk(error) or out_of_memory(error) is not None or (isinstance(error, OSError) and error.errno == errno.EROFS)
+
+
 def fault(error: Exception, where: str | Path = "the run folder") -> str:
     """The line of an error that is no wrong input. `where`: for one that does not say it."""
     if whose := out_of_memory(error):
         return f"{where}: {whose}; give a smaller network or batch, or end other programs"
     if is_full_disk(error):
         return f"{error.filename or where}: the disk is full; make room, and the same command goes on"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return f"{error.filename or where}: cannot be written ({error.strerror}); copy the folder to where it can be"
     return str(error)
 
 

@@ -118,7 +118,7 @@ def refuse_unsafe_values(value: Any, path: str) -> None:
 def refuse_unmeant_folders(value: Any, path: str) -> None:
     """Those that someone typed: a run folder of another machine may name what is not here. Raises ConfigError."""
     for where, leaf in leaves(value, path):
-        if isinstance(leaf, str) and where.partition("[")[0].endswith(FOLDERS):
+        if isinstance(leaf, str) and re.sub(r"(\[\d+\])+$", "", where).endswith(FOLDERS):
             refuse_unmeant_folder(leaf, where)
 
 

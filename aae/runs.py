@@ -142,9 +142,9 @@ def read_manifest(run: Path) -> dict[str, Any] | None:
 
 def command_folder(data_folder: str | None, made: Mapping[str, Any]) -> Path:
     """What a recorded `data.folder` is meant from where it is relative: the folder that the run's command was given in; the present one
-    where the data are there no more. `made`: the run's manifest."""
+    where the data are there no more, or this user may not look. `made`: the run's manifest."""
     there = Path(made.get("folder", ""))
-    return there if data_folder and (there / Path(data_folder).expanduser()).exists() else Path.cwd()
+    return there if data_folder and os.path.exists(there / Path(data_folder).expanduser()) else Path.cwd()
 
 
 def manifest_over(folder: Path) -> dict[str, Any]:

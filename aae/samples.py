@@ -163,7 +163,7 @@ def codes_in_plane(model: Autoencoder, images: Split, config: TrialConfig, num_i
         marks = model.decoder.heads_KZ.cpu().numpy()
     elif flat:
         generator = torch.Generator().manual_seed(0)
-        prior_M2 = SAMPLE_PRIOR[prior.kind](unlabelled(num_images), 2, config.model.num_classes, prior.std, generator)
+        prior_M2 = SAMPLE_PRIOR[prior.kind](unlabelled(len(shown.label_N)), 2, config.model.num_classes, prior.std, generator)
         reach = float(prior_M2.abs().quantile(0.997))  # nearly all of the prior is in the picture, at every epoch
         behind = prior_M2.numpy() if prior.kind in NEAREST_PART else None
     return Plane(points_N2, shown.label_N.cpu().numpy(), what, axes, behind, marks, reach)

@@ -30,7 +30,7 @@ from aae.config import ConfigError, TrialConfig, require
 from aae.data import Dataset, Split, data_warnings, epoch_indices, labelled_indices, load_configured
 from aae.device import choose_device, device_name, give_back_memory, repeatable, resolve, steady_memory
 from aae.draws import Draw, load_state_dict, mean_row, prepare, refuse_unfit, state_dict
-from aae.errors import REFUSED, Diverged, fault, is_full_disk, out_of_memory, refusal
+from aae.errors import REFUSED, Diverged, fault, of_the_machine, refusal
 from aae.inputs import SWEEP_BLOCKS, parse_overrides, read_sweep, refuse_unmeant_folder
 from aae.layers import trial_from_sweep
 from aae.noise import add_noise, draw_noise, shifted, spread_out
@@ -225,6 +225,11 @@ def main(arguments: list[str] | None = None) -> int:
     except REFUSED as error:
         print(f"aae.train: {refusal(error)}", file=sys.stderr)
         return 2
+    except (OSError, MemoryError, RuntimeError) as error:
+        if not of_the_machine(error):
+            raise
+        print(fault(error, options.output or Path("runs") / name), file=sys.stderr)
+        return 1
 
 
 def claim(folder: TrialFolder, config: TrialConfig, dataset: Dataset) -> None:
@@ -278,11 +283,6 @@ def train_alone(config: TrialConfig, folder: TrialFolder, dataset: Dataset) -> i
             train(config, report, folder, attempt, dataset)
         except Diverged as error:
             state, reason = "FAIL", f"diverged: {error}"
-        except (OSError, MemoryError, RuntimeError) as error:
-            if not (is_full_disk(error) or out_of_memory(error)):
-                raise
-            print(fault(error, folder.path), file=sys.stderr)
-            return 1
         except KeyboardInterrupt:
             progress.stop()
             print(f"interrupted after epoch {len(attempt.rows())}; the same command goes on from there", file=sys.stderr)

@@ -18,7 +18,8 @@ from aae.download import FILES, cache_folder
 from aae.errors import DataError
 from aae.pictures import SHOWN_CHANNELS, matplotlib_defaults
 from aae.runs import command_folder
-from analysis.trials import Run, find_trained, load_images
+from analysis.trained import find_trained, load_images
+from analysis.trials import Run
 
 MAX_IMAGES = 600
 MAX_VALUES = 600_000  # bytes of the images on the page, before they are compressed

@@ -21,7 +21,8 @@ from aae.pictures import import_matplotlib, matplotlib_defaults
 from aae.runs import write_atomically
 from aae.streams import exit_code, plain_console, steady_streams
 from analysis.comparison import Comparison, Difference, Side, best_after, compare_runs
-from analysis.trials import states, writing
+from analysis.trained import writing
+from analysis.trials import states
 
 import_matplotlib()  # before the module below does it
 

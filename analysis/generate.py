@@ -22,7 +22,7 @@ from aae.priors import NEAREST_PART
 from aae.runs import TrialFolder, write_atomically
 from aae.samples import ImageShape
 from aae.streams import exit_code, steady_streams
-from analysis.trials import find_trained, load_images, writing
+from analysis.trained import find_trained, load_images, writing
 
 MAX_IMAGES = 1_000_000
 MAX_SHOWN = 400  # images in the PNG; the .npy holds all
@@ -54,7 +54,8 @@ def generate(
     pixels_NX = metrics.new_images(model, config, num, torch.Generator().manual_seed(seed), label, component)
     read = fraction_read_as(model.encoder, pixels_NX, label) if label is not None and model.encoder.num_heads else None
     shape = image_shape(trained.folder, config, pixels_NX.shape[1])
-    images = (pixels_NX.numpy() * 255).round().astype(np.uint8).reshape(num, *shape).transpose(0, 2, 3, 1)
+    bytes_NX = torch.cat([(pixels_BX * 255).round().to(torch.uint8) for pixels_BX in pixels_NX.split(metrics.CHUNK)])
+    images = bytes_NX.numpy().reshape(num, *shape).transpose(0, 2, 3, 1)
     buffer = io.BytesIO()
     np.save(buffer, images[..., 0] if shape[0] == 1 else images)
     asked = {"component": component, "class": label, "seed": seed}

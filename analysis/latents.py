@@ -17,7 +17,7 @@ from aae.errors import REFUSED, refusal
 from aae.model import Autoencoder
 from aae.pictures import SHOWN_CHANNELS
 from aae.streams import exit_code, steady_streams
-from analysis.trials import Trained, find_trained, load_images, writing
+from analysis.trained import Trained, find_trained, load_images, writing
 
 
 @dataclass(frozen=True)

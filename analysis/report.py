@@ -30,7 +30,8 @@ from analysis.figures import draw_all
 from analysis.frames import trial_table
 from analysis.page import number, page_html, sampled, train_command
 from analysis.strips import STRIP_KINDS, strips
-from analysis.trials import Run, TrialRecord, find_trained, ranked, read_run, short_names, states, writing
+from analysis.trained import find_trained, writing
+from analysis.trials import Run, TrialRecord, ranked, read_run, short_names, states
 from analysis.verdict import search_verdict
 
 TOP = 10  # trials on the screen

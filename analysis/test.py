@@ -22,7 +22,7 @@ from aae.likelihood import parzen, parzen_choosing
 from aae.model import Autoencoder
 from aae.runs import JOURNAL, Row, TrialFolder, command_folder, manifest_over, read_json, write_json
 from aae.streams import exit_code, steady_streams
-from analysis.trials import load_images, writing
+from analysis.trained import load_images, writing
 
 MAX_PARZEN_SAMPLES = 1_000_000
 KEYS = {"epochs", "num_images", "metrics", "standard_errors"}

@@ -5,9 +5,7 @@ Works while a sweep runs and after a kill: a torn last line of the journal or of
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,8 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
 from aae import checkpoint, metrics
-from aae.config import ConfigError, TrialConfig
-from aae.data import Dataset, load_configured
+from aae.config import ConfigError
 from aae.errors import one_line
 from aae.inputs import read_sweep
 from aae.paths import flatten
@@ -34,10 +31,8 @@ from aae.runs import (
     JournalReader,
     Row,
     TrialFolder,
-    command_folder,
     excess,
     expected_values,
-    manifest_over,
     rank,
     read_choice,
     read_manifest,
@@ -233,68 +228,9 @@ def record_of(run: Path, trial: FrozenTrial, metric: str, expected: dict[str, fl
     )
 
 
-# ---- one trained trial: of a run, or of aae.train alone ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Trained:
-    folder: TrialFolder
-    config: TrialConfig
-    report: Path  # where its pictures go
-    stem: str  # what their names begin with
-    title: str
-
-    def picture(self, name: str) -> Path:
-        return self.report / f"{self.stem}{name}"
-
-
-def find_trained(path: Path, number: int | None) -> Trained:
-    """`path` is a run folder (default: its best complete trial), one of its trials, or a folder of aae.train.
-    Raises ConfigError."""
-    inside_run = path.parent.name == "trials" and (path.parent.parent / JOURNAL).is_file()
-    if inside_run and path.name.isdigit() and number is None:
-        path, number = path.parent.parent, int(path.name)
-    if (path / "config.yaml").is_file():
-        if number is not None:
-            raise ConfigError(f"--trial: got {number}; {path} is a single training, leave --trial out")
-        return Trained(TrialFolder(path), checkpoint.read_config(path), path / "report", "", path.resolve().name)
-    if not (path / JOURNAL).is_file():
-        raise ConfigError(f"{path}: neither a sweep nor a training; give runs/STUDY, or the folder of an aae.train")
-    if number is None:
-        best = read_run(path).best
-        if best is None:
-            raise ConfigError(f"{path}: no trial is complete, so there is no best one; name a trial with --trial")
-        number = best.number
-    folder = trial_folder(path, number)
-    if number < 0 or not folder.config_path.is_file():
-        there = sorted(int(trial.name) for trial in (path / "trials").glob("[0-9]*") if (trial / "config.yaml").is_file())
-        known = f"there are {there[0]} to {there[-1]}" if there else "it has none yet"
-        raise ConfigError(f"--trial: got {number}; {path} holds no such trained trial, {known}")
-    return Trained(folder, checkpoint.read_config(folder.path), path / "report", f"trial-{number:04d}-", f"trial {number}")
-
-
 def asked_trials(run: Path) -> int | None:
     """How many the sweep will ask in all, by its last start; None where its file cannot be read, as on a machine without its folders."""
     try:
         return read_sweep(run / "sweep.yaml").study.get("num_trials")
     except ConfigError:
         return None
-
-
-def load_images(folder: TrialFolder, config: TrialConfig, x_dim: int) -> Dataset:
-    """What the trial was trained on. Raises DataError where it is not there, ConfigError where the file is another by now."""
-    dataset = load_configured(config.data, command_folder(config.data.folder, manifest_over(folder.path)))
-    found = dataset.validation.images_NX.shape[1]
-    if found != x_dim:
-        raise ConfigError(f"{config.data.folder}: holds images of {found} pixels, the trial was trained on {x_dim}; restore that file")
-    return dataset
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Makes the folder. Raises ConfigError where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}); make room, or copy the run elsewhere") from None

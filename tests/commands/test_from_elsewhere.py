@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from aae.tuning.study.study import SweepStudy
 from analysis import generate, latents, report
 from analysis import test as testing
 from analysis.trials import read_run
+from tests.golden import tiny_arrays
 from tests.sweep_files import TINY_SWEEP
 from tests.sweeping import train_here, train_out, without_ray
 
@@ -102,3 +104,13 @@ def test_best_yaml_of_a_run_whose_data_are_gone_keeps_the_path_that_was_typed(el
     text = report.best_yaml(read_run(Path("../runs/s")))
     Path("best.yaml").write_text(text)
     assert trial_from_sweep(read_sweep("best.yaml"), None, parse_overrides([])).data.folder == "tiny.npz"
+
+
+def test_data_that_changed_since_the_training_are_refused(elsewhere, capsys):
+    """As many pixels, other images. Seen to score them in silence."""
+    arrays = tiny_arrays()
+    np.savez("../tiny.npz", **arrays | {"x_test": 255 - arrays["x_test"]})
+    for main in (latents.main, testing.main):
+        assert main(["../alone"]) == 2
+        assert "tiny.npz" in (said := capsys.readouterr().err) and said.endswith(": not what it was trained on; restore the data\n")
+    assert not Path("../alone/test.json").exists() and not Path("../alone/report").exists()

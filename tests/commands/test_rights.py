@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import launch
+from aae.runs import read_json, write_json
 from aae.tuning.confirm import run as confirmation
 from aae.tuning.driver import run as driver
 from aae.tuning.study.parents import load_sweep
@@ -74,3 +75,15 @@ def test_a_journal_that_may_not_be_read_is_no_broken_one(run):
     done = launch_as_anybody(["s.yaml", "study.num_trials=3", "study.draws_per_trial=1"])
     said = "launch.py: runs/s/study.journal: you may not open this (Permission denied); ask its owner for the right, or name another\n"
     assert (done.returncode, done.stderr) == (2, said)
+
+
+@needs_rights_to_lose
+def test_a_run_that_was_started_in_a_folder_that_is_private_by_now_is_read_from_its_copy(run, workplace):
+    """The data lie where the copy's reader stands. Seen to end in a traceback: `Path.exists` raises where it may not look."""
+    (workplace / "private").mkdir()
+    made = read_json(run / "manifest.json")
+    write_json(run / "manifest.json", made | {"folder": str(workplace / "private")})
+    (workplace / "private").chmod(0)
+    done = launch_as_anybody(["reproduce", "runs/s", "--trial", "0"])
+    (workplace / "private").chmod(0o755)
+    assert (done.returncode, done.stderr) == (0, "")

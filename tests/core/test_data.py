@@ -4,6 +4,7 @@ import ast
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -338,6 +339,17 @@ def test_an_npz_that_is_wrong_is_refused_in_one_line(tmp_path, changes, message)
     with pytest.raises(DataError, match=message) as caught:
         load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_an_npz_larger_than_memory_is_refused(tmp_path):
+    """A header that asks for a petabyte. Seen to be called broken."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 32, 32)})
+    np.savez(tmp_path / "own.npz", **{key: array for key, array in own_arrays().items() if key != "x_train"})
+    with zipfile.ZipFile(tmp_path / "own.npz", "a") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+    with pytest.raises(DataError, match=r"own\.npz: does not fit into memory \(.+\); give fewer or smaller images, or a larger machine$"):
+        load_dataset("npz", str(tmp_path / "own.npz"), num_validation=10)
 
 
 @pytest.mark.parametrize("name", ["npz", "mnist", "svhn"])

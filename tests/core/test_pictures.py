@@ -1,5 +1,6 @@
 """What the analysis makes of a trained model of every mode: its pictures, new images of its parts, and its test metrics."""
 
+import errno
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from aae.likelihood import PARZEN_STDS
 from aae.paths import flatten
 from aae.pictures import image_grid, latent_scatter
 from aae.priors import SAMPLE_PRIOR, nearest_component, unlabelled
-from aae.runs import TrialFolder
+from aae.runs import TrialFolder, write_json
 from analysis import generate, latents, report, strips
 from analysis import test as testing
 from tests.folders import copy, listing
@@ -431,6 +432,29 @@ def test_a_full_disk_under_a_picture_ends_the_training_as_it_does_under_a_row(tm
     monkeypatch.setattr("aae.pictures.image_grid", full)
     assert train.main([str(sweep), "--output", str(tmp_path / "one")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'one'}: the disk is full; make room, and the same command goes on\n"
+
+
+def test_a_disk_that_can_no_longer_be_written_ends_a_training_with_a_line(tmp_path, monkeypatch, capsys):
+    """As one that the system mounted anew after an error: first before the first epoch, then under the last file. Seen to end in a
+    traceback."""
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def last_read_only(path, values):
+        return read_only() if path.name == "result.json" else write_json(path, values)
+
+    np.savez(tmp_path / "tiny.npz", **tiny_arrays())
+    sweep = make_sweep(tmp_path, tmp_path / "tiny.npz", space={})
+    for name, where, what, refuses in (
+        ("first", TrialFolder, "next_attempt", read_only),
+        ("last", train, "write_json", last_read_only),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, what, refuses)
+            assert train.main([str(sweep), "--output", str(tmp_path / name)]) == 1
+        said = f"{tmp_path / name}: cannot be written (Read-only file system); copy the folder to where it can be\n"
+        assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("channels", [2, 5, 13])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from aae import train
+from aae.config import ConfigError
 from aae.data import load_dataset
 from aae.inputs import parse_overrides
 from aae.tuning.study.parents import load_sweep
@@ -35,3 +36,13 @@ def test_data_and_the_output_of_a_training_lie_in_the_home_folder(home, monkeypa
     assert path == home / "alone" and (home / "alone" / "config.yaml").is_file()
     assert dataset.hashes == load_dataset("npz", str(home / "tiny.npz"), 105).hashes
     assert sorted(path.name for path in Path().iterdir()) == ["s.yaml"]
+
+
+def test_a_folder_is_looked_at_whatever_the_name_of_its_sweep_file(workplace):
+    """The path of a value begins with the file's. Seen to pass, and to make a folder of the name $RUNS."""
+    Path("mine[2].yaml").write_text(sweep_text(study={"folder": "$RUNS"}))
+    with pytest.raises(ConfigError, match=r"study\.folder: got '\$RUNS'; variables are not read here"):
+        load_sweep("mine[2].yaml", {})
+    Path("mine[3].yaml").write_text(sweep_text(study={"learn_from": ["runs/one", "$RUNS/two"]}))
+    with pytest.raises(ConfigError, match=r"study\.learn_from\[1\]: got '\$RUNS/two'; variables are not read here"):
+        load_sweep("mine[3].yaml", {})
