@@ -38,7 +38,7 @@ REPORTED = {  # confirmations on draws 200 to 209, in the order in which they ca
     "alternating": "mnist_100_aae_alternating",
     "faster decoder": "mnist_100_aae_decoder",
     "noise along\nthe images": "mnist_100_aae_spread",
-    "150 epochs\nof it": "mnist_100_aae_long",
+    "100 epochs\nof it": "mnist_100_aae_long",
     "AAE + X": "mnist_100_vat_1000",
 }
 
