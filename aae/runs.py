@@ -42,10 +42,10 @@ STATES = {  # as they are shown, and what they mean
 }
 
 
-def state_word(state: str, reason: str | None, live: bool = False) -> str:
-    """A study's state of a trial as it is shown: one of STATES or, where a driver is at work (`live`), "running"."""
+def state_word(state: str, reason: str | None) -> str:
+    """A study's state of a trial as it is shown: one of STATES."""
     if state == "RUNNING":
-        return "running" if live else "interrupted"
+        return "interrupted"
     return "DIVERGED" if state == "PRUNED" and str(reason).startswith(DIVERGED) else state
 
 

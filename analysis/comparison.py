@@ -102,7 +102,7 @@ def side_of(run: Run, label: str) -> Side:
         estimate_in(confirmed, "baseline"),
         ([row["epoch"] for row in rows], [row[run.metric] for row in rows]),
         progress_of(run),
-        sum(trial.seconds for trial in in_order_of_ending(run)),
+        spent_s(run)[-1],
     )
 
 
@@ -110,7 +110,7 @@ def estimate_of(run: Run, best: TrialRecord) -> Estimate:
     """Of a search's best trial. Where a trial is several draws, its row has the value of each."""
     assert best.value is not None
     draws = best.last.get(f"{run.metric}_draws") or [best.value]
-    return estimate(run.metric, f"trial {best.name}", draws)
+    return estimate(run.metric, f"trial {best.name}{', breaks the constraint' * bool(best.excess)}", draws)
 
 
 def estimate_in(confirmed: Confirmed | None, role: str) -> Estimate | None:
@@ -128,11 +128,15 @@ def in_order_of_ending(run: Run) -> list[TrialRecord]:
     return sorted((trial for trial in run.trials if trial.ended is not None), key=lambda trial: (trial.ended, trial.number))
 
 
+def spent_s(run: Run) -> list[float]:
+    """Slot time before the first trial that ended, and after each: `best_after` compares, and a second sum may differ in its last bit."""
+    return list(itertools.accumulate((trial.seconds for trial in in_order_of_ending(run)), initial=0.0))
+
+
 def progress_of(run: Run) -> tuple[list[float], list[float]]:
     """The lowest value so far over the slot time that all trials which had ended by then had taken."""
-    spent, lowest, seconds, values = 0.0, np.inf, [], []
-    for trial in in_order_of_ending(run):
-        spent += trial.seconds
+    lowest, seconds, values = np.inf, [], []
+    for trial, spent in zip(in_order_of_ending(run), spent_s(run)[1:], strict=True):
         if trial.state == "COMPLETE" and trial.value is not None and not trial.excess and trial.value < lowest:
             lowest = trial.value
             seconds.append(spent)

@@ -94,14 +94,15 @@ def confirmation_verdict(found: Confirmed) -> list[str]:
             f"what is above {found.value_text(upper_bound(values))} (its one-sided 95 % upper bound)."
         )
         n, (mean, trapped), _ = coverage(len(values))
-        *_, (difference, trapped_difference) = coverage(len(found.differences) or len(values))
         drawn = "labels and " if report["draw"] == "label seed" else ""
         lines.append(
             f"The intervals are {INTERVAL} over draws: each draw has its own {drawn}initial weights, the test images are the same. "
-            f"In simulated confirmations of {n} draws with real residuals they held the true mean in {100 * mean:.0f} % of the cases and "
-            f"the true difference in {100 * difference:.0f} %; where a training in four is trapped, in {100 * trapped:.0f} and "
-            f"{100 * trapped_difference:.0f} %."
+            f"In simulated confirmations of {n} draws with real residuals they held the true mean in {100 * mean:.0f} % of the cases, and "
+            f"in {100 * trapped:.0f} % where a training in four is trapped."
         )
+    if len(found.differences) > 1:
+        *_, (mean, trapped) = coverage(len(found.differences))
+        lines.append(f"That of the difference held the true one in {100 * mean:.0f} and {100 * trapped:.0f} %.")
     lines += test_error(found)
     lines.append(selection(found))
     return lines + fewer_labels_lines(found)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aae.runs import JOURNAL, write_atomically
+from aae.runs import JOURNAL
 
 PERIOD_S = 10.0  # between two writings that cost little
 SHARE = 0.05  # of a core
@@ -39,15 +39,18 @@ def rest_s(cost_s: float) -> float:
 
 
 def write_running_page(run: Path, running: bool = True) -> float:
-    """Writes index.html alone, without what takes long. Returns the seconds of the processor that it took, imports left out."""
+    """Writes index.html, and best.yaml that it names, but nothing that takes long. Returns the seconds of the processor, without those of
+    imports."""
     from analysis.figures import draw_all
     from analysis.page import page_html
+    from analysis.report import best_yaml, write_each
     from analysis.trials import read_run
 
     before = time.process_time()
     read = read_run(run)
     (run / "report").mkdir(exist_ok=True)
-    write_atomically(run / "report" / "index.html", page_html(read, draw_all(read, captions_alone=True), running))
+    page = page_html(read, draw_all(read, captions_alone=True), running)
+    write_each(run / "report", {"best.yaml": best_yaml(read), "index.html": page})
     return time.process_time() - before
 
 

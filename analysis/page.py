@@ -22,11 +22,11 @@ from aae.runs import STATES
 from analysis import confirmed
 from analysis.advice import advice
 from analysis.figures import Figures
-from analysis.plots import choice_of, fewer_colours, plot_data, png_address, ranks_caption, shown_state, thinned
+from analysis.plots import choice_of, fewer_colours, plot_data, png_address, ranks_caption, thinned
 from analysis.rungs import rungs_caption
 from analysis.strips import drawn_by_kind, strips
 from analysis.studies import plural
-from analysis.trials import Run, TrialRecord, asked_trials, ranked, short_names, states
+from analysis.trials import Run, TrialRecord, asked_trials, ranked, short_names, shown_state, states
 from analysis.verdict import search_verdict
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"

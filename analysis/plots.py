@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aae.runs import state_word
 from analysis.codes import codes_with_images
 from analysis.rungs import known_rungs
 from analysis.strips import drawn_by_kind
 from analysis.studies import NotDrawn, importance_study, importances
-from analysis.trials import Run, TrialRecord, ranked, short_names
+from analysis.trials import Run, TrialRecord, ranked, short_names, shown_state
 
 MAX_LINES = 400  # trials that are drawn as lines, or as dots of many plots
 MAX_EPOCHS = 120  # values of one line
@@ -50,7 +49,6 @@ def plot_data(run: Run, running: bool) -> dict[str, Any]:
         "rungs": rungs_data(run),
         "fork_epoch": (run.manifest.get("fork") or {}).get("epoch"),
         "codes": None if running else codes_with_images(run),
-        "folder": str(run.path),
     }
 
 
@@ -101,10 +99,6 @@ def trial_data(
     }
 
 
-def shown_state(state: str, running: bool) -> str:
-    return state_word("RUNNING", None, running) if state == "interrupted" else state
-
-
 def scaled(run: Run, value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value * run.scale:.{DIGITS}g}")
 
@@ -147,7 +141,9 @@ def curve(run: Run, trial: TrialRecord, apart: int) -> list[list[float]]:
 def ranks_caption(run: Run) -> str:
     if sum(bool(curve(run, trial, 1)[0]) for trial in run.trials) < 2:
         return "Fewer than two trials have finished an epoch, so there are no ranks."
-    first = "Where each trial stood, epoch by epoch, among those that ran it: 1 is the best."
+    drawn = len(drawn_numbers(run, ranked(run)))
+    among = f"the {drawn} shown that ran it" if drawn < len(run.trials) else "those that ran it"
+    first = f"Where each trial stood, epoch by epoch, among {among}: 1 is the best."
     return f"{first} Lines that cross late are trials judged too soon."
 
 

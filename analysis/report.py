@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from analysis.frames import trial_table
 from analysis.page import number, page_html, sampled, train_command
 from analysis.strips import STRIP_KINDS, strips
 from analysis.trained import find_trained, writing
-from analysis.trials import Run, TrialRecord, ranked, read_run, short_names, states
+from analysis.trials import Run, TrialRecord, ranked, read_run, short_names, shown_state, states
 from analysis.verdict import search_verdict
 
 TOP = 10  # trials on the screen
@@ -48,12 +50,16 @@ def write_files(run: Run, running: bool = False) -> Path:
     files |= {"best.yaml": best_yaml(run), "trials.csv": trials_csv(run), "index.html": page_html(run, figures, running)}
     report = run.path / "report"
     with writing(report):
-        for name, content in files.items():
-            if content is None:  # what an earlier report had and this one has not
-                (report / name).unlink(missing_ok=True)
-            else:
-                write_atomically(report / name, content)
+        write_each(report, files)
     return report / "index.html"
+
+
+def write_each(report: Path, files: dict[str, bytes | str | None]) -> None:
+    for name, content in files.items():
+        if content is None:  # what an earlier report had and this one has not
+            (report / name).unlink(missing_ok=True)
+        else:
+            write_atomically(report / name, content)
 
 
 def best_yaml(run: Run) -> str | None:
@@ -63,7 +69,7 @@ def best_yaml(run: Run) -> str | None:
     config: Any = OmegaConf.to_container(OmegaConf.structured(checkpoint.read_config(best.folder.path)))
     data = config["data"]
     there = command_folder(data["folder"], run.manifest) / Path(data["folder"] or "").expanduser()
-    if data["folder"] and there.exists():  # the file is trained from anywhere
+    if data["folder"] and os.path.exists(there):  # the file is trained from anywhere
         data["folder"] = str(there)
     sweep = {"study": {"name": f"{run.name}-best", "metric": run.metric}, "trial": config}
     head = f"# Trial {best.name} of study {run.name}: {run.metric} {run.value_text(best.value)} after {best.epochs} epochs.\n"
@@ -80,12 +86,13 @@ def trials_csv(run: Run) -> str:
 # ---- the screen ----
 
 
-def show(run: Run, console: Console) -> None:
+def show(run: Run, console: Console, running: bool = False) -> None:
     for line in [*(confirmed.confirmation_verdict(run.confirmed) if run.confirmed else []), *search_verdict(run)]:
         console.print(line, soft_wrap=True)  # a reason or a name may look like rich's markup
     if run.trials:
-        console.print(table_of(run, ranked(run)[:TOP], console.width))
-        console.print(", ".join(f"{count} {state}" for state, count in states(run).items() if count))
+        first = [replace(trial, state=shown_state(trial.state, running)) for trial in ranked(run)[:TOP]]
+        console.print(table_of(run, first, console.width))
+        console.print(", ".join(f"{count} {shown_state(state, running)}" for state, count in states(run).items() if count))
     for line in advice(run):
         console.print(f"note: {line}", soft_wrap=True)
     if run.best is not None and run.best.params:
@@ -144,12 +151,13 @@ def main(arguments: list[str] | None = None) -> int:
         if (options.run / "config.yaml").is_file():
             return report_training(options.run)
         run, driver = read_run(options.run), running(options.run)
-        page = write_files(run, running=driver is not None and driver.get("work") != CONFIRM)
+        searching = driver is not None and driver.get("work") != CONFIRM
+        page = write_files(run, running=searching)
     except REFUSED as error:
         print(f"analysis.report: {refusal(error)}", file=sys.stderr)
         return 2
     console = plain_console()
-    show(run, console)
+    show(run, console, running=searching)
     console.print(f"report: {page}", soft_wrap=True)
     return exit_code("analysis.report")
 

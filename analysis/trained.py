@@ -30,6 +30,7 @@ class Trained:
 def find_trained(path: Path, number: int | None) -> Trained:
     """`path` is a run folder (default: its best complete trial), one of its trials, or a folder of aae.train.
     Raises ConfigError."""
+    path = path if path.name == path.resolve().name else path.resolve()  # `.`: where it lies says whose it is
     inside_run = path.parent.name == "trials" and (path.parent.parent / JOURNAL).is_file()
     if inside_run and path.name.isdigit() and number is None:
         path, number = path.parent.parent, int(path.name)

@@ -150,6 +150,11 @@ def states(run: Run) -> dict[str, int]:
     return {state: sum(trial.state == state for trial in run.trials) for state in STATES}
 
 
+def shown_state(state: str, running: bool) -> str:
+    """`running`: a driver is at work on the search."""
+    return "running" if running and state == "interrupted" else state
+
+
 def ranked(run: Run) -> list[TrialRecord]:
     """Complete ones first, the best at the top, then the others by number."""
     complete = run.complete

@@ -364,6 +364,15 @@ def test_choices_that_are_numbers_are_compared_and_sorted_as_numbers_and_a_list_
         assert 0 < len(numbers) < 12
 
 
+def test_the_filter_reads_metrics_that_the_table_alone_has(tmp_path, opened):
+    """Seen to be no column, though the table sorted by it."""
+    fates = [Fate([0.3], more={"val/knn_error": 0.01 * number}) for number in range(6)]
+    page = opened(report.write_files(read_run(play(tmp_path, fates, baselines={}))))
+    page.locator("#filter").fill("val/knn_error<2.5")
+    wait_for(page, "JSON.stringify([...shown].sort()) === '[0,1,2]'")
+    assert "no column" not in page.locator("#filtered").inner_text()
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [

@@ -42,7 +42,11 @@ function valueOf(trial, key) {
   if (key === "trial") return trial.number;
   if (["state", "epochs", "seconds", "baseline"].includes(key)) return trial[key];
   const index = data.axes.findIndex((axis) => axis.name === key || axis.path === key);
-  return index < 0 ? undefined : trial.params[index];
+  if (index >= 0) return trial.params[index];
+  const column = heads.findIndex((head) => head.dataset.key === key); // another metric, which the table alone has
+  if (column < 0) return undefined;
+  const value = parseFloat(cellText(trial.number, column));
+  return Number.isNaN(value) ? null : value;
 }
 
 const COMPARE = {

@@ -94,14 +94,10 @@ function sorted() {
   heads.forEach((head, index) => head.setAttribute("aria-sort", index === column ? (way === "up" ? "ascending" : "descending") : "none"));
   const numbers = data.trials.map((trial) => trial.number);
   if (column < 0) return numbers;
-  const worth = new Map(numbers.map((number) => {
-    const value = valueOf(trialOf.get(number), key);
-    return [number, value === undefined ? parseFloat(cellText(number, column)) : value];
-  }));
-  const absent = (value) => value === null || Number.isNaN(value);
+  const worth = new Map(numbers.map((number) => [number, valueOf(trialOf.get(number), key)]));
   return numbers.sort((first, second) => {
     const [a, b] = [worth.get(first), worth.get(second)];
-    if (absent(a) || absent(b)) return absent(a) - absent(b); // at the end, either way
+    if (a === null || b === null) return (a === null) - (b === null); // at the end, either way
     const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
     return way === "up" ? order : -order;
   });

@@ -28,6 +28,7 @@ from aae.priors import SAMPLE_PRIOR, unlabelled
 from aae.runs import TrialFolder, read_json, same_row, trial_folder, write_json
 from aae.tuning.driver.console import SweepConsole
 from aae.tuning.study.journal import read_trials
+from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
 from analysis import figures, generate, latents, page, plots, report, strips, studies, verdict
@@ -543,6 +544,8 @@ def test_of_2000_trials_the_plots_have_400_the_best_and_the_baselines_among_them
     said = plots.thinned(run)
     assert f"Of 2,000 trials the plots show {len(drawn)}" in said and "Of 200 epochs a line shows at most 120" in said
     assert len(json.dumps(data, allow_nan=False)) < 2e6 and plots.thinned(made_up(tmp_path, 200, 60)) is None
+    assert f"among the {len(drawn)} shown that ran it: 1 is" in plots.ranks_caption(run)  # seen to say among all
+    assert "among those that ran it: 1 is" in plots.ranks_caption(made_up(tmp_path, 200, 60))
 
 
 def test_lines_of_long_trials_show_the_same_epochs_so_that_their_ranks_are_among_all(tmp_path):
@@ -598,6 +601,17 @@ def test_the_screen_shows_verdict_table_and_path_within_80_columns(mixed, tmp_pa
     assert "10 COMPLETE, 1 PRUNED, 1 DIVERGED, 1 FAIL, 1 interrupted" in out
     assert out.splitlines()[-1] == f"report: {run / 'report' / 'index.html'}"
     assert all(len(line) <= 80 for line in out.splitlines() if line.startswith(("│", "┃", "└", "┏", "┡")))
+
+
+def test_on_the_screen_too_a_trial_that_a_driver_is_at_work_on_is_running(mixed, tmp_path, undrawn, capsys):
+    """Seen to say interrupted, beside a page that said running."""
+    run = copy(mixed, tmp_path / "run")
+    for work, word, other in (("search", "running", "interrupted"), ("confirm", "interrupted", "running")):
+        driver = DriverLock(run, work=work)
+        assert report.main([str(run)]) == 0
+        driver.release()
+        table = capsys.readouterr().out.partition("trials, the best first")[2]
+        assert f"1 {word}" in table and other not in table
 
 
 def test_trials_csv_holds_the_study_complete_and_exact(reported):
@@ -865,6 +879,15 @@ def test_latent_pictures_are_written_into_the_report_and_their_paths_printed(arg
     assert capsys.readouterr().out.splitlines() == [str(path) for path in paths]
     assert [matplotlib.image.imread(path).shape[0] for path in paths[:2]] == [2 * (10 * (SIDE + 1) + 1)] * 2
     assert is_picture(paths[2].read_bytes(), tmp_path)
+
+
+def test_a_trial_that_is_named_by_the_folder_one_stands_in_is_its_runs(trained, tmp_path, monkeypatch):
+    """Seen to write a report/ into the trial."""
+    run = copy(trained, tmp_path / "run")
+    monkeypatch.chdir(run / "trials" / "0000")
+    before = listing(Path.cwd())
+    assert latents.main([".", "--kind", "samples"]) == 0
+    assert listing(Path.cwd()) == before and (run / "report" / "trial-0000-samples.png").is_file()
 
 
 # ---- wrong input: one line, exit code 2, nothing written

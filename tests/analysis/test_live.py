@@ -10,9 +10,13 @@ import pytest
 from optuna.trial import TrialState
 
 from aae.config import ConfigError
+from aae.tuning.study.parents import load_sweep
 from analysis import live
+from analysis.report import best_yaml
+from analysis.trials import read_run
 from tests.played import open_run
-from tests.sweeping import PROJECT, wait_for
+from tests.sweep_files import TINY_SWEEP
+from tests.sweeping import PROJECT, train_here, wait_for
 
 
 def begun(folder: Path):
@@ -55,6 +59,20 @@ def test_the_page_follows_what_is_told_at_nice_19_until_it_is_stopped(tmp_path):
         stop()
         assert not is_live(pid)
     assert [path.name for path in (study.run / "report").iterdir()] == ["index.html"]
+
+
+def test_the_page_of_a_running_sweep_names_a_best_yaml_of_the_trial_that_it_says_is_best(workplace):
+    """One of an earlier page lay there: seen to name another trial. And where none is complete yet, none stays."""
+    Path("s.yaml").write_text(TINY_SWEEP)
+    train_here(load_sweep("s.yaml", {"study.draws_per_trial": 1, "study.num_trials": 2}))
+    run, best = Path("runs/s"), Path("runs/s/report/best.yaml")
+    best.parent.mkdir(exist_ok=True)
+    best.write_text("of an earlier trial")
+    live.write_running_page(run)
+    assert f"train-s-{read_run(run).best.number:04d}" in page_of(run) and best.read_text() == best_yaml(read_run(run))
+    (run / "study.journal").write_text("")
+    live.write_running_page(run)
+    assert not best.exists()
 
 
 @pytest.mark.parametrize("ends", [RuntimeError("the cluster is lost"), KeyboardInterrupt(), SystemExit(15)])

@@ -10,6 +10,7 @@ import pytest
 
 import launch
 from aae.runs import trial_folder, write_rows
+from aae.tuning.confirm import run as confirmation
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import load_sweep
 from aae.tuning.study.study import SweepStudy
@@ -140,6 +141,19 @@ def test_a_confirmation_and_what_others_print_meanwhile_is_not_on_standard_outpu
 
 def found_roles(found: dict) -> list[str]:
     return [role for role in ("winner", "baseline") if found["report"][role] is not None]
+
+
+def test_a_confirmation_for_which_ray_does_not_start_has_every_key(run, monkeypatch, capfd):
+    """Seen to leave out three."""
+
+    def broken(*_):
+        raise RuntimeError("Ray does not start")
+
+    monkeypatch.setattr(confirmation, "run_confirmation", broken)
+    asked = "study.confirm={select_k: 1, select_draws: 1, report_draws: 2}"
+    found, said = answer("confirm", ["confirm", str(run), asked], capfd, code=1)
+    assert (found["stage"], found["trainings_told"], found["winner"], found["exit_code"]) == (None, None, None, 1)
+    assert said == "launch.py: Ray does not start\n"
 
 
 def test_a_confirmation_that_was_stopped_has_no_report_yet(run, monkeypatch, capfd):

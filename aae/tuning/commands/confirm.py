@@ -48,7 +48,12 @@ def confirmation_of(run: Path) -> dict[str, Any]:
     from analysis.confirmed import read_confirmed
 
     found = read_confirmed(run)
-    return {"run": str(run), **(standing_of(run) or {}), "verdict": verdict_of(run), "report": None if found is None else found.report}
+    return {
+        "run": str(run),
+        **(standing_of(run) or dict.fromkeys(("stage", "trainings_told", "winner"))),
+        "verdict": verdict_of(run),
+        "report": None if found is None else found.report,
+    }
 
 
 def confirm_and_show(run: Path, checked: Sweep, accept: bool, console: Console) -> int:

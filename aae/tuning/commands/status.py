@@ -22,7 +22,7 @@ def run(arguments: list[str], console: Console) -> int:
 
     from analysis.gain import gain_lines
     from analysis.report import TOP, table_of
-    from analysis.trials import ranked, read_run
+    from analysis.trials import ranked, read_run, shown_state
 
     found = status_of(given.run)
     if given.json:
@@ -32,7 +32,7 @@ def run(arguments: list[str], console: Console) -> int:
     if found["study"] is not None:
         read = read_run(given.run)
         if read.trials:
-            shown = [replace(trial, state=shown_state(trial.state, found["driver"])) for trial in ranked(read)[:TOP]]
+            shown = [replace(trial, state=shown_state(trial.state, is_searching(found["driver"]))) for trial in ranked(read)[:TOP]]
             console.print(table_of(read, shown, console.width))
         for line in gain_lines(read):
             console.print(line, soft_wrap=True)
@@ -45,11 +45,6 @@ def is_searching(driver: dict[str, Any] | None) -> bool:
     from aae.runs import CONFIRM
 
     return driver is not None and driver.get("work") != CONFIRM
-
-
-def shown_state(state: str, driver: dict[str, Any] | None) -> str:
-    """A run folder's word for a trial, where this driver is at work on it."""
-    return "running" if state == "interrupted" and is_searching(driver) else state
 
 
 def starting(driver: dict[str, Any], run: Path) -> dict[str, Any]:
@@ -66,26 +61,24 @@ def status_of(run: Path) -> dict[str, Any]:
     """What --json prints: docs/json.md. Raises ConfigError where there is no sweep."""
     from aae.runs import JOURNAL, read_manifest, read_rows, running
     from aae.tuning.confirm.plan import standing_of
-    from aae.tuning.study.journal import read_trials
-    from aae.tuning.study.optuna_views import word_of
-    from analysis.trials import asked_trials, read_run
+    from analysis.trials import asked_trials, read_run, shown_state
 
     holder = running(run)
     if holder is not None and is_searching(holder) and (read_manifest(run) is None or not read_rows(run / JOURNAL)):
         return starting(holder, run)
     if read_manifest(run) is None:
         raise no_sweep(run)
-    words = {trial.number: word_of(trial, is_searching(holder)) for trial in read_trials(run)}
     read = read_run(run)
+    words = [shown_state(trial.state, is_searching(holder)) for trial in read.trials]
     keys = ("number", "value", "epochs", "seconds", "reason", "baseline", "params")
-    trials = [{key: getattr(trial, key) for key in keys} | {"state": words.get(trial.number, trial.state)} for trial in read.trials]
+    trials = [{key: getattr(trial, key) for key in keys} | {"state": word} for trial, word in zip(read.trials, words, strict=True)]
     return {
         "run": str(run),
         "study": read.name,
         "metric": read.metric,
         "num_trials": asked_trials(run),
         "driver": None if holder is None else named(holder),
-        "states": {word: list(words.values()).count(word) for word in sorted(set(words.values()))},
+        "states": {word: words.count(word) for word in sorted(set(words))},
         "best": read.best.number if read.best is not None else None,
         "trials": trials,
         "confirmation": standing_of(run),

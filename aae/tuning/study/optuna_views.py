@@ -39,9 +39,9 @@ def baseline_name(trial: FrozenTrial) -> str | None:
     return trial.user_attrs[BASELINE]["name"] if is_baseline(trial) else None
 
 
-def word_of(trial: FrozenTrial, live: bool = False) -> str:
+def word_of(trial: FrozenTrial) -> str:
     """Its state for people, see aae.runs.state_word."""
-    return state_word(trial.state.name, trial.user_attrs.get(REASON), live)
+    return state_word(trial.state.name, trial.user_attrs.get(REASON))
 
 
 def last_value(trial: FrozenTrial) -> float | None:
