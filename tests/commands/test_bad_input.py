@@ -684,6 +684,35 @@ STUDIES = {
         [],
         ("search_space.optim.generator.rate.step: got 1e-30", "give at least"),
     ),
+    "values between the ends that no configuration can have": (  # seen to fail eleven of twenty trials
+        {
+            "trial": {"objective": "{adversarial_z: {prior: {kind: mixture}}, classification: {}}"},
+            "space": {"model.z_dim": "{kind: int, low: 2, high: 12}"},
+        },
+        [],
+        ("search_space: ", "of 32 sampled configurations can be no trial", "model.z_dim: got", "a step"),
+    ),
+    "two drops that may cross": (
+        {
+            "trial": {"optim": "{schedule: {kind: step, drop_at: 0.4, second_drop_at: 0.95}}"},
+            "space": {
+                "optim.schedule.drop_at": "{kind: float, low: 0.3, high: 0.9}",
+                "optim.schedule.second_drop_at": "{kind: float, low: 0.5, high: 0.95}",
+            },
+        },
+        [],
+        ("search_space: 7 of 32 sampled configurations can be no trial", "second_drop_at: got", "narrow a range"),
+    ),
+    "Hyperband that would divide by 0 at the first prune": (  # seen to, and the study could not be gone on with
+        {"study": {"pruner": "{kind: HyperbandPruner, min_resource: 0}"}},
+        [],
+        ("study.pruner.min_resource: got 0", "give at least 1"),
+    ),
+    "Hyperband that divides by 1": (
+        {"study": {"pruner": "{kind: HyperbandPruner, reduction_factor: 1}"}},
+        [],
+        ("study.pruner.reduction_factor: got 1", "give at least 2"),
+    ),
     "a choice twice in two types": (
         {"space": {"model.z_dim": "{kind: categorical, choices: [4, '4']}"}},
         [],

@@ -264,6 +264,20 @@ def test_a_wrong_study_to_learn_from_is_refused(name, place, capsys):
     refused("launch", ["second.yaml", LEARNS, *arguments], says, place, capsys)
 
 
+@pytest.mark.parametrize("path", ["data.label_seed", "train.seed"])
+def test_with_a_confirmation_nothing_is_learnt_from_draws_that_it_may_report_on(path, place, capsys):
+    """Seen to. Also where the confirmation is asked for later."""
+    made = read_manifest(Path("runs/first"))
+    made["sweep"]["trial"][path] = 200
+    write_json(Path("runs/first/manifest.json"), made)
+    text = SWEEP.format(name="second", num=3, sampler="{kind: auto, seed: 0}", epochs=2, high=20)
+    Path("second.yaml").write_text(text, encoding="utf-8")
+    says = (f"study.learn_from: got runs/first, whose {path} is 200", "0 to 99: leave that study out")
+    refused("launch", ["second.yaml", LEARNS, "study.confirm={select_k: 1, report_draws: 2}", "--plan"], says, place, capsys)
+    train_here(load_sweep("second.yaml", parse_overrides([LEARNS])))
+    refused("launch", ["confirm", "runs/second", "study.confirm={select_k: 1, report_draws: 2}"], says, place, capsys)
+
+
 def test_a_block_that_came_since_and_is_off_by_default_was_off_in_an_older_study():
     """Seen to fail: an older study went on with the consistency term's weight, and the sampler learnt points that nobody had trained."""
     now = flatten(TrialConfig())

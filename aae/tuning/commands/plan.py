@@ -20,12 +20,13 @@ from aae.tuning.study.gain import still_ended
 from aae.tuning.study.journal import read_trials
 from aae.tuning.study.parents import refuse_other_past
 from aae.tuning.study.trial_sampler import describe_sampler
-from aae.tuning.workers.rehearsal import cases_of, values_text
+from aae.tuning.workers.rehearsal import cases_of, refuse_untrainable_part, values_text
 
 
 def plan_of(sweep: Sweep, accept: bool) -> dict[str, Any]:
     """What --plan --json prints: docs/json.md."""
     warnings, refused = warnings_and_refusals(sweep, accept)
+    refuse_untrainable_part(sweep)
     return {
         "study": sweep.study.name,
         "folder": str(sweep.study.path),

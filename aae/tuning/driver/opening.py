@@ -23,6 +23,7 @@ from aae.tuning.cluster.sessions import cluster_address, remove_dead_session
 from aae.tuning.spec.sweep import Sweep, refuse_unfit_sweep
 from aae.tuning.study.lock import DriverLock
 from aae.tuning.study.parents import refuse_other_past
+from aae.tuning.workers.rehearsal import refuse_untrainable_part
 
 
 def check_start(sweep: Sweep, console: Console) -> dict[str, str]:
@@ -30,6 +31,8 @@ def check_start(sweep: Sweep, console: Console) -> dict[str, str]:
     Raises ConfigError or DataError, and warns of what the data would spoil."""
     cluster_address()
     refuse_other_content(sweep.study.path)
+    if read_manifest(sweep.study.path) is None:  # a study that was begun goes on
+        refuse_untrainable_part(sweep)
     dataset = load_configured(sweep.fixed.data)
     refuse_unfit_sweep(sweep, dataset)
     refuse_other_past(sweep, dataset.hashes)

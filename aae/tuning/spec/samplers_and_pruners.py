@@ -40,7 +40,8 @@ PRUNERS = {AUTO: AutoPruner} | {
         optuna.pruners.NopPruner,
     )
 }
-LEAST = {"n_ei_candidates": 1}  # of a sampler's or pruner's numbers, where it is not 0; Optuna checks its pruners alone
+# Of a sampler's or pruner's numbers, where it is not 0. Optuna checks most pruners when they are made; Hyperband when it first prunes.
+LEAST = {"n_ei_candidates": 1, "min_resource": 1, "max_resource": 1, "reduction_factor": 2}
 
 
 def make_from_block(block: dict[str, Any], kinds: dict[str, Any], **extra: Any) -> Any:

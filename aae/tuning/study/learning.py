@@ -17,6 +17,7 @@ from aae.layers import to_trial
 from aae.manifest import first_of
 from aae.paths import every_path, flatten, with_later_paths
 from aae.runs import JOURNAL, TrialFolder, read_manifest, trial_folder
+from aae.tuning.spec.blocks import SEARCH
 from aae.tuning.spec.fork import FREE
 from aae.tuning.spec.learnt import Learnt
 from aae.tuning.spec.space import SearchSpace, decode_choice
@@ -40,6 +41,9 @@ def with_learnt(sweep: Sweep, run: Path) -> Sweep:
     asked = sweep.study.learn_from
     if asked is None:
         return sweep
+    if sweep.study.confirmation is not None:
+        for other in asked:
+            refuse_reported_seeds(Path(other).expanduser())
     made = read_manifest(run)
     if made is not None and made["sweep"]["study"].get("learn_from") == asked:
         learnt = tuple(Learnt.read(stored) for stored in made["learnt"])
@@ -49,6 +53,16 @@ def with_learnt(sweep: Sweep, run: Path) -> Sweep:
         learnt = tuple(read_learnt(sweep, Path(other).expanduser(), run) for other in asked)
         require(len({one.id for one in learnt}) == len(learnt), PATH, ", ".join(asked), "name each study once")
     return replace(sweep, learnt=learnt, notes=(*sweep.notes, *(one.note for one in learnt)))
+
+
+def refuse_reported_seeds(other: Path) -> None:
+    """Its trials steer this search, so they must not have seen the draws that its confirmation will select and report on.
+    Raises ConfigError."""
+    made = read_manifest(other) if (other / JOURNAL).is_file() else None
+    want = "with study.confirm the seeds of what a search learns from are 0 to 99: leave that study out"
+    for path in ("data.label_seed", "train.seed"):
+        seed = 0 if made is None else made["sweep"]["trial"].get(path, 0)
+        require(seed in SEARCH, PATH, f"{other}, whose {path} is {seed}", want)
 
 
 def read_learnt(sweep: Sweep, other: Path, run: Path) -> Learnt:

@@ -37,6 +37,7 @@ from aae.tuning.spec.sweep import Sweep
 from aae.tuning.workers.pool import Workers
 
 NUM_EXAMPLES = 3  # sampled configurations, those that --plan prints
+NUM_SAMPLED = 32  # that are composed, and not trained: a part of a tenth of the space is missed once in 29 sweeps
 MAX_STEPS, ENOUGH_S = 10, 0.5  # after the first two: so many steps, or so long, are timed
 MAX_BLAMED = 20  # paths that are tried for one that cures a failure
 
@@ -69,14 +70,31 @@ class Failure:
 
 def cases_of(sweep: Sweep) -> list[Case]:
     """Every baseline, then sampled examples. Raises ConfigError for values that no configuration can have."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     cases = [Case(f"baseline {name}", values) for name, values in sweep.baselines.items()]
-    for number in range(NUM_EXAMPLES if sweep.space.entries else 0):
-        cases.append(Case(f"sampled example {number + 1}", sweep.space.suggest(study.ask())))
+    cases += [Case(f"sampled example {number}", values) for number, values in enumerate(sampled(sweep, NUM_EXAMPLES), 1)]
     for case in cases:
         sweep.config(case.values)
     return cases
+
+
+def sampled(sweep: Sweep, num: int) -> list[dict[str, Any]]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return [sweep.space.suggest(study.ask()) for _ in range(num if sweep.space.entries else 0)]
+
+
+def refuse_untrainable_part(sweep: Sweep) -> None:
+    """The ends of each range are tried when a sweep is read; not what lies between them, or two paths together. A trial there fails, is
+    counted, and teaches the sampler nothing. Raises ConfigError."""
+    refused = list[str]()
+    for values in sampled(sweep, NUM_SAMPLED):
+        try:
+            sweep.config(values)
+        except ConfigError as error:
+            refused.append(str(error))
+    if refused:
+        what = f"{len(refused)} of {NUM_SAMPLED} sampled configurations can be no trial, the first for this: {refused[0]}"
+        raise ConfigError(f"search_space: {what}; narrow a range, or give it a step or a condition")
 
 
 def precision_here(config: TrialConfig, gpu: bool) -> str:
