@@ -146,7 +146,7 @@ def load_npz(path: Path) -> tuple[Arrays, tuple[int, int, int], dict[str, str]]:
             other = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]  # numpy gives the bytes of what is none
             if other:
                 raise DataError(f"{path}: {other[0]} is no array; save it with numpy.savez_compressed")
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             hashes = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
     except DataError:
         raise

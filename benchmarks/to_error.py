@@ -38,7 +38,7 @@ RECORDS = Path(__file__).with_name("records.jsonl")
 RECIPES = {  # of 100 labels: where its trainings lie in records/
     "the paper's, alternating": "semi-paper-draw-*",
     "joint, constant rates": "semi-joint-draw-*",
-    "AAE, tuned": "mnist_100_aae_spread/confirm/trials/*",
+    "AAE, tuned": "mnist_100_aae_long/confirm/trials/*",
     "AAE + X": "mnist_100_vat_style/confirm/trials/*",
     "AAE + X, make sweep": "quick/confirm/trials/*",
 }

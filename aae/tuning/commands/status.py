@@ -61,6 +61,8 @@ def status_of(run: Path) -> dict[str, Any]:
     """What --json prints: docs/json.md. Raises ConfigError where there is no sweep."""
     from aae.runs import JOURNAL, read_manifest, read_rows, running
     from aae.tuning.confirm.plan import standing_of
+    from aae.tuning.study.journal import read_trials
+    from aae.tuning.study.optuna_views import word_of
     from analysis.trials import asked_trials, read_run, shown_state
 
     holder = running(run)
@@ -68,17 +70,17 @@ def status_of(run: Path) -> dict[str, Any]:
         return starting(holder, run)
     if read_manifest(run) is None:
         raise no_sweep(run)
+    words = {trial.number: shown_state(word_of(trial), is_searching(holder)) for trial in read_trials(run)}
     read = read_run(run)
-    words = [shown_state(trial.state, is_searching(holder)) for trial in read.trials]
     keys = ("number", "value", "epochs", "seconds", "reason", "baseline", "params")
-    trials = [{key: getattr(trial, key) for key in keys} | {"state": word} for trial, word in zip(read.trials, words, strict=True)]
+    trials = [{key: getattr(trial, key) for key in keys} | {"state": words.get(trial.number, trial.state)} for trial in read.trials]
     return {
         "run": str(run),
         "study": read.name,
         "metric": read.metric,
         "num_trials": asked_trials(run),
         "driver": None if holder is None else named(holder),
-        "states": {word: words.count(word) for word in sorted(set(words))},
+        "states": {word: list(words.values()).count(word) for word in sorted(set(words.values()))},
         "best": read.best.number if read.best is not None else None,
         "trials": trials,
         "confirmation": standing_of(run),
