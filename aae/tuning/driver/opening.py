@@ -31,8 +31,7 @@ def check_start(sweep: Sweep, console: Console) -> dict[str, str]:
     Raises ConfigError or DataError, and warns of what the data would spoil."""
     cluster_address()
     refuse_other_content(sweep.study.path)
-    if read_manifest(sweep.study.path) is None:  # a study that was begun goes on
-        refuse_untrainable_part(sweep)
+    refuse_untrainable_part(sweep)
     dataset = load_configured(sweep.fixed.data)
     refuse_unfit_sweep(sweep, dataset)
     refuse_other_past(sweep, dataset.hashes)

@@ -30,7 +30,7 @@ from aae.draws import Draw, prepare, state_dict
 from aae.errors import Diverged, one_line, out_of_memory
 from aae.layers import configure
 from aae.paths import flatten
-from aae.runs import GB, PARENT
+from aae.runs import GB, PARENT, read_manifest
 from aae.schedules import rate_multiplier
 from aae.train import measure, train_epoch
 from aae.tuning.spec.sweep import Sweep
@@ -85,7 +85,9 @@ def sampled(sweep: Sweep, num: int) -> list[dict[str, Any]]:
 
 def refuse_untrainable_part(sweep: Sweep) -> None:
     """The ends of each range are tried when a sweep is read; not what lies between them, or two paths together. A trial there fails, is
-    counted, and teaches the sampler nothing. Raises ConfigError."""
+    counted, and teaches the sampler nothing. A study that was begun goes on. Raises ConfigError."""
+    if read_manifest(sweep.study.path) is not None:
+        return
     refused = list[str]()
     for values in sampled(sweep, NUM_SAMPLED):
         try:
