@@ -138,10 +138,10 @@ def test_a_worker_that_begins_while_others_are_ended_is_ended_with_the_next_look
 SCRIPT = """
 import os, signal
 from pathlib import Path
-import ray
 from aae.tuning.cluster.nodes import Place
 from aae.tuning.cluster.sessions import ray_running, session_folder
 from aae.tuning.workers.pool import Workers
+import ray  # after aae.tuning, which says how it authenticates: before it, seen to fail in a home whose token was made meanwhile
 
 shutdown, interrupted = ray.shutdown, False
 
