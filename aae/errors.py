@@ -69,7 +69,7 @@ def fault(error: Exception, where: str | Path = "the run folder") -> str:
     if is_full_disk(error):
         return f"{error.filename or where}: the disk is full; make room, and the same command goes on"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return f"{error.filename or where}: cannot be written ({error.strerror}); copy the folder to where it can be"
+        return f"{error.filename or where}: cannot be written ({error.strerror}); copy the folder to another disk"
     return str(error)
 
 

@@ -102,7 +102,7 @@ def confirmation_verdict(found: Confirmed) -> list[str]:
         )
     if len(found.differences) > 1:
         *_, (mean, trapped) = coverage(len(found.differences))
-        lines.append(f"That of the difference held the true one in {100 * mean:.0f} and {100 * trapped:.0f} %.")
+        lines.append(f"The interval of the difference held the true one in {100 * mean:.0f} %, there in {100 * trapped:.0f} %.")
     lines += test_error(found)
     lines.append(selection(found))
     return lines + fewer_labels_lines(found)

@@ -690,7 +690,7 @@ STUDIES = {
             "space": {"model.z_dim": "{kind: int, low: 2, high: 12}"},
         },
         [],
-        ("search_space: ", "of 32 sampled configurations can be no trial", "model.z_dim: got", "a step"),
+        ("search_space: ", "of 32 sampled configurations cannot be trained", "model.z_dim: got", "a step"),
     ),
     "two drops that may cross": (
         {
@@ -701,7 +701,7 @@ STUDIES = {
             },
         },
         [],
-        ("search_space: 7 of 32 sampled configurations can be no trial", "second_drop_at: got", "narrow a range"),
+        ("search_space: 7 of 32 sampled configurations cannot be trained", "second_drop_at: got", "narrow a range"),
     ),
     "Hyperband that would divide by 0 at the first prune": (  # seen to, and the study could not be gone on with
         {"study": {"pruner": "{kind: HyperbandPruner, min_resource: 0}"}},

@@ -453,7 +453,7 @@ def test_a_disk_that_can_no_longer_be_written_ends_a_training_with_a_line(tmp_pa
         with monkeypatch.context() as patch:
             patch.setattr(where, what, refuses)
             assert train.main([str(sweep), "--output", str(tmp_path / name)]) == 1
-        said = f"{tmp_path / name}: cannot be written (Read-only file system); copy the folder to where it can be\n"
+        said = f"{tmp_path / name}: cannot be written (Read-only file system); copy the folder to another disk\n"
         assert capsys.readouterr().err == said
 
 

@@ -95,7 +95,7 @@ def refuse_untrainable_part(sweep: Sweep) -> None:
         except ConfigError as error:
             refused.append(str(error))
     if refused:
-        what = f"{len(refused)} of {NUM_SAMPLED} sampled configurations can be no trial, the first for this: {refused[0]}"
+        what = f"{len(refused)} of {NUM_SAMPLED} sampled configurations cannot be trained, the first for this: {refused[0]}"
         raise ConfigError(f"search_space: {what}; narrow a range, or give it a step or a condition")
 
 
