@@ -27,11 +27,11 @@ $(READY): requirements.lock
 	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-sweep: $(READY)  ## a small search over real trainings, 5 to 9 minutes on two cores
+sweep: $(READY)  ## a small search over real trainings, 5 to 13 minutes on two cores
 	$(PY) launch.py sweeps/quick.yaml
 
 # Three processes on two cores: a test that waits for Ray to start leaves its core to others.
-test: lint  ## lint, then every test but the slow ones: 6 to 10 minutes on two cores
+test: lint  ## lint, then every test but the slow ones: 6 to 11 minutes on two cores
 	$(PY) -m pytest -n 3 --dist worksteal
 
 test-all: lint  ## lint, then every test, slow ones too
